@@ -1,0 +1,53 @@
+/** From the wire to a batch and back: what the Omaha handler calls for each request. */
+import { Unavailable } from "../omaha/handler.ts";
+import type { AppRequest } from "../omaha/request.ts";
+import type { AppAnswer } from "../omaha/response.ts";
+import { StoreUnavailable } from "../store/store.ts";
+import type { Batches } from "./batch.ts";
+import type { CheckInRequest, Decision } from "./decisions.ts";
+
+/** A node that is told to come back is kept off for this long; it asks again at its own pace anyway. */
+const RETRY_AFTER_SECONDS = 5;
+
+export type CheckInBatches = Batches<CheckInRequest, readonly Decision[]>;
+
+export interface AnswerOptions {
+  readonly batches: CheckInBatches;
+  readonly now: () => number;
+  readonly pollIntervalSeconds: number | null;
+  readonly onDecision: (app: AppRequest, decision: Decision) => void;
+}
+
+/** @throws Unavailable when nothing could be stored now; then nothing of the request was. */
+export function answering(options: AnswerOptions): (apps: readonly AppRequest[], ip: string) => Promise<AppAnswer[]> {
+  return async (apps, ip) => {
+    if (apps.length === 0) return [];
+    const decisions = await submit(options.batches, { apps, ip, now: options.now() });
+    return apps.map((app, index) => {
+      const decision = decisions[index];
+      if (decision === undefined) throw new Error("a batch came back with fewer decisions than apps");
+      options.onDecision(app, decision);
+      return toAnswer(app, decision, options.pollIntervalSeconds);
+    });
+  };
+}
+
+async function submit(batches: CheckInBatches, request: CheckInRequest): Promise<readonly Decision[]> {
+  try {
+    return await batches.submit(request);
+  } catch (error) {
+    if (error instanceof StoreUnavailable) throw new Unavailable(error.message, RETRY_AFTER_SECONDS);
+    throw error;
+  }
+}
+
+function toAnswer(app: AppRequest, decision: Decision, pollIntervalSeconds: number | null): AppAnswer {
+  return {
+    appId: app.appId,
+    // update_engine reads only the updatecheck, and stays quiet; Go clients read this and report it.
+    status: decision.reason === "fault" ? "error-internal" : decision.status,
+    ping: app.ping,
+    updateCheck: app.updateCheck ? { offer: decision.offer, pollIntervalSeconds } : null,
+    events: app.events.length,
+  };
+}

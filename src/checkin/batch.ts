@@ -1,0 +1,63 @@
+/**
+ * Group commit. While one batch is being written, the requests that arrive form the next: an fsync is shared by all of
+ * them, and a request waits for nothing but the batch before its own.
+ */
+import { StoreUnavailable } from "../store/store.ts";
+
+interface Waiting<Q, A> {
+  readonly request: Q;
+  readonly resolve: (answer: A) => void;
+  readonly reject: (error: unknown) => void;
+}
+
+export interface BatchOptions<Q, A> {
+  /** Decides and commits a batch; answers in its order. */
+  readonly run: (requests: readonly Q[]) => Promise<readonly A[]>;
+  readonly maxBatch: number;
+  /** Beyond this many waiting requests, new ones are refused at once. */
+  readonly maxWaiting: number;
+  readonly onBatch?: (size: number, milliseconds: number) => void;
+}
+
+export class Batches<Q, A> {
+  readonly #options: BatchOptions<Q, A>;
+  #waiting: Waiting<Q, A>[] = [];
+  #running = false;
+
+  constructor(options: BatchOptions<Q, A>) {
+    this.#options = options;
+  }
+
+  /** @throws StoreUnavailable when the batch could not be written, or too many requests wait already. */
+  submit(request: Q): Promise<A> {
+    if (this.#waiting.length >= this.#options.maxWaiting) {
+      return Promise.reject(new StoreUnavailable(`${this.#waiting.length} requests are waiting already`));
+    }
+    return new Promise((resolve, reject) => {
+      this.#waiting.push({ request, resolve, reject });
+      if (this.#running) return;
+      this.#running = true;
+      // Requests that arrived in the same turn of the event loop join the same batch.
+      setImmediate(() => void this.#runAll());
+    });
+  }
+
+  async #runAll(): Promise<void> {
+    while (this.#waiting.length > 0) {
+      const batch = this.#waiting.splice(0, this.#options.maxBatch);
+      const startedAt = performance.now();
+      try {
+        const answers = await this.#options.run(batch.map(({ request }) => request));
+        for (const [index, { resolve, reject }] of batch.entries()) {
+          const answer = answers[index];
+          if (answer === undefined) reject(new Error("the batch came back without an answer for this request"));
+          else resolve(answer);
+        }
+      } catch (error) {
+        for (const { reject } of batch) reject(error);
+      }
+      this.#options.onBatch?.(batch.length, performance.now() - startedAt);
+    }
+    this.#running = false;
+  }
+}

@@ -1,0 +1,282 @@
+/**
+ * One batch of check-ins in one transaction: read what they need, decide node by node, write everything, commit.
+ * The one place where wire, engine and store meet. Runs on the writer's thread; time comes with each request.
+ */
+import { applyTransition } from "../rollout/counters.ts";
+import { decide } from "../rollout/decide.ts";
+import { expire } from "../rollout/expire.ts";
+import { findApplication, findGroup } from "../rollout/fleet.ts";
+import type { AppStatus, Changes, CheckIn, Counters, Fleet, Node, Offer, Reason } from "../rollout/model.ts";
+import type { CheckInStore, NodeKey, NodeWrite } from "../store/store.ts";
+import { NewcomerLimit } from "./newcomers.ts";
+import { PendingSeen } from "./pending-seen.ts";
+
+/** One HTTP request: its apps are decided and written together. */
+export interface CheckInRequest {
+  readonly apps: readonly CheckIn[];
+  readonly ip: string;
+  readonly now: number;
+}
+
+/** What an app is answered. `reason: "fault"`: deciding failed on a bug of ours; nothing of this app was stored. */
+export interface Decision {
+  readonly status: AppStatus;
+  readonly reason: Reason | "fault";
+  readonly offer: Offer | null;
+  /** The group's UUID, for metrics; null when there is none. */
+  readonly groupId: string | null;
+}
+
+export interface DecisionOptions {
+  /** New nodes that one address may bring a minute; 0: as many as it likes. */
+  readonly newNodesPerMinute: number;
+  readonly onFault: (error: unknown, checkIn: CheckIn) => void;
+}
+
+/** How many overdue nodes, or "last seen" marks, are written in one transaction: small, since check-ins wait for it. */
+const CHUNK = 500;
+const SEEN_CHUNK = 4000;
+
+export class Decisions {
+  readonly #store: CheckInStore;
+  readonly #options: DecisionOptions;
+  readonly #newcomers: NewcomerLimit;
+  readonly #seen = new PendingSeen();
+  #fleet: Fleet | null = null;
+
+  constructor(store: CheckInStore, options: DecisionOptions) {
+    this.#store = store;
+    this.#options = options;
+    this.#newcomers = new NewcomerLimit(options.newNodesPerMinute);
+  }
+
+  /**
+   * Decides a batch. When it resolves, every change is on disk.
+   * @throws StoreUnavailable when the database can't take it now; then nothing of the batch was written.
+   */
+  async run(requests: readonly CheckInRequest[]): Promise<Decision[][]> {
+    const { decisions, seen } = await this.#transaction(async () => {
+      const batch = await Batch.begin(this.#store, await this.#currentFleet(), requests);
+      const decisions: Decision[][] = [];
+      for (const request of requests) {
+        const answers: Decision[] = [];
+        for (const checkIn of request.apps) answers.push(await this.#decideOne(batch, request, checkIn));
+        decisions.push(answers);
+      }
+      await batch.write();
+      return { decisions, seen: batch.seen };
+    });
+    for (const { no, at } of seen) this.#seen.add(no, at);
+    return decisions;
+  }
+
+  async #decideOne(batch: Batch, { ip, now }: CheckInRequest, checkIn: CheckIn): Promise<Decision> {
+    const fleet = batch.fleet;
+    const application = findApplication(fleet, checkIn.appId);
+    const group = application && findGroup(fleet, application.no, checkIn.track, checkIn.arch);
+    const groupId = group?.id ?? null;
+    const node = application ? batch.node({ applicationNo: application.no, id: checkIn.machineId }) : null;
+    if (node === null && group && !checkIn.syncer && !this.#newcomers.admits(ip, now)) {
+      return { status: "ok", reason: "too-many-new-nodes", offer: null, groupId };
+    }
+    try {
+      const outcome = decide(fleet, node, checkIn, ip, batch.counters, now);
+      batch.add(node, outcome.changes, now);
+      if (outcome.changes.disableUpdates !== null) await batch.disableUpdates(outcome.changes.disableUpdates.groupNo);
+      if (node === null && outcome.changes.node !== null) this.#newcomers.count(ip, now);
+      return { status: outcome.status, reason: outcome.reason, offer: outcome.offer, groupId };
+    } catch (error) {
+      this.#options.onFault(error, checkIn);
+      return { status: "ok", reason: "fault", offer: null, groupId };
+    }
+  }
+
+  /** Ends grants whose deadline has passed, a chunk at a time; answers whether there may be more. */
+  async expireDue(now: number): Promise<boolean> {
+    return this.#transaction(async () => {
+      const due = await this.#store.dueNodes(now, CHUNK);
+      if (due.length === 0) return false;
+      const fleet = await this.#currentFleet();
+      const batch = new Batch(
+        this.#store,
+        fleet,
+        await loadCounters(
+          this.#store,
+          fleet,
+          [],
+          due.map(({ node }) => node),
+        ),
+      );
+      let moved = 0;
+      for (const { node, lastSeenAt } of due) {
+        const changes = expire(batch.fleet, node, this.#seen.at(node.no) ?? lastSeenAt, batch.counters, now);
+        if (changes === null) continue;
+        moved += 1;
+        batch.add(node, changes, null);
+        if (changes.disableUpdates !== null) await batch.disableUpdates(changes.disableUpdates.groupNo);
+      }
+      await batch.write();
+      return moved > 0 && due.length === CHUNK;
+    });
+  }
+
+  /** Writes "last seen" marks that have waited, in the order of the table; answers whether there are more. */
+  async flushSeen(): Promise<boolean> {
+    const chunk = this.#seen.take(SEEN_CHUNK);
+    if (chunk.length === 0) return false;
+    try {
+      await this.#transaction(() => this.#store.writeSeen(chunk));
+    } catch (error) {
+      for (const [no, at] of chunk) this.#seen.add(no, at);
+      throw error;
+    }
+    return this.#seen.hasMore;
+  }
+
+  /** Deletes what is older than `before`, a chunk at a time; answers whether there may be more. */
+  async deleteHistory(before: number): Promise<boolean> {
+    return this.#transaction(async () => (await this.#store.deleteHistory(before, CHUNK)) > 0);
+  }
+
+  /** Forgets nodes seen once, before `before`; answers the number to go on after, or null when it has seen them all. */
+  async forgetSeenOnce(before: number, afterNo: number): Promise<number | null> {
+    return this.#transaction(() => this.#store.forgetSeenOnce(before, afterNo, CHUNK));
+  }
+
+  async #currentFleet(): Promise<Fleet> {
+    if (this.#fleet?.revision !== (await this.#store.revision())) this.#fleet = await this.#store.fleet();
+    return this.#fleet;
+  }
+
+  async #transaction<T>(work: () => Promise<T>): Promise<T> {
+    await this.#store.begin();
+    try {
+      const result = await work();
+      await this.#store.commit();
+      return result;
+    } catch (error) {
+      this.#fleet = null; // it may have been read inside the transaction that is now undone
+      await this.#store.rollback();
+      throw error;
+    }
+  }
+}
+
+/** A batch's working copy: later check-ins see what earlier ones did. */
+class Batch {
+  readonly #store: CheckInStore;
+  readonly #nodes = new Map<string, Node | null>();
+  readonly #writes: NodeWrite[] = [];
+  readonly #writtenAt: (number | null)[] = [];
+  readonly #touchedRollouts = new Set<number>();
+  readonly #touchedGroups = new Set<number>();
+  readonly counters: Counters;
+  readonly seen: { no: number; at: number }[] = [];
+  fleet: Fleet;
+
+  constructor(store: CheckInStore, fleet: Fleet, counters: Counters) {
+    this.#store = store;
+    this.fleet = fleet;
+    this.counters = counters;
+  }
+
+  static async begin(store: CheckInStore, fleet: Fleet, requests: readonly CheckInRequest[]): Promise<Batch> {
+    const keys = new Map<string, NodeKey>();
+    const groupNos = new Set<number>();
+    for (const { apps } of requests) {
+      for (const checkIn of apps) {
+        const application = findApplication(fleet, checkIn.appId);
+        if (!application) continue;
+        const key = { applicationNo: application.no, id: checkIn.machineId };
+        keys.set(nodeKey(key), key);
+        const group = findGroup(fleet, application.no, checkIn.track, checkIn.arch);
+        if (group) groupNos.add(group.no);
+      }
+    }
+    const nodes = await store.nodes([...keys.values()]);
+    const batch = new Batch(store, fleet, await loadCounters(store, fleet, groupNos, nodes));
+    let index = 0;
+    for (const key of keys.keys()) batch.#nodes.set(key, nodes[index++] ?? null);
+    return batch;
+  }
+
+  node(key: NodeKey): Node | null {
+    return this.#nodes.get(nodeKey(key)) ?? null;
+  }
+
+  /** @param seenAt null when the node did not speak itself. */
+  add(before: Node | null, changes: Changes, seenAt: number | null): void {
+    const node = changes.node;
+    if (node === null) return;
+    for (const transition of changes.transitions) {
+      applyTransition(this.counters, transition, this.fleet);
+      this.#touch(transition.rolloutNo, transition.groupNo);
+      this.#touch(transition.fromRolloutNo, transition.fromGroupNo);
+    }
+    if (node === before && changes.events.length === 0 && changes.activities.length === 0) {
+      if (seenAt !== null && node.no !== 0) this.seen.push({ no: node.no, at: seenAt });
+      return;
+    }
+    this.#nodes.set(nodeKey(node), node);
+    this.#writes.push({ before, changes });
+    this.#writtenAt.push(seenAt);
+  }
+
+  #touch(rolloutNo: number | null, groupNo: number | null): void {
+    if (rolloutNo !== null) this.#touchedRollouts.add(rolloutNo);
+    if (groupNo !== null) this.#touchedGroups.add(groupNo);
+  }
+
+  async disableUpdates(groupNo: number): Promise<void> {
+    await this.#store.disableUpdates(groupNo);
+    this.fleet = await this.#store.fleet();
+  }
+
+  async write(): Promise<void> {
+    if (this.#writes.length === 0) return;
+    const numbers = await this.#store.writeNodes(this.#writes);
+    await this.#store.writeCounters({
+      rollouts: pick(this.counters.rollouts, this.#touchedRollouts),
+      groups: pick(this.counters.groups, this.#touchedGroups),
+    });
+    for (const [index, { changes }] of this.#writes.entries()) {
+      const at = this.#writtenAt[index];
+      const no = numbers[index];
+      if (at != null && no !== undefined) this.seen.push({ no, at });
+      for (const activity of changes.activities) {
+        await this.#store.writeActivity(activity, activity.ofNode ? (changes.node?.id ?? null) : null);
+      }
+    }
+  }
+}
+
+/** The counters of all groups and rollouts that these groups and nodes can touch. */
+async function loadCounters(
+  store: CheckInStore,
+  fleet: Fleet,
+  groups: Iterable<number>,
+  nodes: readonly (Node | null)[],
+): Promise<Counters> {
+  const groupNos = new Set(groups);
+  const rolloutNos = new Set<number>();
+  for (const rollout of fleet.rollouts) if (groupNos.has(rollout.groupNo)) rolloutNos.add(rollout.no);
+  for (const node of nodes) {
+    if (!node?.grant) continue;
+    rolloutNos.add(node.grant.rolloutNo);
+    groupNos.add(node.grant.groupNo);
+  }
+  return store.counters([...rolloutNos], [...groupNos]);
+}
+
+function nodeKey({ applicationNo, id }: NodeKey): string {
+  return `${applicationNo} ${id}`;
+}
+
+function pick<V>(from: ReadonlyMap<number, V>, keys: ReadonlySet<number>): Map<number, V> {
+  const picked = new Map<number, V>();
+  for (const key of keys) {
+    const value = from.get(key);
+    if (value !== undefined) picked.set(key, value);
+  }
+  return picked;
+}

@@ -1,0 +1,14 @@
+/** The `turnout` command. One file a subcommand. */
+import { Command } from "commander";
+import { fleetSimCommand } from "./fleet-sim.ts";
+
+/** @param serve runs the server; handed in, since it wires everything and the other subcommands need none of it. */
+export async function turnout(argv: readonly string[], serve: () => Promise<void>): Promise<void> {
+  const program = new Command("turnout").description("Update server for Flatcar Container Linux fleets");
+  program
+    .command("serve")
+    .description("run the server; settings come from the environment and config/turnout.yaml")
+    .action(serve);
+  program.addCommand(fleetSimCommand());
+  await program.parseAsync([...argv]);
+}

@@ -1,0 +1,205 @@
+/** Settings → store → server; signals. The only file that wires everything. */
+import { mkdirSync } from "node:fs";
+import type { AddressInfo } from "node:net";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import pino, { type Logger } from "pino";
+import { bearerAuthentication, issueToken, noAuthentication, rememberToken } from "./admin/auth/tokens.ts";
+import { adminRouter } from "./admin/router.ts";
+import { answering } from "./checkin/answer.ts";
+import { Batches } from "./checkin/batch.ts";
+import type { CheckInRequest, Decision } from "./checkin/decisions.ts";
+import { housekeeping } from "./checkin/housekeeping.ts";
+import { startWriter } from "./checkin/writer.ts";
+import { type Clock, systemClock } from "./clock.ts";
+import { seedFleet } from "./fleet/seed.ts";
+import { createMetrics } from "./metrics.ts";
+import { omahaHandler } from "./omaha/handler.ts";
+import { createApp, createHttpServer, type ServerTimeouts } from "./server.ts";
+import { readSettings, type Settings, SettingsError } from "./settings.ts";
+import { sqliteStore } from "./store/sqlite/open.ts";
+import type { Store } from "./store/store.ts";
+
+const FIRST_FLEET = fileURLToPath(new URL("../config/flatcar.yaml", import.meta.url));
+const MAX_BATCH = 512;
+const MAX_WAITING = 20_000;
+const SHUTDOWN_MS = 9_000;
+
+export interface Turnout {
+  /** e.g. http://127.0.0.1:8000 */
+  readonly url: string;
+  readonly store: Store;
+  readonly housekeeping: ReturnType<typeof housekeeping>;
+  /** Stops accepting, finishes what is in flight, writes what waits. */
+  close(): Promise<void>;
+}
+
+export interface StartOptions {
+  readonly clock?: Clock;
+  readonly log?: Logger;
+  readonly timeouts?: ServerTimeouts;
+  /** Whether time-driven tasks run by themselves; tests drive them. */
+  readonly timers?: boolean;
+  /** The writer's or a reader's thread died: the process can't go on. */
+  readonly onFatal?: (error: Error) => void;
+  /** A token was made because none was there: shown once, never again. */
+  readonly onFirstToken?: (token: string) => void;
+}
+
+export async function startTurnout(settings: Settings, options: StartOptions = {}): Promise<Turnout> {
+  const clock = options.clock ?? systemClock;
+  const log = options.log ?? pino({ level: "silent" });
+  const onFatal = options.onFatal ?? ((error) => log.fatal(error));
+
+  mkdirSync(settings.dataDir, { recursive: true, mode: 0o700 });
+  const databasePath = join(settings.dataDir, "turnout.db");
+  const writer = await startWriter(
+    { databasePath, newNodesPerMinute: settings.newNodesPerMinute, now: clock.now() },
+    { onFault: (fault, machineId) => log.error({ machineId, fault }, "deciding a check-in failed"), onDeath: onFatal },
+  );
+  const store = sqliteStore(databasePath, writer, onFatal);
+  if (await seedFleet(store, FIRST_FLEET, clock.now())) log.info("new database: made the Flatcar application");
+  await firstToken(store, settings, clock, options);
+
+  const metrics = createMetrics(store);
+  const batches = new Batches<CheckInRequest, readonly Decision[]>({
+    run: (requests) => writer.ask({ kind: "batch", requests }),
+    maxBatch: MAX_BATCH,
+    maxWaiting: MAX_WAITING,
+    onBatch: metrics.batch,
+  });
+  const omaha = omahaHandler({
+    answer: answering({
+      batches,
+      now: () => clock.now(),
+      pollIntervalSeconds: settings.pollIntervalSeconds,
+      onDecision(app, { status, reason, offer }) {
+        metrics.checkIn(offer !== null ? "update" : status === "ok" ? "noupdate" : "error", reason);
+        if (app.brokenQuotes) metrics.repaired();
+      },
+    }),
+    now: () => clock.now(),
+    onRefused(status, reason, ip) {
+      metrics.refused(status);
+      log.warn({ status, reason, ip }, "refused an Omaha request");
+    },
+    onFault: (error) => log.error(error, "answering an Omaha request failed"),
+  });
+  const authenticate = settings.auth === "none" ? noAuthentication() : bearerAuthentication(store);
+  const admin = adminRouter({
+    store,
+    clock,
+    authenticate,
+    onFault: (error) => log.error(error, "an admin request failed"),
+  });
+  const chores = housekeeping({
+    writer,
+    store,
+    clock,
+    historyDays: settings.historyDays,
+    forgetSeenOnceDays: settings.forgetSeenOnceDays,
+    onError: (task, error) =>
+      log.error({ task, error: String(error) }, "a background task failed; it will be tried again"),
+  });
+
+  const app = createApp({
+    omaha,
+    admin,
+    metrics,
+    omahaSecret: settings.omahaSecret,
+    trustProxy: settings.trustProxy,
+  });
+  const server = createHttpServer(app, options.timeouts);
+  await new Promise<void>((resolve, reject) => {
+    server.once("error", reject);
+    server.listen(settings.port, settings.host, resolve);
+  });
+  if (options.timers ?? true) chores.start();
+
+  // A server that listens on a port has such an address.
+  const { port } = server.address() as AddressInfo;
+  const host = settings.host.includes(":") ? `[${settings.host}]` : settings.host;
+  return {
+    url: `http://${host}:${port}`,
+    store,
+    housekeeping: chores,
+    async close() {
+      const closed = new Promise<void>((resolve) => server.close(() => resolve()));
+      server.closeIdleConnections();
+      const cutOff = setTimeout(() => server.closeAllConnections(), SHUTDOWN_MS / 2);
+      await closed;
+      clearTimeout(cutOff);
+      await chores.stop();
+      await writer.close();
+      await store.close();
+    },
+  };
+}
+
+async function firstToken(store: Store, settings: Settings, clock: Clock, options: StartOptions): Promise<void> {
+  if (settings.auth === "none") return;
+  if (settings.adminToken !== null) {
+    await rememberToken(store, "admin", settings.adminToken, clock.now());
+    return;
+  }
+  const existing = await store.read.selectFrom("tokens").select("no").limit(1).executeTakeFirst();
+  if (existing === undefined) options.onFirstToken?.(await issueToken(store, "admin", clock.now()));
+}
+
+/** Runs until a signal comes. */
+async function serve(environment: NodeJS.ProcessEnv): Promise<void> {
+  const settings = readSettings(environment);
+  const log = pino({
+    level: settings.logLevel,
+    ...(process.stdout.isTTY ? { transport: { target: "pino-pretty", options: { ignore: "pid,hostname" } } } : {}),
+  });
+  const turnout = await startTurnout(settings, {
+    log,
+    onFatal(error) {
+      log.fatal(error, "can't go on");
+      process.exit(1);
+    },
+    onFirstToken(token) {
+      process.stdout.write(
+        `\nThe first administrator's token, shown this once:\n\n    ${token}\n\nUse it as: Authorization: Bearer ${token}\n\n`,
+      );
+    },
+  });
+  process.stdout.write(`turnout listening on ${turnout.url}\n`);
+
+  let stopping = false;
+  const stop = (signal: string) => {
+    if (stopping) return;
+    stopping = true;
+    log.info({ signal }, "stopping");
+    setTimeout(() => process.exit(1), SHUTDOWN_MS).unref();
+    turnout.close().then(
+      () => process.exit(0),
+      (error: unknown) => {
+        log.fatal(error, "stopping failed");
+        process.exit(1);
+      },
+    );
+  };
+  process.on("SIGTERM", stop);
+  process.on("SIGINT", stop);
+}
+
+/** Runs the server; what a person can mend is one line, anything else a stack. */
+export async function main(): Promise<void> {
+  try {
+    await serve(process.env);
+  } catch (error) {
+    const text =
+      error instanceof Error && !isExpected(error) ? error.stack : error instanceof Error ? error.message : error;
+    process.stderr.write(`turnout: ${text}\n`);
+    process.exit(1);
+  }
+}
+
+/** A wrong setting, a database of a newer Turnout, a port that is taken: the message says it all. */
+function isExpected(error: Error): boolean {
+  return error instanceof SettingsError || error.name === "NewerDatabase" || "syscall" in error;
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) await main();

@@ -1,0 +1,126 @@
+/** What Prometheus sees. Labels are bounded: reasons and statuses are enums, groups are configured, versions are cut off. */
+import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "prom-client";
+import type { Store } from "./store/store.ts";
+
+/** Versions a group shows by name; the rest is summed up as "other", so that invented versions can't fill the page. */
+const VERSIONS_PER_GROUP = 20;
+
+export interface Metrics {
+  readonly registry: Registry;
+  checkIn(outcome: "update" | "noupdate" | "error", reason: string): void;
+  batch(size: number, milliseconds: number): void;
+  refused(status: number): void;
+  repaired(): void;
+}
+
+export function createMetrics(store: Store): Metrics {
+  const registry = new Registry();
+  const registers = [registry];
+  collectDefaultMetrics({ register: registry });
+
+  const checkIns = new Counter({
+    name: "turnout_checkins_total",
+    help: "Apps answered, by what they were answered and why",
+    labelNames: ["outcome", "reason"],
+    registers,
+  });
+  const batchSize = new Histogram({
+    name: "turnout_batch_size",
+    help: "Requests that shared one transaction",
+    buckets: [1, 2, 4, 8, 16, 32, 64, 128, 256, 512],
+    registers,
+  });
+  const commitSeconds = new Histogram({
+    name: "turnout_commit_seconds",
+    help: "From handing a batch to the writer until it was on disk",
+    buckets: [0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5],
+    registers,
+  });
+  const refusals = new Counter({
+    name: "turnout_requests_refused_total",
+    help: "Omaha requests that were not answered as such, by HTTP status",
+    labelNames: ["status"],
+    registers,
+  });
+  const repairs = new Counter({
+    name: "turnout_requests_repaired_total",
+    help: "Omaha requests whose unescaped quotes were repaired: a node's update.conf wants mending",
+    registers,
+  });
+  nodesGauge(store, registers);
+  rolloutsGauge(store, registers);
+
+  return {
+    registry,
+    checkIn: (outcome, reason) => checkIns.inc({ outcome, reason }),
+    batch(size, milliseconds) {
+      batchSize.observe(size);
+      commitSeconds.observe(milliseconds / 1000);
+    },
+    refused: (status) => refusals.inc({ status: String(status) }),
+    repaired: () => repairs.inc(),
+  };
+}
+
+/** Read when scraped, from counts that are kept as check-ins come in. */
+function nodesGauge(store: Store, registers: Registry[]): void {
+  new Gauge({
+    name: "turnout_nodes",
+    help: "Nodes known, by group, version and status",
+    labelNames: ["group", "version", "status"],
+    registers,
+    async collect() {
+      this.reset();
+      const rows = await store.read
+        .selectFrom("node_counts")
+        .innerJoin("groups", "groups.no", "node_counts.group_no")
+        .select(["groups.id as group", "node_counts.version", "node_counts.status", "node_counts.count"])
+        .execute();
+      const shown = mostCommonVersions(rows);
+      for (const { group, version, status, count } of rows) {
+        this.inc({ group, version: shown.get(group)?.has(version) ? version : "other", status }, count);
+      }
+    },
+  });
+}
+
+function mostCommonVersions(
+  rows: readonly { group: string; version: string; count: number }[],
+): Map<string, ReadonlySet<string>> {
+  const totals = new Map<string, Map<string, number>>();
+  for (const { group, version, count } of rows) {
+    const versions = totals.get(group) ?? new Map<string, number>();
+    versions.set(version, (versions.get(version) ?? 0) + count);
+    totals.set(group, versions);
+  }
+  const shown = new Map<string, ReadonlySet<string>>();
+  for (const [group, versions] of totals) {
+    const ranked = [...versions].sort((a, b) => b[1] - a[1]).slice(0, VERSIONS_PER_GROUP);
+    shown.set(group, new Set(ranked.map(([version]) => version)));
+  }
+  return shown;
+}
+
+function rolloutsGauge(store: Store, registers: Registry[]): void {
+  new Gauge({
+    name: "turnout_rollout_nodes",
+    help: "Nodes of the rollouts under way or completed, by where they stand in it",
+    labelNames: ["group", "version", "state", "status"],
+    registers,
+    async collect() {
+      this.reset();
+      const rows = await store.read
+        .selectFrom("rollouts")
+        .innerJoin("rollout_counters as c", "c.rollout_no", "rollouts.no")
+        .innerJoin("packages", "packages.no", "rollouts.package_no")
+        .innerJoin("groups", "groups.no", "rollouts.group_no")
+        .selectAll("c")
+        .select(["groups.id as group", "packages.version", "rollouts.state"])
+        .where("rollouts.state", "not in", ["superseded", "aborted"])
+        .execute();
+      for (const { rollout_no: _, group, version, state, ...counts } of rows) {
+        for (const [status, count] of Object.entries(counts)) this.set({ group, version, state, status }, count);
+      }
+    },
+  });
+}

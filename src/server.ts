@@ -1,0 +1,73 @@
+/** The HTTP server: who is mounted where. */
+import { timingSafeEqual } from "node:crypto";
+import { createServer, type Server } from "node:http";
+import express, { type Express, type RequestHandler } from "express";
+import helmet from "helmet";
+import type { Metrics } from "./metrics.ts";
+
+export interface ServerParts {
+  readonly omaha: RequestHandler;
+  readonly admin: RequestHandler;
+  readonly metrics: Metrics;
+  readonly omahaSecret: string | null;
+  readonly trustProxy: string | number | null;
+}
+
+/** How long a client may take to send its request. A slow one keeps nobody waiting, but it keeps a socket. */
+export interface ServerTimeouts {
+  readonly headersMs: number;
+  readonly requestMs: number;
+}
+export const DEFAULT_TIMEOUTS: ServerTimeouts = { headersMs: 10_000, requestMs: 20_000 };
+
+export function createApp(parts: ServerParts): Express {
+  const app = express();
+  app.disable("x-powered-by");
+  app.disable("etag");
+  if (parts.trustProxy !== null) app.set("trust proxy", parts.trustProxy);
+
+  // Nodes first: theirs is nearly all of the traffic.
+  if (parts.omahaSecret === null) app.all("/v1/update", parts.omaha);
+  else app.all("/v1/update/:secret", behindSecret(parts.omahaSecret, parts.omaha));
+
+  app.get("/health", (_request, response) => {
+    response.type("text/plain").send("OK");
+  });
+  app.get("/metrics", async (_request, response) => {
+    response.setHeader("Content-Type", parts.metrics.registry.contentType);
+    response.end(await parts.metrics.registry.metrics());
+  });
+  app.use(helmet());
+  app.use("/api", parts.admin);
+  app.use((_request, response) => {
+    response
+      .status(404)
+      .type("text/plain")
+      .send("There is nothing here. Nodes ask at /v1/update/, the API is at /api.\n");
+  });
+  return app;
+}
+
+export function createHttpServer(app: Express, timeouts: ServerTimeouts = DEFAULT_TIMEOUTS): Server {
+  const server = createServer(
+    {
+      headersTimeout: timeouts.headersMs,
+      requestTimeout: timeouts.requestMs,
+      connectionsCheckingInterval: Math.min(2_000, timeouts.headersMs / 2),
+      keepAliveTimeout: 30_000,
+    },
+    app,
+  );
+  server.maxRequestsPerSocket = 0;
+  return server;
+}
+
+function behindSecret(secret: string, next: RequestHandler): RequestHandler {
+  const expected = Buffer.from(secret);
+  return (request, response, done) => {
+    const given = Buffer.from(String(request.params.secret ?? ""));
+    if (given.length === expected.length && timingSafeEqual(given, expected)) return next(request, response, done);
+    response.status(404).type("text/plain").send("There is nothing here.\n");
+    return undefined;
+  };
+}

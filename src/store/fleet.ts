@@ -1,0 +1,180 @@
+/** The configuration, read whole into the engine's snapshot. A few hundred rows; read again only when its revision moves. */
+import type { Kysely, Selectable } from "kysely";
+import { buildFleet } from "../rollout/fleet.ts";
+import { parseInterval } from "../rollout/interval.ts";
+import type {
+  Application,
+  Arch,
+  Channel,
+  FlatcarAction,
+  Fleet,
+  Floor,
+  Group,
+  Package,
+  PackageFile,
+  Retry,
+  Rollout,
+  RolloutState,
+  Stage,
+} from "../rollout/model.ts";
+import { compareVersions } from "../rollout/version.ts";
+import type { Tables } from "./tables.ts";
+
+export interface FleetParts {
+  readonly applications: readonly Application[];
+  readonly groups: readonly Group[];
+  readonly rollouts: readonly Rollout[];
+}
+
+export async function loadFleet(db: Kysely<Tables>): Promise<Fleet> {
+  const { revision } = await db.selectFrom("meta").select("revision").executeTakeFirstOrThrow();
+  return buildFleet(revision, await loadParts(db));
+}
+
+export async function loadParts(db: Kysely<Tables>): Promise<FleetParts> {
+  const applications = await db.selectFrom("applications").selectAll().orderBy("no").execute();
+  const packages = await loadPackages(db);
+  const channels = await loadChannels(db, packages);
+  const groups = await db.selectFrom("groups").selectAll().orderBy("no").execute();
+  const rollouts = await db
+    .selectFrom("rollouts")
+    .selectAll()
+    .where("state", "not in", ["superseded", "aborted"])
+    .orderBy("no")
+    .execute();
+  return {
+    applications: applications.map((row) => ({ no: row.no, id: row.id, productId: row.product_id, name: row.name })),
+    groups: groups.map((row) => toGroup(row, channels)),
+    rollouts: rollouts.flatMap((row) => {
+      const target = packages.get(row.package_no);
+      return target === undefined ? [] : [toRollout(row, target)];
+    }),
+  };
+}
+
+async function loadPackages(db: Kysely<Tables>): Promise<Map<number, Package>> {
+  const actions = new Map<number, FlatcarAction>();
+  for (const row of await db.selectFrom("flatcar_actions").selectAll().execute())
+    actions.set(row.package_no, toAction(row));
+  const extraFiles = new Map<number, PackageFile[]>();
+  for (const row of await db.selectFrom("package_files").selectAll().orderBy("no").execute()) {
+    const file = { name: row.name, sizeBytes: Number(row.size), sha1: row.hash || null, sha256: row.hash256 || null };
+    extraFiles.set(row.package_no, [...(extraFiles.get(row.package_no) ?? []), file]);
+  }
+  const blacklists = new Map<number, number[]>();
+  for (const row of await db.selectFrom("package_blacklist").selectAll().execute()) {
+    blacklists.set(row.package_no, [...(blacklists.get(row.package_no) ?? []), row.channel_no]);
+  }
+  const packages = new Map<number, Package>();
+  for (const row of await db.selectFrom("packages").selectAll().execute()) {
+    packages.set(row.no, {
+      no: row.no,
+      id: row.id,
+      applicationNo: row.application_no,
+      type: row.type,
+      version: row.version,
+      arch: toArch(row.arch),
+      urls: [row.url],
+      files:
+        row.filename === null
+          ? []
+          : [
+              {
+                name: row.filename,
+                sizeBytes: Number(row.size ?? 0),
+                sha1: row.hash || null,
+                sha256: hexOf(actions.get(row.no)?.sha256),
+              },
+              ...(extraFiles.get(row.no) ?? []),
+            ],
+      action: actions.get(row.no) ?? null,
+      blacklistedChannelNos: blacklists.get(row.no) ?? [],
+    });
+  }
+  return packages;
+}
+
+async function loadChannels(db: Kysely<Tables>, packages: ReadonlyMap<number, Package>): Promise<Map<number, Channel>> {
+  const floors = new Map<number, Floor[]>();
+  for (const row of await db.selectFrom("channel_floors").selectAll().execute()) {
+    const floor = packages.get(row.package_no);
+    if (floor === undefined) continue;
+    floors.set(row.channel_no, [...(floors.get(row.channel_no) ?? []), { package: floor, reason: row.reason }]);
+  }
+  const channels = new Map<number, Channel>();
+  for (const row of await db.selectFrom("channels").selectAll().execute()) {
+    channels.set(row.no, {
+      no: row.no,
+      id: row.id,
+      applicationNo: row.application_no,
+      name: row.name,
+      arch: toArch(row.arch),
+      package: row.package_no === null ? null : (packages.get(row.package_no) ?? null),
+      floors: (floors.get(row.no) ?? []).sort((a, b) => compareVersions(a.package.version, b.package.version)),
+    });
+  }
+  return channels;
+}
+
+function toGroup(row: Selectable<Tables["groups"]>, channels: ReadonlyMap<number, Channel>): Group {
+  return {
+    no: row.no,
+    id: row.id,
+    applicationNo: row.application_no,
+    name: row.name,
+    track: row.track,
+    channel: row.channel_no === null ? null : (channels.get(row.channel_no) ?? null),
+    policy: {
+      updatesEnabled: row.policy_updates_enabled === 1,
+      safeMode: row.policy_safe_mode === 1,
+      officeHours: row.policy_office_hours === 1,
+      timezone: row.policy_timezone,
+      periodMs: toMilliseconds(row.policy_period_interval, `group ${row.id}: policy_period_interval`),
+      maxUpdatesPerPeriod: row.policy_max_updates_per_period,
+      updateTimeoutMs: toMilliseconds(row.policy_update_timeout, `group ${row.id}: policy_update_timeout`),
+    },
+  };
+}
+
+function toRollout(row: Selectable<Tables["rollouts"]>, target: Package): Rollout {
+  return {
+    no: row.no,
+    id: row.id,
+    groupNo: row.group_no,
+    package: target,
+    // Written by us alone (store/rollouts.ts), from the very same types.
+    state: row.state as RolloutState,
+    stages: JSON.parse(row.stages) as Stage[],
+    retry: JSON.parse(row.retry) as Retry,
+  };
+}
+
+function toAction(row: Selectable<Tables["flatcar_actions"]>): FlatcarAction {
+  return {
+    event: row.event,
+    chromeosVersion: row.chromeos_version,
+    sha256: row.sha256,
+    needsAdmin: row.needs_admin === 1,
+    isDelta: row.is_delta === 1,
+    disablePayloadBackoff: row.disable_payload_backoff === 1,
+    metadataSignatureRsa: row.metadata_signature_rsa,
+    metadataSize: row.metadata_size,
+    deadline: row.deadline,
+  };
+}
+
+/** The action's base64 SHA-256 is the payload's own: the same in hexadecimal for the clients that look there. */
+function hexOf(sha256: string | undefined): string | null {
+  const bytes = Buffer.from(sha256 ?? "", "base64");
+  return bytes.length === 32 ? bytes.toString("hex") : null;
+}
+
+function toMilliseconds(interval: string, where: string): number {
+  const milliseconds = parseInterval(interval);
+  if (milliseconds === null) throw new Error(`${where}: "${interval}" is not an interval; write e.g. "15 minutes"`);
+  return milliseconds;
+}
+
+export function toArch(number: number): Arch {
+  return number === 1 || number === 2 || number === 3 ? number : 0;
+}

@@ -1,0 +1,398 @@
+/** The hot path on SQLite: prepared statements, one a place. */
+import { randomUUID } from "node:crypto";
+import type Database from "better-sqlite3";
+import type { Kysely } from "kysely";
+import type { Activity, Changes, Counters, Fleet, GroupCounters, Node, RolloutCounters } from "../../rollout/model.ts";
+import { loadFleet } from "../fleet.ts";
+import type { CheckInStore, DueNode, NodeKey, NodeWrite } from "../store.ts";
+import type { Tables } from "../tables.ts";
+import { translatingFaults } from "./connection.ts";
+import { describing, NODE_COLUMNS, type NodeRow, standing, toNode } from "./node-rows.ts";
+
+const DAY_MS = 86_400_000;
+
+/** `db` and `kysely` are the same connection: what Kysely reads, it reads inside the open transaction. */
+export function sqliteCheckIns(db: Database.Database, kysely: Kysely<Tables>): CheckInStore {
+  const sql = prepareAll(db);
+  const nodeCounts = new NodeCounts();
+
+  function insertNode(node: Node): number {
+    const { lastInsertRowid } = sql.insertNode.run(
+      node.id,
+      node.applicationNo,
+      node.groupNo,
+      node.version,
+      node.createdAt,
+      ...describing(node),
+      ...standing(node),
+    );
+    nodeCounts.add(node, 1);
+    return Number(lastInsertRowid);
+  }
+
+  function updateNode(no: number, before: Node, node: Node): void {
+    if (standsAlike(before, node)) {
+      sql.describeNode.run(...describing(node), node.grant?.bootId ?? null, no);
+      return;
+    }
+    sql.moveNode.run(node.groupNo, node.version, ...describing(node), ...standing(node), no);
+    nodeCounts.add(before, -1);
+    nodeCounts.add(node, 1);
+  }
+
+  function appendLogs(no: number, changes: Changes): void {
+    for (const event of changes.events) {
+      sql.insertEvent.run(
+        no,
+        event.at,
+        event.type,
+        event.result,
+        event.errorCode,
+        event.version,
+        event.previousVersion,
+      );
+    }
+    for (const step of changes.transitions) {
+      sql.insertHistory.run(no, step.at, step.to, step.version, step.groupNo, step.rolloutNo, step.errorCode);
+    }
+    for (const { grant, status, endedAt } of changes.pastGrants) {
+      sql.insertPastGrant.run(
+        grant.rolloutNo,
+        no,
+        status,
+        grant.version,
+        grant.grantedAt,
+        endedAt,
+        grant.attempt,
+        grant.errorCode,
+      );
+    }
+  }
+
+  return {
+    async begin() {
+      translatingFaults(() => sql.begin.run());
+    },
+    async commit() {
+      translatingFaults(() => sql.commit.run());
+    },
+    async rollback() {
+      nodeCounts.clear();
+      if (db.inTransaction) db.exec("ROLLBACK");
+    },
+
+    async revision() {
+      return translatingFaults(() => sql.revision.get() ?? 0);
+    },
+    fleet(): Promise<Fleet> {
+      return loadFleet(kysely);
+    },
+
+    async nodes(keys: readonly NodeKey[]) {
+      return translatingFaults(() =>
+        keys.map((key) => {
+          const row = sql.node.get(key.id, key.applicationNo);
+          return row === undefined ? null : toNode(row);
+        }),
+      );
+    },
+
+    async counters(rolloutNos, groupNos): Promise<Counters> {
+      return translatingFaults(() => {
+        const rollouts = new Map<number, RolloutCounters>();
+        for (const no of rolloutNos) {
+          const row = sql.rolloutCounters.get(no);
+          if (row !== undefined) rollouts.set(no, row);
+        }
+        const groups = new Map<number, GroupCounters>();
+        for (const no of groupNos) {
+          const row = sql.groupCounters.get(no);
+          // Written by `writeCounters` below: pairs of numbers.
+          const slices = JSON.parse(row?.slices ?? "[]") as [number, number][];
+          groups.set(no, {
+            inFlight: row?.inFlight ?? 0,
+            slices: slices.map(([startsAt, count]) => ({ startsAt, count })),
+          });
+        }
+        return { rollouts, groups };
+      });
+    },
+
+    async writeNodes(writes: readonly NodeWrite[]) {
+      return translatingFaults(() => {
+        const made = new Map<string, number>();
+        const numbers = writes.map(({ before, changes }) => {
+          const node = changes.node;
+          if (node === null) return 0;
+          const key = `${node.applicationNo} ${node.id}`;
+          const no = node.no || before?.no || made.get(key) || insertNode(node);
+          if (before === null) made.set(key, no);
+          else if (before !== node) updateNode(no, before, node);
+          appendLogs(no, changes);
+          return no;
+        });
+        nodeCounts.flush((groupNo, version, status, delta) => {
+          sql.moveNodeCount.run(groupNo, version, status, delta);
+          if (delta < 0) sql.dropEmptyNodeCount.run(groupNo, version, status);
+        });
+        return numbers;
+      });
+    },
+
+    async writeCounters(counters: Counters) {
+      translatingFaults(() => {
+        for (const [no, c] of counters.rollouts) {
+          sql.writeRolloutCounters.run(
+            c.granted,
+            c.downloading,
+            c.downloaded,
+            c.installed,
+            c.complete,
+            c.failed,
+            c["timed-out"],
+            c["rolled-back"],
+            c.lost,
+            c.withdrawn,
+            no,
+          );
+        }
+        for (const [no, { inFlight, slices }] of counters.groups) {
+          sql.writeGroupCounters.run(
+            no,
+            inFlight,
+            JSON.stringify(slices.map((slice) => [slice.startsAt, slice.count])),
+          );
+        }
+      });
+    },
+
+    async writeSeen(seen) {
+      translatingFaults(() => {
+        for (const [no, at] of seen) sql.writeSeen.run(no, at);
+      });
+    },
+
+    async disableUpdates(groupNo) {
+      translatingFaults(() => {
+        sql.disableUpdates.run(groupNo);
+        sql.moveRevision.run();
+      });
+    },
+
+    async writeActivity(activity: Activity, instanceId: string | null) {
+      translatingFaults(() => {
+        const { at, class: kind, severity, applicationNo, groupNo, channelNo, version } = activity;
+        if (activity.oncePerDay && sql.recentActivity.get(groupNo, kind, version, at - DAY_MS) !== undefined) return;
+        sql.insertActivity.run(
+          randomUUID(),
+          at,
+          kind,
+          severity,
+          applicationNo,
+          groupNo,
+          channelNo,
+          instanceId,
+          version,
+        );
+      });
+    },
+
+    async dueNodes(now, limit): Promise<DueNode[]> {
+      return translatingFaults(() =>
+        sql.dueNodes.all(now, limit).map((row) => {
+          const lastSeenAt = Number(row.pop());
+          return { node: toNode(row as unknown as NodeRow), lastSeenAt };
+        }),
+      );
+    },
+
+    async deleteHistory(before, limit) {
+      return translatingFaults(() =>
+        sql.deleteOld.reduce((deleted, statement) => deleted + statement.run(before, limit).changes, 0),
+      );
+    },
+
+    async forgetSeenOnce(before, afterNo, limit) {
+      return translatingFaults(() => {
+        const numbers = sql.nodeNumbers.all(afterNo, before, limit);
+        for (const no of numbers) {
+          const row = sql.seenOnce.get(no);
+          if (row === undefined) continue;
+          const node = toNode(row);
+          for (const statement of sql.forgetNode) statement.run(no);
+          nodeCounts.add(node, -1);
+        }
+        nodeCounts.flush((groupNo, version, status, delta) => {
+          sql.moveNodeCount.run(groupNo, version, status, delta);
+          sql.dropEmptyNodeCount.run(groupNo, version, status);
+        });
+        return numbers.length < limit ? null : (numbers.at(-1) ?? null);
+      });
+    },
+
+    async close() {
+      db.close();
+    },
+  };
+}
+
+/** Whether only columns without an index differ, so that the indexes can be left alone. */
+function standsAlike(before: Node, node: Node): boolean {
+  return (
+    before.version === node.version &&
+    before.groupNo === node.groupNo &&
+    before.status === node.status &&
+    (before.grant === node.grant ||
+      (before.grant !== null &&
+        node.grant !== null &&
+        before.grant.deadline === node.grant.deadline &&
+        before.grant.grantedAt === node.grant.grantedAt &&
+        before.grant.rolloutNo === node.grant.rolloutNo &&
+        before.grant.errorCode === node.grant.errorCode))
+  );
+}
+
+/** What a batch does to `node_counts`, summed up so that each row is written once. */
+class NodeCounts {
+  readonly #deltas = new Map<string, { groupNo: number; version: string; status: string; delta: number }>();
+
+  add({ groupNo, version, status }: Node, delta: number): void {
+    const key = `${groupNo} ${status} ${version}`;
+    const entry = this.#deltas.get(key);
+    if (entry === undefined) this.#deltas.set(key, { groupNo, version, status, delta });
+    else entry.delta += delta;
+  }
+
+  flush(write: (groupNo: number, version: string, status: string, delta: number) => void): void {
+    for (const { groupNo, version, status, delta } of this.#deltas.values()) {
+      if (delta !== 0) write(groupNo, version, status, delta);
+    }
+    this.#deltas.clear();
+  }
+
+  clear(): void {
+    this.#deltas.clear();
+  }
+}
+
+function prepareAll(db: Database.Database) {
+  const columns = NODE_COLUMNS.map((column) => `nodes.${column}`).join(", ");
+  return {
+    begin: db.prepare("BEGIN"),
+    commit: db.prepare("COMMIT"),
+    revision: db.prepare<[], number>("SELECT revision FROM meta").pluck(),
+    moveRevision: db.prepare<[]>("UPDATE meta SET revision = revision + 1"),
+    node: db
+      .prepare<[string, number], NodeRow>(`SELECT ${columns} FROM nodes WHERE id = ? AND application_no = ?`)
+      .raw(),
+    insertNode: db.prepare<unknown[]>(`
+      INSERT INTO nodes (
+        id, application_no, group_no, version, created_at,
+        arch, machine_alias, ip, oem, oem_version, aleph_version, boot_id, broken_quotes,
+        status, status_at,
+        rollout_no, grant_group_no, grant_version, from_version, needs_reboot, granted_at, attempt, grant_boot_id, deadline, error_code
+      ) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`),
+    describeNode: db.prepare<unknown[]>(`
+      UPDATE nodes
+      SET arch = ?, machine_alias = ?, ip = ?, oem = ?, oem_version = ?, aleph_version = ?, boot_id = ?, broken_quotes = ?,
+          grant_boot_id = ?
+      WHERE no = ?`),
+    moveNode: db.prepare<unknown[]>(`
+      UPDATE nodes
+      SET group_no = ?, version = ?,
+          arch = ?, machine_alias = ?, ip = ?, oem = ?, oem_version = ?, aleph_version = ?, boot_id = ?, broken_quotes = ?,
+          status = ?, status_at = ?,
+          rollout_no = ?, grant_group_no = ?, grant_version = ?, from_version = ?, needs_reboot = ?, granted_at = ?, attempt = ?,
+          grant_boot_id = ?, deadline = ?, error_code = ?
+      WHERE no = ?`),
+    insertEvent: db.prepare<unknown[]>(`
+      INSERT INTO events (node_no, at, type, result, error_code, version, previous_version)
+      VALUES (?, ?, ?, ?, ?, ?, ?)`),
+    insertHistory: db.prepare<unknown[]>(`
+      INSERT INTO status_history (node_no, at, status, version, group_no, rollout_no, error_code)
+      VALUES (?, ?, ?, ?, ?, ?, ?)`),
+    insertPastGrant: db.prepare<unknown[]>(`
+      INSERT INTO past_grants (rollout_no, node_no, status, version, granted_at, ended_at, attempt, error_code)
+      VALUES (?, ?, ?, ?, ?, ?, ?, ?)`),
+    rolloutCounters: db.prepare<[number], RolloutCounters>(`
+      SELECT granted, downloading, downloaded, installed, complete, failed,
+             timed_out AS "timed-out", rolled_back AS "rolled-back", lost, withdrawn
+      FROM rollout_counters
+      WHERE rollout_no = ?`),
+    writeRolloutCounters: db.prepare<unknown[]>(`
+      UPDATE rollout_counters
+      SET granted = ?, downloading = ?, downloaded = ?, installed = ?, complete = ?, failed = ?,
+          timed_out = ?, rolled_back = ?, lost = ?, withdrawn = ?
+      WHERE rollout_no = ?`),
+    groupCounters: db.prepare<[number], { inFlight: number; slices: string }>(`
+      SELECT in_flight AS inFlight, slices
+      FROM group_counters
+      WHERE group_no = ?`),
+    writeGroupCounters: db.prepare<unknown[]>(`
+      INSERT INTO group_counters (group_no, in_flight, slices)
+      VALUES (?, ?, ?)
+      ON CONFLICT (group_no) DO UPDATE SET in_flight = excluded.in_flight, slices = excluded.slices`),
+    moveNodeCount: db.prepare<unknown[]>(`
+      INSERT INTO node_counts (group_no, version, status, count)
+      VALUES (?, ?, ?, ?)
+      ON CONFLICT (group_no, version, status) DO UPDATE SET count = count + excluded.count`),
+    dropEmptyNodeCount: db.prepare<unknown[]>(`
+      DELETE FROM node_counts
+      WHERE group_no = ? AND version = ? AND status = ? AND count <= 0`),
+    writeSeen: db.prepare<[number, number]>(`
+      INSERT INTO seen (node_no, at)
+      VALUES (?, ?)
+      ON CONFLICT (node_no) DO UPDATE SET at = excluded.at`),
+    disableUpdates: db.prepare<[number]>("UPDATE groups SET policy_updates_enabled = 0 WHERE no = ?"),
+    recentActivity: db
+      .prepare<[number | null, number, string, number], number>(`
+      SELECT no FROM activity
+      WHERE group_no IS ? AND class = ? AND version = ? AND at > ?
+      LIMIT 1`)
+      .pluck(),
+    insertActivity: db.prepare<unknown[]>(`
+      INSERT INTO activity (id, at, class, severity, application_no, group_no, channel_no, instance_id, version)
+      VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`),
+    dueNodes: db
+      .prepare<[number, number], unknown[]>(`
+      SELECT ${columns}, COALESCE(seen.at, nodes.created_at)
+      FROM nodes
+      LEFT JOIN seen ON seen.node_no = nodes.no
+      WHERE nodes.deadline <= ?
+      ORDER BY nodes.deadline
+      LIMIT ?`)
+      .raw(),
+    // The oldest rows come first in each of these tables, so the search ends with the first row that is young enough.
+    deleteOld: ["events", "status_history", "activity"]
+      .map((table) =>
+        db.prepare<[number, number]>(`
+        DELETE FROM ${table}
+        WHERE at < ?1 AND no <= (SELECT min(no) FROM ${table}) + ?2`),
+      )
+      .concat(
+        db.prepare<[number, number]>(`
+        DELETE FROM past_grants
+        WHERE ended_at < ?1 AND no <= (SELECT min(no) FROM past_grants) + ?2`),
+      ),
+    nodeNumbers: db
+      .prepare<[number, number, number], number>(`
+      SELECT no FROM nodes
+      WHERE no > ? AND created_at < ?
+      ORDER BY no
+      LIMIT ?`)
+      .pluck(),
+    seenOnce: db
+      .prepare<[number], NodeRow>(`
+      SELECT ${columns} FROM nodes
+      JOIN seen ON seen.node_no = nodes.no
+      WHERE nodes.no = ? AND seen.at <= nodes.created_at AND nodes.rollout_no IS NULL`)
+      .raw(),
+    forgetNode: [
+      "nodes WHERE no",
+      "seen WHERE node_no",
+      "events WHERE node_no",
+      "status_history WHERE node_no",
+      "past_grants WHERE node_no",
+    ].map((where) => db.prepare<[number]>(`DELETE FROM ${where} = ?`)),
+  };
+}

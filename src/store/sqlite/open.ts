@@ -1,0 +1,19 @@
+/** The SQLite store for everything but check-ins. */
+import type { SqlSessions, Store } from "../store.ts";
+import { kyselyOver } from "./dialect.ts";
+import { sqliteReaders } from "./readers.ts";
+
+/** Two: one long statistics query leaves room for the short ones. */
+const READER_THREADS = 2;
+
+/** @param writer sessions on the one connection that writes. */
+export function sqliteStore(path: string, writer: SqlSessions, onDeath: (error: Error) => void): Store {
+  const readers = sqliteReaders(path, READER_THREADS, onDeath);
+  const read = kyselyOver(readers);
+  const write = kyselyOver(writer);
+  return {
+    read,
+    write: (work) => write.transaction().execute(work),
+    close: () => readers.close(),
+  };
+}

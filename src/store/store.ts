@@ -1,0 +1,89 @@
+/**
+ * What Turnout asks of a database. Nothing outside `store/` knows which one it is.
+ *
+ * Two sides. `CheckInStore` is the hot path: one transaction for a batch of check-ins, hand-written for each engine.
+ * `Store` is everything else, through Kysely: `read` never delays a check-in; `write` takes its turn between batches.
+ */
+import type { Kysely, Transaction } from "kysely";
+import type { Activity, Changes, Counters, Fleet, Node } from "../rollout/model.ts";
+import type { Tables } from "./tables.ts";
+
+export interface NodeKey {
+  readonly applicationNo: number;
+  readonly id: string;
+}
+
+/** What one check-in changes, and the record it started from (null: a new node). */
+export interface NodeWrite {
+  readonly before: Node | null;
+  readonly changes: Changes;
+}
+
+/** A node whose deadline has passed, with the last time it was seen as far as the store knows. */
+export interface DueNode {
+  readonly node: Node;
+  readonly lastSeenAt: number;
+}
+
+/** One writer, one transaction at a time: `begin`, any of the others, then `commit` or `rollback`. */
+export interface CheckInStore {
+  begin(): Promise<void>;
+  /** Durable when it resolves. */
+  commit(): Promise<void>;
+  rollback(): Promise<void>;
+
+  /** Moves with every change of the configuration. */
+  revision(): Promise<number>;
+  /** The configuration as of now, inside the transaction. */
+  fleet(): Promise<Fleet>;
+
+  /** In the order of the keys. */
+  nodes(keys: readonly NodeKey[]): Promise<(Node | null)[]>;
+  counters(rolloutNos: readonly number[], groupNos: readonly number[]): Promise<Counters>;
+  /** In order: a later write of the same node builds on an earlier one, and finds its number. Answers the numbers. */
+  writeNodes(writes: readonly NodeWrite[]): Promise<number[]>;
+  writeCounters(counters: Counters): Promise<void>;
+  /** "Last seen" of many nodes: pairs of node number and time. */
+  writeSeen(seen: readonly (readonly [nodeNo: number, at: number])[]): Promise<void>;
+  /** Safe mode's brake: turns the group's updates off and moves the revision. */
+  disableUpdates(groupNo: number): Promise<void>;
+  writeActivity(activity: Activity, instanceId: string | null): Promise<void>;
+
+  /** Nodes whose deadline has passed, the oldest deadline first. */
+  dueNodes(now: number, limit: number): Promise<DueNode[]>;
+  /** Deletes events, history, activity and past grants older than `before`; answers how many rows went (≤ limit each). */
+  deleteHistory(before: number, limit: number): Promise<number>;
+  /** Forgets nodes first seen before `before` and never again, numbers above `afterNo`; answers where to go on, or null. */
+  forgetSeenOnce(before: number, afterNo: number, limit: number): Promise<number | null>;
+
+  close(): Promise<void>;
+}
+
+export interface Store {
+  /** Reads of the admin side. Sees committed data only. */
+  readonly read: Kysely<Tables>;
+  /** One transaction between two batches. Durable when it resolves; nothing is kept when `work` throws. */
+  write<T>(work: (tx: Transaction<Tables>) => Promise<T>): Promise<T>;
+  close(): Promise<void>;
+}
+
+/** One SQL session: what an engine's Kysely talks to. */
+export interface SqlSession {
+  query(sql: string, parameters: readonly unknown[]): Promise<SqlResult>;
+}
+
+export interface SqlResult {
+  readonly rows: unknown[];
+  readonly changes: number;
+}
+
+/** Hands out sessions, one user at a time each. */
+export interface SqlSessions {
+  acquire(): Promise<SqlSession>;
+  release(session: SqlSession): Promise<void>;
+}
+
+/** The database can't take it now (locked, full, unreachable): come back later; nothing was written. */
+export class StoreUnavailable extends Error {
+  override readonly name = "StoreUnavailable";
+}
