@@ -1,0 +1,235 @@
+/**
+ * The decision: what a check-in is answered, and what it changes. Pure: the same arguments give the same outcome.
+ * Source: ROLLOUTS.md, "What a check-in does, in order".
+ */
+import { grantedTotal, isInFlight, rolloutCounters } from "./counters.ts";
+import { findApplication, findGroup, rolloutKey } from "./fleet.ts";
+import { live } from "./lifecycle.ts";
+import {
+  ACTIVITY,
+  type AppStatus,
+  ARCH,
+  type Changes,
+  type CheckIn,
+  type Counters,
+  type Fleet,
+  type Grant,
+  type Group,
+  type Node,
+  type NodeStatus,
+  type Offer,
+  type Outcome,
+  PACKAGE_TYPE,
+  type Reason,
+  type Rollout,
+  SEVERITY,
+  type TraceStep,
+} from "./model.ts";
+import { isValidNode, newNode, updated } from "./node.ts";
+import { heldBackBy } from "./policy.ts";
+import { Progress } from "./progress.ts";
+import { retryAt } from "./retry.ts";
+import { mirrorOffer, offerOf, type Target, targetOf } from "./target.ts";
+import { compareVersions, matchesPrefix } from "./version.ts";
+
+const UNCHANGED: Changes = {
+  node: null,
+  transitions: [],
+  pastGrants: [],
+  events: [],
+  activities: [],
+  disableUpdates: null,
+};
+
+/** The rules' verdicts, and the last of them as the answer. */
+interface Verdict {
+  readonly reason: Reason;
+  readonly offer: Offer | null;
+}
+
+export function decide(
+  fleet: Fleet,
+  node: Node | null,
+  checkIn: CheckIn,
+  ip: string,
+  counters: Counters,
+  now: number,
+): Outcome {
+  const trace: TraceStep[] = [];
+  const application = findApplication(fleet, checkIn.appId);
+  step(trace, "application known", application !== undefined, { appId: checkIn.appId });
+  if (application === undefined) return refused("error-unknownApplication", "unknown-application", trace);
+
+  const group = findGroup(fleet, application.no, checkIn.track, checkIn.arch);
+  step(trace, "group found", group !== undefined, { track: checkIn.track, arch: checkIn.arch });
+  if (group === undefined) return refused("error-unknownApplicationOrGroup", "unknown-group", trace);
+
+  if (checkIn.syncer) return { status: "ok", trace, changes: UNCHANGED, ...mirror(group, checkIn, trace) };
+
+  const valid = isValidNode(checkIn);
+  step(trace, "machine id and version valid", valid, { machineId: checkIn.machineId, version: checkIn.version });
+  if (!valid) return refused("error-instanceRegistrationFailed", "invalid-node", trace);
+
+  const record = node === null ? newNode(checkIn, group, ip, now) : updated(node, checkIn, group, ip);
+  const progress = new Progress(record, counters, now);
+  live(progress, groupOfGrant(fleet, record, group).policy, checkIn);
+  const verdict = checkIn.updateCheck ? updateCheck(fleet, group, checkIn, progress, counters, trace) : NO_UPDATE_CHECK;
+  return { status: "ok", trace, changes: progress.changes, reason: verdict.reason, offer: verdict.offer };
+}
+
+const NO_UPDATE_CHECK: Verdict = { reason: "no-update-check", offer: null };
+
+/** The policy that a grant lives under is its own group's, also when the node has moved on. */
+function groupOfGrant(fleet: Fleet, node: Node, present: Group): Group {
+  return node.grant === null ? present : (fleet.groupByNo.get(node.grant.groupNo) ?? present);
+}
+
+function updateCheck(
+  fleet: Fleet,
+  group: Group,
+  checkIn: CheckIn,
+  progress: Progress,
+  counters: Counters,
+  trace: TraceStep[],
+): Verdict {
+  const target = targetOf(group, checkIn.version);
+  step(trace, "package to install", target !== null, { channel: group.channel?.name ?? null });
+  if (target === null) {
+    progress.note({ ...NO_PACKAGE, groupNo: group.no, version: "0.0.0", ofNode: false, oncePerDay: true });
+    return stopped("no-package");
+  }
+  const unfit = unfitFor(target, progress.node, checkIn, trace);
+  if (unfit !== null) return stopped(unfit);
+
+  const rollout = fleet.rolloutByTarget.get(rolloutKey(group.no, target.package.no));
+  step(trace, "rollout exists", rollout !== undefined, { version: target.package.version });
+  if (rollout === undefined) return stopped("no-rollout");
+  const granting = rollout.state === "running" || rollout.state === "completed";
+  step(trace, "rollout running", granting, { rollout: rollout.id, state: rollout.state });
+  if (holdsGrant(progress.node, rollout)) return offerAgain(group, rollout, granting, progress, trace);
+  if (!granting) return stopped("rollout-not-running");
+
+  const tooSoon = backingOff(progress, rollout, trace);
+  if (tooSoon !== null) return stopped(tooSoon);
+  const heldBack = heldBackBy({ group, rollout, counters, now: progress.now }, trace);
+  if (heldBack !== null) {
+    if (LIMITS.has(heldBack)) putOnHold(progress, rollout);
+    return stopped(heldBack);
+  }
+  grant(group, rollout, progress, counters);
+  return { reason: "granted", offer: offerOf(rollout.package) };
+}
+
+const NO_PACKAGE = { class: ACTIVITY.packageNotFound, severity: SEVERITY.warning } as const;
+
+/** Reasons that have nothing to do with policy: there is nothing to install, or not on this node. */
+function unfitFor(target: Target, node: Node, checkIn: CheckIn, trace: TraceStep[]): Reason | null {
+  const { package: wanted, channel } = target;
+  const behind = compareVersions(checkIn.version, wanted.version) < 0;
+  step(trace, "below the target", behind, { version: checkIn.version, target: wanted.version });
+  if (!behind) return "up-to-date";
+  const rebooted = node.status !== "installed";
+  step(trace, "not waiting for its reboot", rebooted, { status: node.status });
+  if (!rebooted) return "waiting-for-reboot";
+  const sameArch = wanted.arch === checkIn.arch || wanted.arch === ARCH.all;
+  step(trace, "architecture", sameArch, { node: checkIn.arch, package: wanted.arch });
+  if (!sameArch) return "other-arch";
+  const allowed = !wanted.blacklistedChannelNos.includes(channel.no);
+  step(trace, "not blacklisted", allowed, { channel: channel.name, package: wanted.version });
+  if (!allowed) return "blacklisted";
+  const within = matchesPrefix(wanted.version, checkIn.targetVersionPrefix);
+  step(trace, "target version prefix", within, { prefix: checkIn.targetVersionPrefix, target: wanted.version });
+  return within ? null : "outside-prefix";
+}
+
+function holdsGrant({ grant, status }: Node, rollout: Rollout): boolean {
+  return grant?.rolloutNo === rollout.no && isInFlight(status);
+}
+
+/** The client retries: the same again, not counted again. While nothing may be offered, a grant not begun is taken back. */
+function offerAgain(
+  group: Group,
+  rollout: Rollout,
+  granting: boolean,
+  progress: Progress,
+  trace: TraceStep[],
+): Verdict {
+  const enabled = group.policy.updatesEnabled;
+  step(trace, "updates enabled", enabled, { group: group.name });
+  if (enabled && granting) return { reason: "offered-again", offer: offerOf(rollout.package) };
+  if (progress.node.status === "granted") progress.move("on-hold", null, { grants: false });
+  return stopped(enabled ? "rollout-not-running" : "updates-disabled");
+}
+
+function backingOff({ node, now }: Progress, rollout: Rollout, trace: TraceStep[]): Reason | null {
+  if (node.grant?.rolloutNo !== rollout.no) return null;
+  const at = retryAt(node, node.grant, rollout.retry);
+  const due = at !== null && at <= now;
+  step(trace, "may try again", due, { attempt: node.grant.attempt, max: rollout.retry.max, at });
+  if (due) return null;
+  return at === null ? "retries-exhausted" : "retry-later";
+}
+
+/** Limits make a node wait for its turn; the other rules hold for the whole group. */
+const LIMITS: ReadonlySet<Reason> = new Set<Reason>(["canary-pending", "max-in-flight", "max-per-period"]);
+const MAY_HOLD: ReadonlySet<NodeStatus> = new Set<NodeStatus>(["unknown", "complete"]);
+
+function putOnHold(progress: Progress, rollout: Rollout): void {
+  const { status, grant } = progress.node;
+  if (MAY_HOLD.has(status) && grant?.rolloutNo !== rollout.no) progress.move("on-hold", null, { grants: false });
+}
+
+function grant(group: Group, rollout: Rollout, progress: Progress, counters: Counters): void {
+  const { node, now } = progress;
+  const again = node.grant?.rolloutNo === rollout.no ? node.grant : null;
+  const { version, type } = rollout.package;
+  if (grantedTotal(rolloutCounters(counters, rollout.no)) === 0) {
+    const about = { groupNo: group.no, version, ofNode: false };
+    progress.note({ class: ACTIVITY.rolloutStarted, severity: SEVERITY.info, ...about });
+  }
+  const next: Grant = {
+    rolloutNo: rollout.no,
+    groupNo: group.no,
+    version,
+    fromVersion: node.version,
+    needsReboot: type === PACKAGE_TYPE.flatcar,
+    grantedAt: now,
+    attempt: (again?.attempt ?? 0) + 1,
+    bootId: node.bootId,
+    deadline: now + group.policy.updateTimeoutMs,
+    errorCode: null,
+  };
+  progress.move("granted", next, { grants: true });
+}
+
+/** Another update server asks for everything that it lacks. It is no node: never stored, never counted, under no limit. */
+function mirror(group: Group, checkIn: CheckIn, trace: TraceStep[]): Verdict {
+  const target = checkIn.updateCheck ? targetOf(group, checkIn.version) : null;
+  step(trace, "package to install", target !== null, { channel: group.channel?.name ?? null });
+  if (target === null) return stopped(checkIn.updateCheck ? "no-package" : "no-update-check");
+  const offer = mirrorOffer(target, checkIn.version);
+  step(trace, "below the target", offer !== null, { version: checkIn.version, target: target.last.version });
+  if (offer === null) return stopped("up-to-date");
+  const allowed = offer.manifests.every(
+    (manifest) => !manifest.package.blacklistedChannelNos.includes(target.channel.no),
+  );
+  step(trace, "not blacklisted", allowed, { channel: target.channel.name });
+  if (!allowed) return stopped("blacklisted");
+  step(trace, "updates enabled", group.policy.updatesEnabled, { group: group.name });
+  if (!group.policy.updatesEnabled) return stopped("updates-disabled");
+  const readable = checkIn.multiManifest || offer.manifests.length === 1;
+  step(trace, "takes several manifests", readable, { manifests: offer.manifests.length });
+  return readable ? { reason: "mirror", offer } : stopped("floors-need-multi-manifest");
+}
+
+function refused(status: AppStatus, reason: Reason, trace: TraceStep[]): Outcome {
+  return { status, reason, trace, offer: null, changes: UNCHANGED };
+}
+
+function stopped(reason: Reason): Verdict {
+  return { reason, offer: null };
+}
+
+function step(trace: TraceStep[], rule: string, holds: boolean, facts: TraceStep["facts"]): void {
+  trace.push({ rule, verdict: holds ? "pass" : "stop", facts });
+}

@@ -1,0 +1,82 @@
+/** The configuration's snapshot, and the look-ups that every check-in begins with. */
+import type { Application, Arch, Fleet, Group, Rollout } from "./model.ts";
+import { ARCH } from "./model.ts";
+
+export interface FleetParts {
+  readonly applications: readonly Application[];
+  readonly groups: readonly Group[];
+  readonly rollouts: readonly Rollout[];
+}
+
+export function buildFleet(revision: number, { applications, groups, rollouts }: FleetParts): Fleet {
+  const applicationByName = new Map<string, Application>();
+  for (const application of applications) {
+    applicationByName.set(application.id.toLowerCase(), application);
+    if (application.productId !== null) applicationByName.set(application.productId.toLowerCase(), application);
+  }
+  const groupByTrack = new Map<string, Group>();
+  const oldestFirst = [...groups].sort((a, b) => a.no - b.no);
+  for (const group of oldestFirst) {
+    const key = groupByTrackKey(group.applicationNo, group.track, group.channel?.arch ?? ARCH.all);
+    if (!groupByTrack.has(key)) groupByTrack.set(key, group);
+  }
+  // By id, whatever the arch; after all tracks, which have precedence.
+  for (const group of oldestFirst) {
+    const key = groupByIdKey(group.applicationNo, group.id.toLowerCase());
+    if (!groupByTrack.has(key)) groupByTrack.set(key, group);
+  }
+  return {
+    revision,
+    applications,
+    groups,
+    rollouts,
+    applicationByName,
+    groupByNo: new Map(groups.map((group) => [group.no, group])),
+    groupByTrack,
+    rolloutByTarget: new Map(rollouts.map((rollout) => [rolloutKey(rollout.groupNo, rollout.package.no), rollout])),
+  };
+}
+
+export function groupByTrackKey(applicationNo: number, track: string, arch: Arch): string {
+  return `${applicationNo} ${arch} ${track}`;
+}
+
+function groupByIdKey(applicationNo: number, id: string): string {
+  return `${applicationNo} id ${id}`;
+}
+
+export function rolloutKey(groupNo: number, packageNo: number): string {
+  return `${groupNo} ${packageNo}`;
+}
+
+/** Braces, spaces around it and letter case are ignored; a product id is as good as the UUID. */
+export function findApplication(fleet: Fleet, appId: string): Application | undefined {
+  return fleet.applicationByName.get(bare(appId));
+}
+
+/**
+ * A node's group: the one with its track and architecture; else one for all architectures; else the one whose id the
+ * track is, whatever the architecture (old nodes send such).
+ */
+export function findGroup(fleet: Fleet, applicationNo: number, track: string, arch: Arch): Group | undefined {
+  return (
+    fleet.groupByTrack.get(groupByTrackKey(applicationNo, track, arch)) ??
+    fleet.groupByTrack.get(groupByTrackKey(applicationNo, track, ARCH.all)) ??
+    fleet.groupByTrack.get(groupByIdKey(applicationNo, bare(track)))
+  );
+}
+
+/** The few spellings that a fleet sends, made bare once. */
+let bareTexts = new Map<string, string>();
+
+function bare(text: string): string {
+  const known = bareTexts.get(text);
+  if (known !== undefined) return known;
+  if (bareTexts.size >= 1_000) bareTexts = new Map();
+  const made = text
+    .trim()
+    .replace(/^\{|\}$/g, "")
+    .toLowerCase();
+  bareTexts.set(text, made);
+  return made;
+}

@@ -1,0 +1,104 @@
+/** What a check-in has changed so far: the node's working record, and everything that will be written with it. */
+import { isInFlight, rolloutCounters } from "./counters.ts";
+import {
+  ACTIVITY,
+  type Activity,
+  type Changes,
+  type CountedStatus,
+  type Counters,
+  type DisableUpdates,
+  type Grant,
+  type LoggedEvent,
+  type Node,
+  type NodeStatus,
+  type OmahaEvent,
+  type PastGrant,
+  SEVERITY,
+  type Transition,
+} from "./model.ts";
+
+/** Most check-ins change nothing: until something does, these stand for all the lists. */
+const NOTHING: readonly never[] = [];
+
+export class Progress {
+  readonly now: number;
+  readonly #counters: Counters;
+  node: Node;
+  #transitions: Transition[] | null = null;
+  #pastGrants: PastGrant[] | null = null;
+  #events: LoggedEvent[] | null = null;
+  #activities: Activity[] | null = null;
+  #disableUpdates: DisableUpdates | null = null;
+
+  constructor(node: Node, counters: Counters, now: number) {
+    this.node = node;
+    this.#counters = counters;
+    this.now = now;
+  }
+
+  /**
+   * Moves the node to another status, under this grant (null: none). A grant that is left behind is archived: where it
+   * ended, or as withdrawn if it had not.
+   */
+  move(to: NodeStatus, grant: Grant | null, { grants }: { grants: boolean }): void {
+    const { node, now } = this;
+    const before = node.grant;
+    if (before !== null && before.rolloutNo !== grant?.rolloutNo) {
+      this.#pastGrants ??= [];
+      this.#pastGrants.push({ grant: { ...before, deadline: null }, status: endOf(node.status), endedAt: now });
+    }
+    this.#transitions ??= [];
+    this.#transitions.push({
+      at: now,
+      from: node.status,
+      to,
+      groupNo: grant?.groupNo ?? node.groupNo,
+      rolloutNo: grant?.rolloutNo ?? null,
+      fromRolloutNo: before?.rolloutNo ?? null,
+      fromGroupNo: before?.groupNo ?? null,
+      version: grant?.version ?? node.version,
+      errorCode: grant?.errorCode ?? null,
+      grants,
+    });
+    this.node = { ...node, status: to, statusAt: now, grant };
+  }
+
+  log({ type, result, errorCode, previousVersion }: OmahaEvent, version: string): void {
+    this.#events ??= [];
+    this.#events.push({ at: this.now, type, result, errorCode, version, previousVersion });
+  }
+
+  note(activity: Omit<Activity, "at" | "applicationNo" | "channelNo" | "oncePerDay"> & { oncePerDay?: boolean }): void {
+    this.#activities ??= [];
+    this.#activities.push({
+      at: this.now,
+      applicationNo: this.node.applicationNo,
+      channelNo: null,
+      oncePerDay: false,
+      ...activity,
+    });
+  }
+
+  /** Safe mode's brake: while no node has completed the rollout, a failure turns the group's updates off. */
+  brake({ rolloutNo, groupNo, version }: Grant, reason: string): void {
+    if (rolloutCounters(this.#counters, rolloutNo).complete > 0) return;
+    this.#disableUpdates = { groupNo, rolloutNo, reason };
+    this.note({ class: ACTIVITY.rolloutFailed, severity: SEVERITY.error, groupNo, version, ofNode: false });
+  }
+
+  get changes(): Changes {
+    return {
+      node: this.node,
+      transitions: this.#transitions ?? NOTHING,
+      pastGrants: this.#pastGrants ?? NOTHING,
+      events: this.#events ?? NOTHING,
+      activities: this.#activities ?? NOTHING,
+      disableUpdates: this.#disableUpdates,
+    };
+  }
+}
+
+/** Where a grant that is left behind stays counted. A node under a grant is never `unknown` or `on-hold`. */
+function endOf(status: NodeStatus): CountedStatus {
+  return isInFlight(status) || status === "unknown" || status === "on-hold" ? "withdrawn" : status;
+}

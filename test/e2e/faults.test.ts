@@ -1,0 +1,287 @@
+import { execFileSync } from "node:child_process";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, unlinkSync, writeFileSync } from "node:fs";
+import { connect } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import Database from "better-sqlite3";
+import { afterEach, describe, expect, it } from "vitest";
+import {
+  aProcess,
+  apiClient,
+  aTurnout,
+  checks,
+  FLATCAR,
+  NODE_ID,
+  postOmaha,
+  release,
+  reports,
+  STABLE_GROUP,
+  type TestTurnout,
+  type TurnoutProcess,
+} from "./turnout.ts";
+
+const cleanUp: (() => unknown)[] = [];
+afterEach(async () => {
+  for (const step of cleanUp.splice(0).reverse()) await step();
+});
+
+function aDataDir(): string {
+  const dir = mkdtempSync(join(tmpdir(), "turnout-"));
+  cleanUp.push(() => rmSync(dir, { recursive: true, force: true }));
+  return dir;
+}
+
+async function running(environment: Record<string, string> = {}, options: Parameters<typeof aTurnout>[1] = {}): Promise<TestTurnout> {
+  const server = await aTurnout(environment, options);
+  cleanUp.push(() => server.close());
+  return server;
+}
+
+const machine = (n: number) => n.toString(16).padStart(32, "0");
+const rawPost = (url: string, body: string | Uint8Array<ArrayBuffer>) =>
+  fetch(`${url}/v1/update/`, { method: "POST", headers: { "Content-Type": "text/xml" }, body });
+
+describe("bad input", () => {
+  it("is refused with one line, stores nothing, and leaves the server alive", async () => {
+    const server = await running();
+    const bomb = `<!DOCTYPE x [<!ENTITY a "aaaa"><!ENTITY b "&a;&a;">]>${checks()}`;
+    const many = `<request protocol="3.0">${'<app appid="x"></app>'.repeat(2500)}</request>`;
+    const refused: [string | Uint8Array<ArrayBuffer>, number][] = [
+      ["", 400],
+      ["not xml", 400],
+      ["<request", 400],
+      [bomb, 400],
+      [many, 400],
+      [`<request protocol="3.0">${"<a>".repeat(5000)}${"</a>".repeat(5000)}</request>`, 400],
+      [checks().replace("stable", "sta\0ble"), 400],
+      [new Uint8Array(Buffer.from(checks(), "utf16le")), 400],
+      [checks().replace('protocol="3.0"', 'protocol="2.0"'), 400],
+      ["x".repeat(64 * 1024 + 1), 413],
+      [JSON.stringify({ request: { protocol: "3.1" } }), 400],
+    ];
+    for (const [body, status] of refused) {
+      const response = await rawPost(server.url, body);
+      const text = await response.text();
+      expect(response.status, text).toBe(status);
+      expect(response.headers.get("content-type")).toContain("text/plain");
+      expect(text.trim().split("\n")).toHaveLength(1);
+    }
+    const counts = await server.turnout.store.read.selectFrom("nodes").select("no").execute();
+    expect(counts).toEqual([]);
+    expect(await (await fetch(`${server.url}/health`)).text()).toBe("OK");
+  });
+});
+
+describe("a slow client", () => {
+  it("keeps nobody waiting and is cut off", async () => {
+    const server = await running({}, { timeouts: { headersMs: 400, requestMs: 600 } });
+    const socket = connect(Number(new URL(server.url).port), "127.0.0.1");
+    const closed = new Promise<void>((done) => socket.once("close", () => done()));
+    socket.on("error", () => {});
+    socket.write("POST /v1/update/ HTTP/1.1\r\nHost: x\r\nContent-Length: 500\r\n\r\n<");
+    expect(await server.omaha(checks())).toContain("noupdate");
+    await closed; // would hang, and fail, if it were not cut off
+  });
+});
+
+describe("a database that can't be written", () => {
+  it("locked: 503 with Retry-After, nothing half-written, and it recovers by itself", async () => {
+    const dataDir = aDataDir();
+    const server = await running({}, { dataDir });
+    await server.release("4230.2.1");
+    const other = new Database(join(dataDir, "turnout.db"));
+    other.exec("BEGIN IMMEDIATE");
+    const response = await rawPost(server.url, checks());
+    expect(response.status).toBe(503);
+    expect(Number(response.headers.get("retry-after"))).toBeGreaterThan(0);
+    expect(await (await fetch(`${server.url}/health`)).text()).toBe("OK");
+    other.exec("ROLLBACK");
+    other.close();
+    expect(await server.turnout.store.read.selectFrom("nodes").select("no").execute()).toEqual([]);
+    expect(await server.omaha(checks())).toContain("4230.2.1");
+  });
+
+  const disk = mkdtempSync(join(tmpdir(), "turnout-disk-"));
+  const mounts = canMount(disk);
+  it.skipIf(!mounts)("full: 503 with Retry-After, nothing half-written, and it recovers by itself", async () => {
+    execFileSync("mount", ["-t", "tmpfs", "-o", "size=3m", "tmpfs", disk]);
+    cleanUp.push(() => execFileSync("umount", ["-l", disk]));
+    const dataDir = join(disk, "data");
+    mkdirSync(dataDir);
+    const server = await running({}, { dataDir });
+    await server.release("4230.2.1");
+    writeFileSync(join(disk, "ballast"), "");
+    for (let room = 4 << 20; room >= 4096; ) {
+      try {
+        writeFileSync(join(disk, "ballast"), Buffer.alloc(room), { flag: "a" });
+      } catch {
+        room >>= 1;
+      }
+    }
+    const statuses: number[] = [];
+    const acknowledged: number[] = [];
+    for (let n = 0; n < 400 && !statuses.includes(503); n += 1) {
+      const response = await rawPost(server.url, checks({ machineId: machine(n) }));
+      statuses.push(response.status);
+      if (response.ok) acknowledged.push(n);
+      else expect(response.headers.get("retry-after")).not.toBeNull();
+    }
+    expect(statuses).toContain(503);
+    expect(await (await fetch(`${server.url}/health`)).text()).toBe("OK");
+    unlinkSync(join(disk, "ballast"));
+    expect(await server.omaha(checks({ machineId: machine(5000) }))).toContain("4230.2.1");
+    const rows = await server.turnout.store.read.selectFrom("nodes").select("id").execute();
+    expect(rows.map(({ id }) => id).sort()).toEqual([...acknowledged.map(machine), machine(5000)].sort());
+    const rollouts = await server.turnout.store.read.selectFrom("rollout_counters").select("granted").execute();
+    expect(rollouts).toEqual([{ granted: acknowledged.length + 1 }]);
+  });
+});
+
+function canMount(folder: string): boolean {
+  try {
+    execFileSync("mount", ["-t", "tmpfs", "-o", "size=1m", "tmpfs", folder], { stdio: "ignore" });
+    execFileSync("umount", [folder], { stdio: "ignore" });
+    return true;
+  } catch {
+    process.stderr.write("full disk: skipped, this machine does not let us mount a small one\n");
+    return false;
+  }
+}
+
+describe("kill -9 under load", () => {
+  it("loses nothing that was acknowledged, and no quota is exceeded", async () => {
+    const dataDir = aDataDir();
+    const environment = { TURNOUT_LOG_LEVEL: "error" };
+    let server: TurnoutProcess = await aProcess(dataDir, environment);
+    cleanUp.push(() => server.child.kill("SIGKILL"));
+    const api = apiClient(server.url);
+    await release(api, "4230.2.1");
+    const group = await api("GET", `/apps/${FLATCAR}/groups/${STABLE_GROUP}`);
+    await api("PUT", `/apps/${FLATCAR}/groups/${STABLE_GROUP}`, {
+      ...group,
+      policy_max_updates_per_period: 150,
+      policy_period_interval: "1 days",
+      policy_update_timeout: "1 days",
+    });
+
+    const granted = new Set<string>();
+    const downloading = new Set<string>();
+    let next = 0;
+    for (let round = 0; round < 4; round += 1) {
+      const { url, child, ended } = server;
+      let alive = true;
+      void ended.then(() => {
+        alive = false;
+      });
+      const talk = async () => {
+        while (alive) {
+          const machineId = machine(next++);
+          try {
+            const answer = await postOmaha(url, checks({ machineId }));
+            if (!answer.includes("<manifest")) continue;
+            granted.add(machineId);
+            await postOmaha(url, reports(13, 1, { machineId }));
+            downloading.add(machineId);
+          } catch {
+            // It died in the middle: not acknowledged.
+          }
+        }
+      };
+      const before = granted.size;
+      const talkers = Array.from({ length: 16 }, talk);
+      while (granted.size < before + 20 && granted.size < 150) await new Promise((turn) => setImmediate(turn));
+      child.kill("SIGKILL");
+      await ended;
+      await Promise.all(talkers);
+      server = await aProcess(dataDir, environment);
+    }
+    server.child.kill("SIGTERM");
+    expect(await server.ended).toBe(0);
+
+    const db = new Database(join(dataDir, "turnout.db"), { readonly: true });
+    cleanUp.push(() => db.close());
+    const status = new Map(db.prepare<[], [string, string]>("SELECT id, status FROM nodes").raw().all());
+    for (const id of granted) expect(status.get(id), id).toMatch(/granted|downloading/);
+    for (const id of downloading) expect(status.get(id), id).toBe("downloading");
+    const inFlight = [...status.values()].filter((state) => state === "granted" || state === "downloading").length;
+    expect(inFlight).toBeGreaterThanOrEqual(granted.size);
+    expect(inFlight).toBeLessThanOrEqual(150);
+    const counted = db.prepare<[], number>("SELECT granted + downloading FROM rollout_counters").pluck().get();
+    expect(counted).toBe(inFlight);
+    expect(db.pragma("integrity_check", { simple: true })).toBe("ok");
+  });
+});
+
+describe("a clock set back by an hour", () => {
+  it("loses no grant and doubles no quota", async () => {
+    const server = await running();
+    await server.setPolicy({ policy_max_updates_per_period: 3, policy_period_interval: "30 minutes" });
+    await server.release("4230.2.1");
+    const offers = async (from: number, count: number) => {
+      let offered = 0;
+      for (let n = from; n < from + count; n += 1) {
+        if ((await server.omaha(checks({ machineId: machine(n) }))).includes("<manifest")) offered += 1;
+      }
+      return offered;
+    };
+    expect(await offers(0, 5)).toBe(3);
+    server.clock.move({ hours: -1 });
+    await server.turnout.housekeeping.expireDeadlines();
+    expect(await offers(10, 5)).toBe(0);
+    expect(await server.omaha(checks({ machineId: machine(0) }))).toContain("<manifest");
+  });
+});
+
+describe("a flood of invented machine ids", () => {
+  it("is answered but not stored beyond the limit; known nodes are not affected", async () => {
+    const server = await running({ TURNOUT_NEW_NODES_PER_MINUTE: "5" });
+    await server.release("4230.2.1");
+    await server.omaha(checks());
+    const answers = [];
+    for (let n = 0; n < 20; n += 1) answers.push(await server.omaha(checks({ machineId: machine(n) })));
+    expect(answers.filter((answer) => answer.includes("<manifest")).length).toBe(4);
+    expect(await server.turnout.store.read.selectFrom("nodes").select("no").execute()).toHaveLength(5);
+    expect(await server.omaha(checks({ machineId: NODE_ID }))).toContain("<manifest");
+    const metrics = await (await fetch(`${server.url}/metrics`)).text();
+    expect(metrics).toContain('turnout_checkins_total{outcome="noupdate",reason="too-many-new-nodes"} 16');
+    server.clock.move({ minutes: 1, seconds: 1 });
+    expect(await server.omaha(checks({ machineId: machine(30) }))).toContain("<manifest");
+  });
+
+  it("leaves metric labels bounded, and nodes seen once are forgotten", async () => {
+    const server = await running();
+    for (let n = 0; n < 60; n += 1) await server.omaha(checks({ machineId: machine(n), version: `1000.0.${n}` }));
+    const metrics = await (await fetch(`${server.url}/metrics`)).text();
+    expect(metrics.split("\n").filter((line) => line.startsWith("turnout_nodes{")).length).toBeLessThanOrEqual(21);
+    server.clock.move({ days: 1 });
+    await server.omaha(checks({ machineId: machine(1) }));
+    server.clock.move({ days: 6, hours: 1 });
+    await server.turnout.housekeeping.flushSeen();
+    await server.turnout.housekeeping.deleteOldRows();
+    const left = await server.turnout.store.read.selectFrom("nodes").select("id").execute();
+    expect(left).toEqual([{ id: machine(1) }]);
+  });
+});
+
+describe("retention", () => {
+  it("deletes old events, history and activity, and the file does not grow for ever", async () => {
+    const dataDir = aDataDir();
+    const server = await running({ TURNOUT_HISTORY_DAYS: "30" }, { dataDir });
+    await server.release("4230.2.1");
+    const path = join(dataDir, "turnout.db");
+    const month = async () => {
+      await Promise.all(Array.from({ length: 300 }, (_, n) => server.omaha(reports(13, 1, { machineId: machine(n) }))));
+      server.clock.move({ days: 31 });
+      await server.turnout.housekeeping.deleteOldRows();
+    };
+    await month();
+    expect(await server.turnout.store.read.selectFrom("events").select("no").execute()).toEqual([]);
+    const pages = () => new Database(path, { readonly: true }).pragma("page_count", { simple: true }) as number;
+    await month();
+    const before = pages();
+    for (let i = 0; i < 4; i += 1) await month();
+    expect(pages()).toBeLessThanOrEqual(before + 2);
+    expect(statSync(path).size).toBeGreaterThan(0);
+    expect(readFileSync(path).subarray(0, 6).toString()).toBe("SQLite");
+  });
+});
