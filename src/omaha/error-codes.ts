@@ -15,6 +15,7 @@ const NAMES: Readonly<Record<number, string>> = {
   3: "Omaha response handler failed",
   4: "copying the current partition failed",
   5: "post-install step failed",
+  6: "unused code",
   7: "target partition can't be opened",
   8: "kernel device can't be opened",
   9: "download failed",

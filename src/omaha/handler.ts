@@ -25,31 +25,39 @@ export interface OmahaOptions {
   readonly onFault: (error: unknown) => void;
 }
 
+/** How much of a refused body, and for how long, is read and thrown away so that the client gets to see its answer. */
+const LINGER_BYTES = 1024 * 1024;
+const LINGER_MS = 2_000;
+
 export function omahaHandler(options: OmahaOptions): RequestHandler {
   return async (request, response) => {
     const ip = (request.ip ?? "").replace(/^::ffff:/, "");
     const refuse = (status: number, reason: string, headers: Record<string, string> = {}): void => {
       options.onRefused(status, reason, ip);
-      send(response, status, "text/plain; charset=utf-8", `${reason}\n`, headers);
+      sendLine(request, response, status, reason, headers);
     };
     if (request.method !== "POST") return refuse(405, "Omaha requests are sent with POST", { Allow: "POST" });
     const encoding = request.headers["content-encoding"] ?? "identity";
-    if (encoding !== "identity")
-      return refuse(415, "send the request without a content encoding", { Connection: "close" });
+    if (encoding.toLowerCase() !== "identity") return refuse(415, "send the request without a content encoding");
 
     const body = await readBody(request);
     if (body === "aborted") return;
     const parsed = body === "too large" ? tooLarge() : parseRequest(body);
-    if (!parsed.ok) return refuse(parsed.status, parsed.reason, parsed.status === 413 ? { Connection: "close" } : {});
+    if (!parsed.ok) return refuse(parsed.status, parsed.reason);
     try {
-      const answers = await options.answer(parsed.apps, ip);
-      send(response, 200, "text/xml; charset=utf-8", renderResponse(answers, options.now()));
+      const text = renderResponse(await options.answer(parsed.apps, ip), options.now());
+      if (response.destroyed) return; // the client has gone; what it said is stored all the same
+      response.writeHead(200, {
+        "Content-Type": "text/xml; charset=utf-8",
+        "Content-Length": Buffer.byteLength(text),
+      });
+      response.end(text);
     } catch (error) {
       if (error instanceof Unavailable) {
         return refuse(503, `not now: ${error.message}`, { "Retry-After": String(error.retryAfterSeconds) });
       }
       options.onFault(error);
-      refuse(500, "the server made a mistake; nothing of this request was stored");
+      refuse(500, "the server made a mistake with this request; ask again later");
     }
   };
 }
@@ -58,15 +66,14 @@ export function omahaHandler(options: OmahaOptions): RequestHandler {
 function readBody(request: Request): Promise<Buffer | "too large" | "aborted"> {
   if (Number(request.headers["content-length"] ?? 0) > MAX_BODY_BYTES) return Promise.resolve("too large");
   return new Promise((resolve) => {
-    const chunks: Buffer[] = [];
+    let chunks: Buffer[] = [];
     let size = 0;
     request.on("data", (chunk: Buffer) => {
       size += chunk.length;
-      if (size > MAX_BODY_BYTES) {
-        request.pause();
+      if (size <= MAX_BODY_BYTES) chunks.push(chunk);
+      else {
+        chunks = [];
         resolve("too large");
-      } else {
-        chunks.push(chunk);
       }
     });
     request.on("end", () =>
@@ -77,14 +84,44 @@ function readBody(request: Request): Promise<Buffer | "too large" | "aborted"> {
   });
 }
 
-function send(
+function sendLine(
+  request: Request,
   response: Response,
   status: number,
-  type: string,
-  body: string,
+  line: string,
   headers: Record<string, string> = {},
 ): void {
   if (response.destroyed) return;
-  response.writeHead(status, { "Content-Type": type, "Content-Length": Buffer.byteLength(body), ...headers });
-  response.end(body);
+  const text = `${line.replace(/\s+/g, " ")}\n`;
+  response.writeHead(status, {
+    "Content-Type": "text/plain; charset=utf-8",
+    "Content-Length": Buffer.byteLength(text),
+    ...headers,
+    ...(request.complete ? {} : { Connection: "close" }),
+  });
+  if (request.complete) response.end(text);
+  else endAfterBody(request, response, text);
+}
+
+/**
+ * Answers before the body is there. Closing at once would reset a connection that still brings data, and the client
+ * would never see why it was refused; so the rest is thrown away for a while first.
+ */
+function endAfterBody(request: Request, response: Response, text: string): void {
+  response.write(text);
+  let left = LINGER_BYTES;
+  const end = (): void => {
+    clearTimeout(timer);
+    request.pause();
+    response.end();
+  };
+  const timer = setTimeout(end, LINGER_MS).unref();
+  request.on("data", (chunk: Buffer) => {
+    left -= chunk.length;
+    if (left < 0) end();
+  });
+  request.on("end", end);
+  request.on("error", end);
+  request.on("close", end);
+  request.resume();
 }

@@ -5,19 +5,25 @@
  * Source: OMAHA.md, "Broken quotes"; flatcar/Flatcar#1424.
  */
 
-const APP = /<app\s[^<]*>/g;
-/** The value, up to the attribute that update_engine writes next. */
-const TRACK = /(\strack=")([^<]*?)("\s+bootid=")/;
-const ALIAS = /(\smachinealias=")([^<]*?)("\s+lang=")/;
+/** An app's start tag. It ends before the next "<" at the latest: update_engine does escape those. */
+const APP = /<app\s[^<]*/g;
 
 /** The document with those quotes escaped; null when there is nothing of that shape. */
 export function repairQuotes(text: string): string | null {
-  const repaired = text.replace(APP, (tag) => tag.replace(TRACK, escapeQuotes).replace(ALIAS, escapeQuotes));
+  const repaired = text.replace(APP, (tag) =>
+    escapeQuotes(escapeQuotes(tag, ' track="', '" bootid="'), ' machinealias="', '" lang="'),
+  );
   return repaired === text ? null : repaired;
 }
 
-function escapeQuotes(_whole: string, before: string, value: string, after: string): string {
-  return before + value.replaceAll('"', "&quot;") + after;
+/** By searching, not by a pattern: on a hostile document a pattern with two open ends takes quadratic time. */
+function escapeQuotes(tag: string, opening: string, next: string): string {
+  const found = tag.indexOf(opening);
+  if (found === -1) return tag;
+  const start = found + opening.length;
+  const end = tag.indexOf(next, start);
+  if (end === -1) return tag;
+  return tag.slice(0, start) + tag.slice(start, end).replaceAll('"', "&quot;") + tag.slice(end);
 }
 
 /**

@@ -96,11 +96,12 @@ function renderManifest(manifest: ManifestAnswer, marked: boolean): string {
   const { version, files, action } = manifest.package;
   const marks = marked
     ? attribute("is_floor", flag(manifest.isFloor)) +
-      attribute("floor_reason", manifest.floorReason) +
+      (manifest.isFloor ? attribute("floor_reason", manifest.floorReason) : "") +
       attribute("is_target", flag(manifest.isTarget))
     : "";
   const packages = files.map((file, index) => renderPackage(file, index === 0)).join("");
-  const actions = action === null ? "" : renderAction(action);
+  // ue-rs refuses the whole answer for an action without sha256.
+  const actions = action === null || action.sha256 === "" ? "" : renderAction(action);
   return `<manifest version="${escaped(version)}"${marks}><packages>${packages}</packages><actions>${actions}</actions></manifest>`;
 }
 
@@ -111,14 +112,14 @@ function renderPackage({ name, sizeBytes, sha1, sha256 }: PackageAnswer, require
 
 function renderAction(action: ActionAnswer): string {
   const attributes =
-    attribute("event", action.event) +
+    attribute("event", action.event === "" ? "postinstall" : action.event) +
     attribute("DisplayVersion", action.chromeosVersion) +
     attribute("sha256", action.sha256) +
     attribute("needsadmin", flag(action.needsAdmin)) +
     attribute("IsDeltaPayload", flag(action.isDelta)) +
     attribute("DisablePayloadBackoff", flag(action.disablePayloadBackoff)) +
     attribute("MetadataSignatureRsa", action.metadataSignatureRsa) +
-    attribute("MetadataSize", action.metadataSize) +
+    attribute("MetadataSize", action.metadataSize === "0" ? "" : action.metadataSize) +
     attribute("deadline", action.deadline);
   return `<action${attributes}></action>`;
 }

@@ -1,8 +1,22 @@
 /**
  * Whether a text is a well-formed XML document of the kind we take: one pass over it, before anything is built from it.
- * Stricter than XML where XML is dangerous: no DOCTYPE, no entities but the five, bounded nesting and length.
- * (fast-xml-parser reads the document, but takes much that is none; its own validator takes four times as long.)
+ * Stricter than XML where XML is dangerous: no DOCTYPE, no entities but the five, bounded nesting and length, and names
+ * beyond ASCII only from letters of the basic plane. (fast-xml-parser reads the document, but takes much that is none;
+ * its own validator takes more than four times as long.)
  */
+
+export type Examined =
+  | {
+      readonly ok: true;
+      /**
+       * The root element without comments, processing instructions and CDATA. fast-xml-parser must not see those: it looks
+       * for the end of an instruction past quotes, so one with an odd quote hides the elements behind it.
+       */
+      readonly root: string;
+      /** Some name has a colon: namespace prefixes have to be taken off. */
+      readonly prefixed: boolean;
+    }
+  | { readonly ok: false; readonly reason: string };
 
 const MAX_DEPTH = 16;
 const MAX_ATTRIBUTES = 64;
@@ -11,9 +25,10 @@ const MAX_VALUE_LENGTH = 2_048;
 // biome-ignore lint/suspicious/noControlCharactersInRegex: these are what it looks for
 const FORBIDDEN = /[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]/;
 const DECLARATION =
-  /^<\?xml\s+version\s*=\s*(["'])1\.[0-9]\1(?:\s+encoding\s*=\s*(["'])([A-Za-z][\w.-]*)\2)?(?:\s+standalone\s*=\s*(["'])(?:yes|no)\4)?\s*\?>/;
+  /^<\?xml\s+version\s*=\s*(["'])1\.0\1(?:\s+encoding\s*=\s*(["'])([A-Za-z][\w.-]*)\2)?(?:\s+standalone\s*=\s*(["'])(?:yes|no)\4)?\s*\?>/;
 const REFERENCE = /&(?:amp|lt|gt|quot|apos|#(\d{1,7})|#x([\da-fA-F]{1,6}));/y;
 
+const AMPERSAND = 38;
 const LT = 60;
 const GT = 62;
 const SLASH = 47;
@@ -21,25 +36,25 @@ const EQUALS = 61;
 const QUESTION = 63;
 const BANG = 33;
 
-/** @returns null when it is well-formed; else one line: what is wrong, and where. */
-export function malformation(text: string): string | null {
+/** Never throws: what is not well-formed comes back as one line that says what is wrong, and where. */
+export function examine(text: string): Examined {
+  let position = text.charCodeAt(0) === 0xfeff ? 1 : 0;
   const forbidden = FORBIDDEN.exec(text);
   if (forbidden !== null) {
     const code = forbidden[0].charCodeAt(0).toString(16).toUpperCase().padStart(4, "0");
-    return at(text, forbidden.index, `the character U+${code} is not allowed in XML`);
+    return { ok: false, reason: at(text, forbidden.index, `the character U+${code} is not allowed in XML`) };
   }
-  let position = text.charCodeAt(0) === 0xfeff ? 1 : 0;
   if (text.startsWith("<?xml", position)) {
     const declaration = DECLARATION.exec(position === 0 ? text : text.slice(position));
-    if (declaration === null)
-      return at(text, position, 'the XML declaration is malformed; write <?xml version="1.0" encoding="UTF-8"?>');
-    const encoding = declaration[3]?.toLowerCase() ?? "utf-8";
-    if (encoding !== "utf-8" && encoding !== "utf8" && encoding !== "us-ascii") {
-      return at(text, position, "the declared encoding is not UTF-8");
+    if (declaration === null || (declaration[3] ?? "UTF-8").toUpperCase() !== "UTF-8") {
+      const reason = at(text, position, 'the XML declaration must be <?xml version="1.0" encoding="UTF-8"?>');
+      return { ok: false, reason };
     }
     position += declaration[0].length;
   }
-  return new Scanner(text, position).run();
+  const scanner = new Scanner(text, position);
+  const reason = scanner.run();
+  return reason === null ? { ok: true, root: scanner.root(), prefixed: scanner.prefixed } : { ok: false, reason };
 }
 
 function at(text: string, position: number, what: string): string {
@@ -52,7 +67,12 @@ class Scanner {
   readonly #text: string;
   readonly #open: string[] = [];
   #position: number;
-  #rooted = false;
+  #rootStart = -1;
+  #rootEnd = -1;
+  /** What stands in the root element before `#keptTo`, less what is cut out of it. */
+  #kept = "";
+  #keptTo = 0;
+  prefixed = false;
 
   constructor(text: string, position: number) {
     this.#text = text;
@@ -74,7 +94,11 @@ class Scanner {
       if (fault !== null) return fault;
     }
     if (this.#open.length > 0) return this.#fault("the document ends before its elements do");
-    return this.#rooted ? null : this.#fault("there is no element");
+    return this.#rootStart === -1 ? this.#fault("there is no element") : null;
+  }
+
+  root(): string {
+    return this.#kept + this.#text.slice(Math.max(this.#keptTo, this.#rootStart), this.#rootEnd);
   }
 
   #characters(end: number): string | null {
@@ -84,10 +108,13 @@ class Scanner {
         if (!isSpace(text.charCodeAt(i))) return at(text, i, "text outside of the root element");
       }
     } else {
-      const fault = this.#references(this.#position, end);
-      if (fault !== null) return fault;
-      const close = text.indexOf("]]>", this.#position);
-      if (close !== -1 && close < end) return at(text, close, '"]]>" in text');
+      for (let i = this.#position; i < end; i += 1) {
+        const code = text.charCodeAt(i);
+        if (code === AMPERSAND) {
+          const fault = this.#reference(i, end);
+          if (fault !== null) return fault;
+        } else if (code === GT && text.endsWith("]]", i)) return at(text, i, '"]]>" in text');
+      }
     }
     this.#position = end;
     return null;
@@ -102,14 +129,14 @@ class Scanner {
     if (this.#text.startsWith("<!--", this.#position)) return this.#comment();
     if (this.#text.startsWith("<![CDATA[", this.#position) && this.#open.length > 0)
       return this.#skip("]]>", 9, "CDATA section");
-    return this.#fault("declarations (DOCTYPE, ENTITY) are not taken");
+    return this.#fault("DOCTYPE, ENTITY and other declarations are not taken; leave them out");
   }
 
   #comment(): string | null {
     const dashes = this.#text.indexOf("--", this.#position + 4);
     if (dashes === -1 || this.#text.charCodeAt(dashes + 2) !== GT)
       return this.#fault("the comment does not end as one must");
-    this.#position = dashes + 3;
+    this.#cutTo(dashes + 3);
     return null;
   }
 
@@ -118,8 +145,16 @@ class Scanner {
       return this.#fault(`malformed ${what}`);
     const found = this.#text.indexOf(end, this.#position + from);
     if (found === -1) return this.#fault(`the ${what} does not end`);
-    this.#position = found + end.length;
+    this.#cutTo(found + end.length);
     return null;
+  }
+
+  #cutTo(end: number): void {
+    if (this.#open.length > 0) {
+      this.#kept += this.#text.slice(Math.max(this.#keptTo, this.#rootStart), this.#position);
+      this.#keptTo = end;
+    }
+    this.#position = end;
   }
 
   #endTag(): string | null {
@@ -127,20 +162,27 @@ class Scanner {
     const name = this.#open.pop();
     if (name === undefined) return this.#fault("an end tag without a start tag");
     let i = this.#position + 2;
-    if (!text.startsWith(name, i)) return this.#fault(`this end tag should be </${name}>`);
+    if (!text.startsWith(name, i)) return this.#fault(`this end tag should be </${shown(name)}>`);
     i = skipSpaces(text, i + name.length);
-    if (text.charCodeAt(i) !== GT) return this.#fault(`this end tag should be </${name}>`);
-    this.#position = i + 1;
+    if (text.charCodeAt(i) !== GT) return this.#fault(`this end tag should be </${shown(name)}>`);
+    this.#moveOn(i + 1);
     return null;
+  }
+
+  /** Behind a tag that opened nothing: when nothing is open now, the root element ends here. */
+  #moveOn(position: number): void {
+    this.#position = position;
+    if (this.#open.length === 0) this.#rootEnd = position;
   }
 
   #startTag(): string | null {
     const text = this.#text;
-    if (this.#open.length === 0 && this.#rooted) return this.#fault("a second root element");
+    if (this.#rootEnd !== -1) return this.#fault("a second root element");
     const nameEnd = skipName(text, this.#position + 1);
     if (nameEnd === this.#position + 1) return this.#fault('"<" must begin a tag; in text write &lt;');
     const name = text.slice(this.#position + 1, nameEnd);
-    this.#rooted = true;
+    if (this.#rootStart === -1) this.#rootStart = this.#position;
+    if (name.includes(":")) this.prefixed = true;
     let i = nameEnd;
     const seen: string[] = [];
     for (;;) {
@@ -154,7 +196,7 @@ class Scanner {
       }
       if (code === SLASH) {
         if (text.charCodeAt(afterSpaces + 1) !== GT) return at(text, afterSpaces, '"/" must be followed by ">"');
-        this.#position = afterSpaces + 2;
+        this.#moveOn(afterSpaces + 2);
         return null;
       }
       if (Number.isNaN(code)) return this.#fault("the tag does not end");
@@ -164,6 +206,7 @@ class Scanner {
       if (attributeEnd === afterSpaces)
         return at(text, afterSpaces, "an attribute's name is expected (is a quote unescaped? write &quot;)");
       const attribute = text.slice(afterSpaces, attributeEnd);
+      if (attribute.includes(":")) this.prefixed = true;
       if (seen.includes(attribute)) return at(text, afterSpaces, "the attribute is there twice");
       if (seen.push(attribute) > MAX_ATTRIBUTES) return at(text, afterSpaces, `more than ${MAX_ATTRIBUTES} attributes`);
       const equals = skipSpaces(text, attributeEnd);
@@ -183,23 +226,24 @@ class Scanner {
     if (to - from > MAX_VALUE_LENGTH)
       return at(this.#text, from, `an attribute's value is longer than ${MAX_VALUE_LENGTH} characters`);
     for (let i = from; i < to; i += 1) {
-      if (this.#text.charCodeAt(i) === LT) return at(this.#text, i, '"<" in an attribute\'s value; write &lt;');
-    }
-    return this.#references(from, to);
-  }
-
-  #references(from: number, to: number): string | null {
-    const text = this.#text;
-    for (let i = text.indexOf("&", from); i !== -1 && i < to; i = text.indexOf("&", i + 1)) {
-      REFERENCE.lastIndex = i;
-      const match = REFERENCE.exec(text);
-      if (match === null)
-        return at(text, i, '"&" must begin one of &amp; &lt; &gt; &quot; &apos; or a character reference');
-      const code =
-        match[1] !== undefined ? Number(match[1]) : match[2] !== undefined ? Number.parseInt(match[2], 16) : 32;
-      if (!isCharacter(code)) return at(text, i, "the character reference names no XML character");
+      const code = this.#text.charCodeAt(i);
+      if (code === LT) return at(this.#text, i, '"<" in an attribute\'s value; write &lt;');
+      if (code === AMPERSAND) {
+        const fault = this.#reference(i, to);
+        if (fault !== null) return fault;
+      }
     }
     return null;
+  }
+
+  #reference(from: number, to: number): string | null {
+    REFERENCE.lastIndex = from;
+    const match = REFERENCE.exec(this.#text);
+    if (match === null || REFERENCE.lastIndex > to)
+      return at(this.#text, from, '"&" must begin one of &amp; &lt; &gt; &quot; &apos; or a character reference');
+    const code =
+      match[1] !== undefined ? Number(match[1]) : match[2] !== undefined ? Number.parseInt(match[2], 16) : 32;
+    return isCharacter(code) ? null : at(this.#text, from, "the character reference names no XML character");
   }
 
   #fault(what: string): string {
@@ -217,17 +261,30 @@ function skipSpaces(text: string, from: number): number {
   return i;
 }
 
-/** Letters, digits, `_ : - .` and what is beyond ASCII; none of digits, `-` and `.` first. */
 function skipName(text: string, from: number): number {
   let i = from;
   for (;;) {
     const code = text.charCodeAt(i);
-    const letter =
-      (code >= 97 && code <= 122) || (code >= 65 && code <= 90) || code === 95 || code === 58 || code >= 0xc0;
+    const starts = (code >= 97 && code <= 122) || (code >= 65 && code <= 90) || code === 95 || code === 58;
     const inside = (code >= 48 && code <= 57) || code === 45 || code === 46;
-    if (!letter && !(inside && i > from)) return i;
+    if (!starts && !(inside && i > from) && !(code >= 0xc0 && isLetterBeyondAscii(code))) return i;
     i += 1;
   }
+}
+
+/** NameStartChar of XML 1.0, in the basic plane; less U+1680 and U+FEFF, which JavaScript, and so the parser, takes for spaces. */
+function isLetterBeyondAscii(code: number): boolean {
+  if (code <= 0x2ff) return code !== 0xd7 && code !== 0xf7;
+  if (code <= 0x1fff) return code >= 0x370 && code !== 0x37e && code !== 0x1680;
+  if (code <= 0x218f) return code === 0x200c || code === 0x200d || code >= 0x2070;
+  if (code <= 0xd7ff) return (code >= 0x2c00 && code <= 0x2fef) || code >= 0x3001;
+  return (code >= 0xf900 && code <= 0xfdcf) || (code >= 0xfdf0 && code <= 0xfffd && code !== 0xfeff);
+}
+
+/** A name from the request, fit for a line of text. */
+function shown(name: string): string {
+  const printable = name.slice(0, 40).replace(/[^!-~]/g, "?");
+  return name.length > 40 ? `${printable}...` : printable;
 }
 
 function isCharacter(code: number): boolean {

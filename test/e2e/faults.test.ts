@@ -31,7 +31,10 @@ function aDataDir(): string {
   return dir;
 }
 
-async function running(environment: Record<string, string> = {}, options: Parameters<typeof aTurnout>[1] = {}): Promise<TestTurnout> {
+async function running(
+  environment: Record<string, string> = {},
+  options: Parameters<typeof aTurnout>[1] = {},
+): Promise<TestTurnout> {
   const server = await aTurnout(environment, options);
   cleanUp.push(() => server.close());
   return server;

@@ -12,17 +12,17 @@ beforeEach(async () => {
 afterEach(() => server.close());
 
 const stateOf = async (id = NODE_ID) =>
-  (await server.api<InstanceAnswer>("GET", `/apps/${FLATCAR}/groups/${STABLE_GROUP}/instances/${id}`)).application.state;
+  (await server.api<InstanceAnswer>("GET", `/apps/${FLATCAR}/groups/${STABLE_GROUP}/instances/${id}`)).application
+    .state;
 const historyOf = async (id = NODE_ID) => {
   const path = `/apps/${FLATCAR}/groups/${STABLE_GROUP}/instances/${id}/status_history`;
   const entries = await server.api<{ state: string }[]>("GET", path);
   return entries.map(({ state }) => state).reverse();
 };
 const counters = async () => {
-  const { rollouts } = await server.api<{ rollouts: { version: string; state: string; counters: Record<string, number> }[] }>(
-    "GET",
-    `/apps/${FLATCAR}/groups/${STABLE_GROUP}/rollouts`,
-  );
+  const { rollouts } = await server.api<{
+    rollouts: { version: string; state: string; counters: Record<string, number> }[];
+  }>("GET", `/apps/${FLATCAR}/groups/${STABLE_GROUP}/rollouts`);
   return rollouts;
 };
 
@@ -185,8 +185,12 @@ describe("a rollout", () => {
   it("takes a node over every floor", async () => {
     const floor = await server.release("4152.0.0");
     await server.release("4230.2.1");
-    await server.api("PUT", `/channels/e06064ad-4414-4904-9a6e-fd465593d1b2/floors/${floor}`, { floor_reason: "cgroups" });
+    await server.api("PUT", `/channels/e06064ad-4414-4904-9a6e-fd465593d1b2/floors/${floor}`, {
+      floor_reason: "cgroups",
+    });
     expect(await server.omaha(checks())).toContain('<manifest version="4152.0.0">');
-    expect(await server.omaha(checks({ version: "4152.0.0", bootId: "{boot-2}" }))).toContain('<manifest version="4230.2.1">');
+    expect(await server.omaha(checks({ version: "4152.0.0", bootId: "{boot-2}" }))).toContain(
+      '<manifest version="4230.2.1">',
+    );
   });
 });

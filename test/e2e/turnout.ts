@@ -105,7 +105,11 @@ export async function release(
 }
 
 export async function postOmaha(url: string, xml: string): Promise<string> {
-  const response = await fetch(`${url}/v1/update/`, { method: "POST", headers: { "Content-Type": "text/xml" }, body: xml });
+  const response = await fetch(`${url}/v1/update/`, {
+    method: "POST",
+    headers: { "Content-Type": "text/xml" },
+    body: xml,
+  });
   const body = await response.text();
   readStrictly({ body: xml }, { status: response.status, contentType: response.headers.get("content-type"), body });
   return body;
@@ -144,7 +148,9 @@ export const checks = (what: Says = {}) =>
 export const pings = (what: Says = {}) => says({ ping: true, ...what });
 export const reports = (type: number, result: number, what: Says = {}, errorCode?: number) =>
   says({
-    events: [`eventtype="${type}" eventresult="${result}"${errorCode === undefined ? "" : ` errorcode="${errorCode}"`}`],
+    events: [
+      `eventtype="${type}" eventresult="${result}"${errorCode === undefined ? "" : ` errorcode="${errorCode}"`}`,
+    ],
     ...what,
   });
 

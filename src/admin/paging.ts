@@ -1,0 +1,32 @@
+/** `?page=1&perpage=10`: 1-based, also where older clients count from 0. */
+import { z } from "zod";
+
+const MAX_PER_PAGE = 1_000;
+
+export const wholeNumber = (min: number, max: number) =>
+  z
+    .string()
+    .regex(/^\d{1,9}$/, "must be a whole number")
+    .transform(Number)
+    .refine((value) => value >= min && value <= max, `must be between ${min} and ${max}`);
+
+/** Fields for a query's schema. */
+export const pageQuery = {
+  page: wholeNumber(0, 1_000_000).default(1),
+  perpage: wholeNumber(1, MAX_PER_PAGE).default(10),
+};
+
+export interface Page {
+  readonly page: number;
+  readonly perpage: number;
+}
+
+export function rangeOf({ page, perpage }: Page): { limit: number; offset: number } {
+  return { limit: perpage, offset: (Math.max(page, 1) - 1) * perpage };
+}
+
+/** The part of a list that the page shows. */
+export function cut<T>(all: readonly T[], page: Page): T[] {
+  const { limit, offset } = rangeOf(page);
+  return all.slice(offset, offset + limit);
+}

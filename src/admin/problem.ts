@@ -1,0 +1,122 @@
+/** Errors as RFC 9457 problem details, with a `message` beside them for clients of the older API. */
+import type { ErrorRequestHandler, RequestHandler, Response } from "express";
+import type { z } from "zod";
+import { StoreUnavailable } from "../store/store.ts";
+
+const TITLES: Readonly<Record<number, string>> = {
+  400: "Bad Request",
+  401: "Unauthorized",
+  403: "Forbidden",
+  404: "Not Found",
+  405: "Method Not Allowed",
+  409: "Conflict",
+  413: "Content Too Large",
+  415: "Unsupported Media Type",
+  500: "Internal Server Error",
+  503: "Service Unavailable",
+};
+
+export interface FieldError {
+  /** Where in the body or query, e.g. `extra_files.0.hash`. */
+  readonly path: string;
+  readonly message: string;
+}
+
+/** Thrown anywhere in a request's handling; answered as it says. */
+export class Problem extends Error {
+  readonly status: number;
+  readonly errors: readonly FieldError[];
+  readonly headers: Readonly<Record<string, string>>;
+
+  constructor(
+    status: number,
+    detail: string,
+    { errors = [], headers = {} }: { errors?: readonly FieldError[]; headers?: Readonly<Record<string, string>> } = {},
+  ) {
+    super(detail);
+    this.status = status;
+    this.errors = errors;
+    this.headers = headers;
+  }
+}
+
+/** One field is wrong. */
+export function invalid(path: string, message: string, status = 400): Problem {
+  return new Problem(status, `${path}: ${message}`, { errors: [{ path, message }] });
+}
+
+export function notFound(what: string, id: string): Problem {
+  return new Problem(404, `${what} not found: ${id}`);
+}
+
+/** @throws Problem 400 that names every field that is wrong. */
+export function validated<S extends z.ZodType>(schema: S, input: unknown): z.infer<S> {
+  const parsed = schema.safeParse(input);
+  if (parsed.success) return parsed.data;
+  const errors = parsed.error.issues.flatMap(toFieldErrors);
+  throw new Problem(
+    400,
+    errors.map(({ path, message }) => `${path}: ${message}`).join("; ") || "the input is invalid",
+    { errors },
+  );
+}
+
+function toFieldErrors(issue: z.core.$ZodIssue): FieldError[] {
+  const path = issue.path.join(".");
+  if (issue.code === "unrecognized_keys") {
+    return issue.keys.map((key) => ({ path: path === "" ? key : `${path}.${key}`, message: "there is no such field" }));
+  }
+  return [{ path: path === "" ? "body" : path, message: issue.message }];
+}
+
+export const unknownPath: RequestHandler = (request) => {
+  throw new Problem(404, `there is nothing at ${request.method} /api${request.path}`);
+};
+
+/** For a path whose other methods exist. */
+export function onlyMethods(...methods: string[]): RequestHandler {
+  return (request) => {
+    throw new Problem(405, `${request.method} is not possible here; ${methods.join(", ")} is`, {
+      headers: { Allow: methods.join(", ") },
+    });
+  };
+}
+
+export function problems(onFault: (error: unknown) => void): ErrorRequestHandler {
+  return (error: unknown, _request, response, next) => {
+    if (response.headersSent) return next(error);
+    const problem = toProblem(error);
+    if (problem.status === 500) onFault(error);
+    answer(response, problem);
+  };
+}
+
+function answer(response: Response, { status, message, errors, headers }: Problem): void {
+  response
+    .status(status)
+    .set(headers)
+    .type("application/problem+json")
+    .send(
+      JSON.stringify({
+        type: "about:blank",
+        title: TITLES[status] ?? "Error",
+        status,
+        detail: message,
+        ...(errors.length > 0 ? { errors } : {}),
+        message,
+      }),
+    );
+}
+
+function toProblem(error: unknown): Problem {
+  if (error instanceof Problem) return error;
+  if (error instanceof StoreUnavailable) return new Problem(503, error.message, { headers: { "Retry-After": "5" } });
+  // What express.json() and the router throw: they have a status of their own.
+  const status = typeof error === "object" && error !== null && "status" in error ? Number(error.status) : 500;
+  const kind = typeof error === "object" && error !== null && "type" in error ? String(error.type) : "";
+  if (kind === "entity.too.large") return new Problem(413, "the body is larger than 1 MiB");
+  if (kind === "entity.parse.failed") return new Problem(400, "the body is not JSON");
+  if (status >= 400 && status < 500)
+    return new Problem(status, error instanceof Error ? error.message : "the request can't be read");
+  return new Problem(500, "the server made a mistake; nothing was changed");
+}

@@ -1,0 +1,3 @@
+module turnout.example/interop
+
+go 1.24
