@@ -165,7 +165,6 @@ async function serve(environment: NodeJS.ProcessEnv): Promise<void> {
       );
     },
   });
-  process.stdout.write(`turnout listening on ${turnout.url}\n`);
 
   let stopping = false;
   const stop = (signal: string) => {
@@ -183,6 +182,7 @@ async function serve(environment: NodeJS.ProcessEnv): Promise<void> {
   };
   process.on("SIGTERM", stop);
   process.on("SIGINT", stop);
+  process.stdout.write(`turnout listening on ${turnout.url}\n`);
 }
 
 /** Runs the server; what a person can mend is one line, anything else a stack. */

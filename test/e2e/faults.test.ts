@@ -81,6 +81,7 @@ describe("a slow client", () => {
     const socket = connect(Number(new URL(server.url).port), "127.0.0.1");
     const closed = new Promise<void>((done) => socket.once("close", () => done()));
     socket.on("error", () => {});
+    socket.resume();
     socket.write("POST /v1/update/ HTTP/1.1\r\nHost: x\r\nContent-Length: 500\r\n\r\n<");
     expect(await server.omaha(checks())).toContain("noupdate");
     await closed; // would hang, and fail, if it were not cut off

@@ -367,12 +367,12 @@ function prepareAll(db: Database.Database) {
       .map((table) =>
         db.prepare<[number, number]>(`
         DELETE FROM ${table}
-        WHERE at < ?1 AND no <= (SELECT min(no) FROM ${table}) + ?2`),
+        WHERE at < ? AND no <= (SELECT min(no) FROM ${table}) + ?`),
       )
       .concat(
         db.prepare<[number, number]>(`
         DELETE FROM past_grants
-        WHERE ended_at < ?1 AND no <= (SELECT min(no) FROM past_grants) + ?2`),
+        WHERE ended_at < ? AND no <= (SELECT min(no) FROM past_grants) + ?`),
       ),
     nodeNumbers: db
       .prepare<[number, number, number], number>(`
