@@ -7,6 +7,7 @@ import { decide } from "../rollout/decide.ts";
 import { expire } from "../rollout/expire.ts";
 import { findApplication, findGroup } from "../rollout/fleet.ts";
 import type { AppStatus, Changes, CheckIn, Counters, Fleet, Node, Offer, Reason } from "../rollout/model.ts";
+import { rebased } from "../rollout/quota.ts";
 import type { CheckInStore, NodeKey, NodeWrite } from "../store/store.ts";
 import { NewcomerLimit } from "./newcomers.ts";
 import { PendingSeen } from "./pending-seen.ts";
@@ -195,6 +196,7 @@ class Batch {
     }
     const nodes = await store.nodes([...keys.values()]);
     const batch = new Batch(store, fleet, await loadCounters(store, fleet, groupNos, nodes));
+    batch.#rebaseQuotas(Math.max(0, ...requests.map(({ now }) => now)));
     let index = 0;
     for (const key of keys.keys()) batch.#nodes.set(key, nodes[index++] ?? null);
     return batch;
@@ -222,6 +224,16 @@ class Batch {
     this.#writtenAt.push(seenAt);
   }
 
+  /** After the clock was set back, grants of the future are counted as of now: kept that way, or they would block for long. */
+  #rebaseQuotas(now: number): void {
+    for (const [no, group] of this.counters.groups) {
+      const slices = rebased(group.slices, this.fleet.groupByNo.get(no)?.policy.periodMs ?? 1, now);
+      if (slices === group.slices) continue;
+      this.counters.groups.set(no, { ...group, slices });
+      this.#touchedGroups.add(no);
+    }
+  }
+
   #touch(rolloutNo: number | null, groupNo: number | null): void {
     if (rolloutNo !== null) this.#touchedRollouts.add(rolloutNo);
     if (groupNo !== null) this.#touchedGroups.add(groupNo);
@@ -233,7 +245,7 @@ class Batch {
   }
 
   async write(): Promise<void> {
-    if (this.#writes.length === 0) return;
+    if (this.#writes.length === 0 && this.#touchedGroups.size === 0) return;
     const numbers = await this.#store.writeNodes(this.#writes);
     await this.#store.writeCounters({
       rollouts: pick(this.counters.rollouts, this.#touchedRollouts),

@@ -11,7 +11,7 @@ function parse(text: string): semver.SemVer | null {
   const known = parsed.get(text);
   if (known !== undefined) return known;
   if (parsed.size >= MAX_KEPT) parsed = new Map();
-  const version = text.length <= MAX_LENGTH && /^\d/.test(text) ? semver.parse(text) : null;
+  const version = text.length <= MAX_LENGTH && /^\d\S*$/.test(text) ? semver.parse(text) : null;
   parsed.set(text, version);
   return version;
 }

@@ -233,6 +233,9 @@ describe("a clock set back by an hour", () => {
     await server.turnout.housekeeping.expireDeadlines();
     expect(await offers(10, 5)).toBe(0);
     expect(await server.omaha(checks({ machineId: machine(0) }))).toContain("<manifest");
+    server.clock.move({ minutes: 31 });
+    for (let n = 0; n < 3; n += 1) await server.omaha(checks({ machineId: machine(n), version: "4230.2.1" }));
+    expect(await offers(20, 5)).toBe(3); // a period later, long before the clock has caught up
   });
 });
 

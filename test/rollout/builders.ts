@@ -1,0 +1,182 @@
+/** Small fleets, nodes and check-ins, each with only what a test is about. */
+import { applyTransition } from "../../src/rollout/counters.ts";
+import { decide } from "../../src/rollout/decide.ts";
+import { buildFleet } from "../../src/rollout/fleet.ts";
+import {
+  ARCH,
+  type Channel,
+  type CheckIn,
+  type Counters,
+  type Fleet,
+  type Grant,
+  type Group,
+  type Node,
+  type OmahaEvent,
+  type Outcome,
+  type Package,
+  type PastGrant,
+  type Policy,
+  type Rollout,
+} from "../../src/rollout/model.ts";
+import { DEFAULT_RETRY, DEFAULT_STAGES, planRollouts } from "../../src/rollout/plan.ts";
+
+export const APP_ID = "e96281a6-d1af-4bde-9a0a-97b76e56dc57";
+export const GROUP_ID = "9a2deb70-37be-4026-853f-bfdd6b347bbe";
+export const NOON = Date.UTC(2026, 2, 4, 12);
+export const MINUTE = 60_000;
+export const HOUR = 60 * MINUTE;
+
+export function aPackage(changes: Partial<Package> = {}): Package {
+  const version = changes.version ?? "4230.2.1";
+  return {
+    no: Number(version.replaceAll(".", "")),
+    id: `package-${version}`,
+    applicationNo: 1,
+    type: 1,
+    version,
+    arch: ARCH.amd64,
+    urls: [`https://updates.example.org/${version}/`],
+    files: [{ name: "flatcar_production_update.gz", sizeBytes: 1234, sha1: null, sha256: null }],
+    action: null,
+    blacklistedChannelNos: [],
+    ...changes,
+  };
+}
+
+export const aPolicy = (changes: Partial<Policy> = {}): Policy => ({
+  updatesEnabled: true,
+  safeMode: false,
+  officeHours: false,
+  timezone: "Europe/Berlin",
+  periodMs: 15 * MINUTE,
+  maxUpdatesPerPeriod: 999_999,
+  updateTimeoutMs: HOUR,
+  ...changes,
+});
+
+export const aChannel = (changes: Partial<Channel> = {}): Channel => ({
+  no: 1,
+  id: "channel-1",
+  applicationNo: 1,
+  name: "stable",
+  arch: ARCH.amd64,
+  package: aPackage(),
+  floors: [],
+  ...changes,
+});
+
+export const aGroup = (changes: Partial<Omit<Group, "policy">> & { policy?: Partial<Policy> } = {}): Group => ({
+  no: 1,
+  id: GROUP_ID,
+  applicationNo: 1,
+  name: "Stable",
+  track: "stable",
+  channel: aChannel(),
+  ...changes,
+  policy: aPolicy(changes.policy),
+});
+
+/** With the rollouts that its groups ask for. */
+export function aFleet(groups: readonly Group[] = [aGroup()], changes: Partial<Rollout> = {}): Fleet {
+  const packages = groups.flatMap(({ channel }) =>
+    [channel?.package ?? [], channel?.floors.map((floor) => floor.package) ?? []].flat(),
+  );
+  const rollouts = planRollouts(groups, []).create.map(({ groupNo, packageNo }, index): Rollout => {
+    const target = packages.find(({ no }) => no === packageNo);
+    if (target === undefined) throw new Error("a rollout of a package that no channel has");
+    return {
+      no: index + 1,
+      id: `rollout-${index + 1}`,
+      groupNo,
+      package: target,
+      state: "running",
+      stages: DEFAULT_STAGES,
+      retry: DEFAULT_RETRY,
+      ...changes,
+    };
+  });
+  return buildFleet(1, {
+    applications: [{ no: 1, id: APP_ID, productId: "io.example.flatcar", name: "Flatcar" }],
+    groups,
+    rollouts,
+  });
+}
+
+export const anEvent = (type: number, result: number, changes: Partial<OmahaEvent> = {}): OmahaEvent => ({
+  type,
+  result,
+  errorCode: null,
+  previousVersion: "",
+  ...changes,
+});
+
+/** An update check, as update_engine sends it: with a ping and an event that says nothing. */
+export const aCheckIn = (changes: Partial<CheckIn> = {}): CheckIn => ({
+  appId: `{${APP_ID}}`,
+  version: "4081.2.0",
+  track: "stable",
+  machineId: "e0f3745b108f471cbd4883c6fbed8cdd",
+  machineAlias: "",
+  bootId: "{boot-1}",
+  oem: "azure",
+  oemVersion: "",
+  alephVersion: "4081.2.0",
+  arch: ARCH.amd64,
+  ping: true,
+  updateCheck: true,
+  targetVersionPrefix: "",
+  events: [anEvent(3, 2)],
+  onDemand: false,
+  syncer: false,
+  multiManifest: false,
+  updateEngine: true,
+  brokenQuotes: false,
+  ...changes,
+});
+export const aPing = (changes: Partial<CheckIn> = {}): CheckIn =>
+  aCheckIn({ updateCheck: false, events: [], ...changes });
+export const aReport = (event: OmahaEvent, changes: Partial<CheckIn> = {}): CheckIn =>
+  aCheckIn({ ping: false, updateCheck: false, events: [event], ...changes });
+
+export const noCounters = (): Counters => ({ rollouts: new Map(), groups: new Map() });
+
+/** Nodes that live on: what a store would do, in memory. */
+export class World {
+  fleet: Fleet;
+  now = NOON;
+  readonly counters = noCounters();
+  readonly nodes = new Map<string, Node>();
+  readonly pastGrants: PastGrant[] = [];
+  readonly grantedAt: { groupNo: number; at: number }[] = [];
+
+  constructor(fleet: Fleet = aFleet()) {
+    this.fleet = fleet;
+  }
+
+  checkIn(checkIn: CheckIn, ip = "192.0.2.1"): Outcome {
+    const outcome = decide(this.fleet, this.nodes.get(checkIn.machineId) ?? null, checkIn, ip, this.counters, this.now);
+    this.apply(outcome.changes);
+    return outcome;
+  }
+
+  apply(changes: Outcome["changes"]): void {
+    for (const transition of changes.transitions) {
+      applyTransition(this.counters, transition, this.fleet);
+      if (transition.grants) this.grantedAt.push({ groupNo: transition.groupNo, at: transition.at });
+    }
+    this.pastGrants.push(...changes.pastGrants);
+    if (changes.node !== null) this.nodes.set(changes.node.id, changes.node);
+  }
+
+  node(id: string = aCheckIn().machineId): Node {
+    const node = this.nodes.get(id);
+    if (node === undefined) throw new Error(`no node ${id}`);
+    return node;
+  }
+
+  grant(): Grant {
+    const { grant } = this.node();
+    if (grant === null) throw new Error("no grant");
+    return grant;
+  }
+}

@@ -1,0 +1,286 @@
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { emptyRolloutCounters, isInFlight } from "../../src/rollout/counters.ts";
+import { decide } from "../../src/rollout/decide.ts";
+import { expire } from "../../src/rollout/expire.ts";
+import type { CheckIn, CountedStatus, Fleet, Node, NodeStatus, RolloutCounters } from "../../src/rollout/model.ts";
+import { rebased } from "../../src/rollout/quota.ts";
+import {
+  aChannel,
+  aCheckIn,
+  aFleet,
+  aGroup,
+  anEvent,
+  aPackage,
+  aPing,
+  aReport,
+  HOUR,
+  MINUTE,
+  NOON,
+  World,
+} from "./builders.ts";
+
+const VERSIONS = ["4081.2.0", "4152.0.0", "4230.2.1", "4593.2.5"];
+const RANK: Record<NodeStatus, number> = {
+  unknown: 0,
+  "on-hold": 0,
+  granted: 1,
+  downloading: 2,
+  downloaded: 3,
+  installed: 4,
+  failed: 5,
+  "timed-out": 5,
+  lost: 5,
+  "rolled-back": 6,
+  complete: 7,
+};
+
+const machine = (n: number) => n.toString(16).padStart(32, "0");
+const event = fc.constantFrom(
+  anEvent(13, 1),
+  anEvent(14, 1),
+  anEvent(3, 1),
+  anEvent(800, 1),
+  anEvent(3, 2),
+  anEvent(3, 2, { previousVersion: "4081.2.0" }),
+  anEvent(3, 0, { errorCode: 268435466 }),
+  anEvent(3, 0, { errorCode: 44 }),
+  anEvent(3, 9, { errorCode: 268435496 }),
+  anEvent(99, 1),
+);
+const about = fc.record({
+  machineId: fc.integer({ min: 1, max: 8 }).map(machine),
+  version: fc.constantFrom(...VERSIONS),
+  bootId: fc.constantFrom("", "{1}", "{2}", "{3}"),
+  track: fc.constantFrom("stable", "stable", "beta"),
+});
+const checkIn: fc.Arbitrary<CheckIn> = fc.oneof(
+  { weight: 5, arbitrary: about.map((what) => aCheckIn(what)) },
+  { weight: 4, arbitrary: fc.tuple(event, about).map(([one, what]) => aReport(one, what)) },
+  { weight: 1, arbitrary: about.map((what) => aPing(what)) },
+  {
+    weight: 1,
+    arbitrary: fc
+      .tuple(fc.array(event, { maxLength: 4 }), about)
+      .map(([events, what]) => aCheckIn({ ...what, events })),
+  },
+);
+
+const policy = fc.record({
+  updatesEnabled: fc.constantFrom(true, true, true, false),
+  safeMode: fc.boolean(),
+  maxUpdatesPerPeriod: fc.constantFrom(1, 2, 3, 999_999),
+});
+const fleet = fc
+  .record({
+    policies: fc.tuple(policy, policy),
+    target: fc.constantFrom("4230.2.1", "4593.2.5"),
+    withFloor: fc.boolean(),
+    type: fc.constantFrom(1, 4),
+    state: fc.constantFrom("running" as const, "running" as const, "paused" as const),
+  })
+  .map(({ policies, target, withFloor, type, state }) => {
+    const floors = withFloor ? [{ package: aPackage({ version: "4152.0.0", type }), reason: null }] : [];
+    const channel = (no: number) => aChannel({ no, floors, package: aPackage({ version: target, type }) });
+    const groups = policies.map((one, index) =>
+      aGroup({
+        no: index + 1,
+        id: `group-${index + 1}`,
+        track: index === 0 ? "stable" : "beta",
+        channel: channel(index + 1),
+        policy: { ...one, periodMs: 20 * MINUTE },
+      }),
+    );
+    const made = aFleet(groups, { state });
+    // The same target has the same rollout in every one of these fleets.
+    const rollouts = made.rollouts.map((rollout) => ({
+      ...rollout,
+      no: rollout.groupNo * 10 + VERSIONS.indexOf(rollout.package.version),
+    }));
+    return {
+      ...made,
+      rollouts,
+      rolloutByTarget: new Map(rollouts.map((rollout) => [`${rollout.groupNo} ${rollout.package.no}`, rollout])),
+    };
+  });
+
+type Step =
+  | { kind: "says"; checkIn: CheckIn }
+  | { kind: "time"; minutes: number }
+  | { kind: "expire" }
+  | { kind: "configure"; fleet: Fleet };
+const step: fc.Arbitrary<Step> = fc.oneof(
+  { weight: 20, arbitrary: checkIn.map((one): Step => ({ kind: "says", checkIn: one })) },
+  { weight: 4, arbitrary: fc.constantFrom(1, 5, 20, 45, 90).map((minutes): Step => ({ kind: "time", minutes })) },
+  { weight: 2, arbitrary: fc.constant<Step>({ kind: "expire" }) },
+  { weight: 1, arbitrary: fleet.map((one): Step => ({ kind: "configure", fleet: one })) },
+);
+
+function take(world: World, one: Step): void {
+  switch (one.kind) {
+    case "says":
+      world.checkIn(one.checkIn);
+      return;
+    case "time":
+      world.now += one.minutes * MINUTE;
+      return;
+    case "configure":
+      world.fleet = one.fleet;
+      return;
+    case "expire":
+      for (const node of [...world.nodes.values()]) {
+        const changes = expire(world.fleet, node, world.now - 50 * MINUTE, world.counters, world.now);
+        if (changes !== null) world.apply(changes);
+      }
+      return;
+    default:
+      one satisfies never;
+  }
+}
+
+function recount(world: World): Map<number, RolloutCounters> {
+  const counts = new Map<number, RolloutCounters>();
+  const add = (rolloutNo: number, status: CountedStatus) => {
+    const before = counts.get(rolloutNo) ?? emptyRolloutCounters();
+    counts.set(rolloutNo, { ...before, [status]: before[status] + 1 });
+  };
+  for (const { grant, status } of world.nodes.values()) {
+    if (grant !== null && status !== "unknown" && status !== "on-hold") add(grant.rolloutNo, status);
+  }
+  for (const { grant, status } of world.pastGrants) add(grant.rolloutNo, status);
+  return counts;
+}
+
+const inFlightOf = (world: World, groupNo: number) =>
+  [...world.nodes.values()].filter(({ grant, status }) => grant?.groupNo === groupNo && isInFlight(status)).length;
+
+function freeze<T>(value: T): T {
+  if (typeof value === "object" && value !== null && !(value instanceof Map) && !Object.isFrozen(value)) {
+    Object.freeze(value);
+    Object.values(value).forEach(freeze);
+  }
+  return value;
+}
+
+describe("whatever nodes and people do", () => {
+  it("counters equal a recount after every step", () => {
+    fc.assert(
+      fc.property(fleet, fc.array(step, { maxLength: 80, size: "max" }), (first, steps) => {
+        const world = new World(first);
+        for (const one of steps) {
+          take(world, one);
+          const counted = recount(world);
+          for (const [no, counters] of world.counters.rollouts)
+            expect(counters).toEqual(counted.get(no) ?? emptyRolloutCounters());
+          for (const no of counted.keys()) expect(world.counters.rollouts.has(no)).toBe(true);
+          for (const [no, { inFlight }] of world.counters.groups) expect(inFlight).toBe(inFlightOf(world, no));
+        }
+      }),
+      { numRuns: 400 },
+    );
+  });
+
+  it("a node only goes forward within one grant", () => {
+    fc.assert(
+      fc.property(fleet, fc.array(step, { maxLength: 80, size: "max" }), (first, steps) => {
+        const world = new World(first);
+        for (const one of steps) {
+          const before = new Map(world.nodes);
+          take(world, one);
+          for (const [id, node] of world.nodes) {
+            const earlier = before.get(id);
+            const sameGrant =
+              earlier?.grant?.grantedAt === node.grant?.grantedAt && earlier?.grant?.attempt === node.grant?.attempt;
+            if (
+              earlier?.grant != null &&
+              node.grant !== null &&
+              sameGrant &&
+              earlier.grant.rolloutNo === node.grant.rolloutNo
+            ) {
+              expect(RANK[node.status]).toBeGreaterThanOrEqual(RANK[earlier.status]);
+            }
+            expect(node.grant?.deadline != null).toBe(isInFlight(node.status));
+          }
+        }
+      }),
+      { numRuns: 300 },
+    );
+  });
+
+  it("quotas are exact: in flight at any time, and in every window as long as the period", () => {
+    const limit = 3;
+    const limited = aFleet([aGroup({ policy: { maxUpdatesPerPeriod: limit, periodMs: 20 * MINUTE } })]);
+    const says = checkIn.map((one): Step => ({ kind: "says", checkIn: { ...one, track: "stable" } }));
+    const time = fc.integer({ min: 1, max: 1500 }).map((seconds): Step => ({ kind: "time", minutes: seconds / 60 }));
+    fc.assert(
+      fc.property(
+        fc.array(fc.oneof({ weight: 4, arbitrary: says }, time), { maxLength: 120, size: "max" }),
+        (steps) => {
+          const world = new World(limited);
+          for (const one of steps) {
+            take(world, one);
+            expect(inFlightOf(world, 1)).toBeLessThanOrEqual(limit);
+          }
+          for (const { at } of world.grantedAt) {
+            const window = world.grantedAt.filter((other) => other.at > at - 20 * MINUTE && other.at <= at);
+            expect(window.length).toBeLessThanOrEqual(limit);
+          }
+        },
+      ),
+      { numRuns: 400 },
+    );
+  });
+
+  it("safe mode never has two first nodes", () => {
+    const safe = aFleet([aGroup({ policy: { safeMode: true } })]);
+    fc.assert(
+      fc.property(
+        fc.array(
+          step.filter(({ kind }) => kind !== "configure"),
+          { maxLength: 80, size: "max" },
+        ),
+        (steps) => {
+          const world = new World(safe);
+          let succeeded = false;
+          for (const one of steps) {
+            take(world, one.kind === "says" ? { ...one, checkIn: { ...one.checkIn, track: "stable" } } : one);
+            const counters = world.counters.rollouts.get(1) ?? emptyRolloutCounters();
+            succeeded ||= counters.complete > 0;
+            if (!succeeded) expect(inFlightOf(world, 1)).toBeLessThanOrEqual(1);
+          }
+        },
+      ),
+      { numRuns: 300 },
+    );
+  });
+
+  it("the same question has the same answer, and asking changes nothing", () => {
+    fc.assert(
+      fc.property(fleet, fc.array(step, { maxLength: 30, size: "max" }), checkIn, (first, steps, last) => {
+        const world = new World(first);
+        for (const one of steps) take(world, one);
+        const node: Node | null = freeze(world.nodes.get(last.machineId) ?? null);
+        const before = structuredClone(world.counters);
+        const ask = () => decide(freeze(world.fleet), node, freeze(last), "192.0.2.1", world.counters, world.now);
+        expect(ask()).toEqual(ask());
+        expect(world.counters).toEqual(before);
+      }),
+      { numRuns: 300 },
+    );
+  });
+});
+
+describe("a clock that is set back", () => {
+  it("neither doubles the quota nor blocks it for longer than a period", () => {
+    const periodMs = 20 * MINUTE;
+    const slices = [
+      { startsAt: NOON - 5 * MINUTE, count: 1 },
+      { startsAt: NOON, count: 2 },
+    ];
+    const back = NOON - HOUR;
+    const kept = rebased(slices, periodMs, back);
+    expect(kept).toEqual([{ startsAt: back, count: 3 }]);
+    expect(rebased(kept, periodMs, back)).toBe(kept);
+    expect(rebased([], periodMs, back)).toEqual([]);
+  });
+});

@@ -1,0 +1,121 @@
+import { describe, expect, it } from "vitest";
+import { buildFleet } from "../../src/rollout/fleet.ts";
+import { parseInterval } from "../../src/rollout/interval.ts";
+import { percentile } from "../../src/rollout/percentile.ts";
+import { planRollouts } from "../../src/rollout/plan.ts";
+import { compareVersions, isVersion, matchesPrefix } from "../../src/rollout/version.ts";
+import { aChannel, aFleet, aGroup, aPackage } from "./builders.ts";
+
+describe("an interval", () => {
+  it.each([
+    ["15 minutes", 900_000],
+    ["1 hours", 3_600_000],
+    ["1 hour", 3_600_000],
+    ["2 days", 172_800_000],
+    ["500 milliseconds", 500],
+    ["30 seconds", 30_000],
+    ["30s", 30_000],
+    ["15m", 900_000],
+    ["2h", 7_200_000],
+    ["1d", 86_400_000],
+    ["1h30m", 5_400_000],
+    ["1h 30m", 5_400_000],
+  ])("%s is %i ms", (text, milliseconds) => expect(parseInterval(text)).toBe(milliseconds));
+
+  it.each([
+    "",
+    "abc",
+    "15 minuts",
+    "15",
+    "0 minutes",
+    "-1 minutes",
+    "1.5 hours",
+    "15  minutes",
+    " 15 minutes",
+    "1h x",
+    "0s",
+  ])('"%s" is none', (text) => expect(parseInterval(text)).toBeNull());
+});
+
+describe("a version", () => {
+  it("is strict semver", () => {
+    for (const text of ["4230.2.1", "0.0.0", "1.2.3-rc.1", "4459.2.1+nightly-20260301-2100"])
+      expect(isVersion(text)).toBe(true);
+    for (const text of ["", "1.2", "1.2.3.4", "v1.2.3", "01.2.3", " 1.2.3", "1.2.3 ", `1.2.3-${"x".repeat(300)}`]) {
+      expect(isVersion(text)).toBe(false);
+    }
+  });
+
+  it("compares by number, with builds alike and pre-releases before the release", () => {
+    const ascending = ["not-a-version", "9.0.0", "10.0.0-dev", "10.0.0", "10.0.1", "4230.2.1"];
+    for (const [index, version] of ascending.entries()) {
+      for (const later of ascending.slice(index + 1)) {
+        expect(compareVersions(version, later)).toBeLessThan(0);
+        expect(compareVersions(later, version)).toBeGreaterThan(0);
+      }
+    }
+    expect(compareVersions("1.0.0+a", "1.0.0+b")).toBe(0);
+  });
+
+  it("stays right when thousands of others were seen", () => {
+    for (let n = 0; n < 5_000; n += 1) isVersion(`1.0.${n}`);
+    expect(compareVersions("1.0.1", "1.0.2")).toBeLessThan(0);
+  });
+
+  it("matches a prefix by components", () => {
+    expect(matchesPrefix("2.40.1", "2.4")).toBe(false);
+    expect(matchesPrefix("2.4.1", "2.4")).toBe(true);
+    expect(matchesPrefix("2.4.1", "2.4.1.7")).toBe(false);
+  });
+});
+
+describe("a node's percentile", () => {
+  it("is the one of the specification", () => {
+    expect(percentile("r1", "e0f3745b108f471cbd4883c6fbed8cdd")).toBeCloseTo(0.944137952950808, 14);
+    expect(percentile("r2", "e0f3745b108f471cbd4883c6fbed8cdd")).toBeCloseTo(0.17909496933167, 14);
+  });
+
+  it("does not mind how the id is written", () => {
+    expect(percentile("r1", "{E0F3745B-108F-471C-BD48-83C6FBED8CDD}")).toBe(
+      percentile("r1", "e0f3745b108f471cbd4883c6fbed8cdd"),
+    );
+  });
+});
+
+describe("the plan of rollouts", () => {
+  const floors = [{ package: aPackage({ version: "4100.0.0" }), reason: null }];
+
+  it("has one for the package and for each floor at or below it", () => {
+    const above = { package: aPackage({ version: "4999.0.0" }), reason: null };
+    const plan = planRollouts([aGroup({ channel: aChannel({ floors: [...floors, above] }) })], []);
+    expect(plan.create.map(({ packageNo }) => packageNo)).toEqual([
+      aPackage({ version: "4100.0.0" }).no,
+      aPackage().no,
+    ]);
+  });
+
+  it("changes nothing when it is carried out already, and supersedes what is not wanted any more", () => {
+    const group = aGroup({ channel: aChannel({ floors }) });
+    const { rollouts } = aFleet([group]);
+    expect(planRollouts([group], rollouts)).toEqual({ create: [], supersede: [] });
+    const moved = aGroup({ channel: aChannel({ package: aPackage({ version: "4593.2.5" }) }) });
+    const plan = planRollouts([moved], rollouts);
+    expect(plan.supersede).toEqual(rollouts.map(({ no }) => no));
+    expect(plan.create).toHaveLength(1);
+    expect(planRollouts([aGroup({ channel: null })], rollouts).create).toEqual([]);
+    const [first] = rollouts;
+    if (first !== undefined) expect(planRollouts([group], [...rollouts, { ...first, no: 99 }]).supersede).toEqual([99]);
+  });
+});
+
+describe("a fleet", () => {
+  it("finds applications without a product id, too", () => {
+    const fleet = buildFleet(3, {
+      applications: [{ no: 1, id: "A-B", productId: null, name: "x" }],
+      groups: [],
+      rollouts: [],
+    });
+    expect([...fleet.applicationByName.keys()]).toEqual(["a-b"]);
+    expect(fleet.revision).toBe(3);
+  });
+});
