@@ -52,6 +52,6 @@ function askedBy(app: XmlElement): GoOmahaAsked {
 function withoutStrayQuotes(body: string): string {
   return body.replace(
     / (track|machinealias)="(.*?)" (?=bootid="|lang=")/g,
-    (_whole, name, value) => ` ${name}="${value.replaceAll('"', "")}" `,
+    (_whole, name: string, value: string) => ` ${name}="${value.replaceAll('"', "")}" `,
   );
 }
