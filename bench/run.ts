@@ -1,0 +1,79 @@
+/**
+ * `npm run bench [-- --quick] [-- --only NAME]`: measures, prints, and writes bench/results.json and bench/results.md.
+ * Ratios are of medians taken turn by turn in this one run. It never fails on a figure.
+ */
+import { writeFileSync } from "node:fs";
+import { cpus, totalmem } from "node:os";
+import { join } from "node:path";
+import { parseArgs } from "node:util";
+import { canPin } from "./processes.ts";
+import {
+  againstExpress,
+  type Figure,
+  manyAgainstFew,
+  type Plan,
+  prepare,
+  slowDisk,
+  startUp,
+  whileReading,
+} from "./scenarios.ts";
+
+const SCENARIOS: Readonly<Record<string, (plan: Plan) => Promise<Figure[]>>> = {
+  express: againstExpress,
+  nodes: manyAgainstFew,
+  start: startUp,
+  reading: whileReading,
+  disk: slowDisk,
+};
+
+const { values } = parseArgs({ options: { quick: { type: "boolean", default: false }, only: { type: "string" } } });
+const chosen = values.only === undefined ? Object.keys(SCENARIOS) : values.only.split(",");
+const unknown = chosen.filter((name) => !Object.hasOwn(SCENARIOS, name));
+if (unknown.length > 0) {
+  process.stderr.write(`bench: there is no ${unknown.join(", ")}; there are ${Object.keys(SCENARIOS).join(", ")}\n`);
+  process.exit(1);
+}
+
+process.stdout.write("filling the databases …\n");
+const plan = await prepare(values.quick);
+const figures: Figure[] = [];
+for (const name of chosen) {
+  process.stdout.write(`${name} …\n`);
+  for (const figure of (await SCENARIOS[name]?.(plan)) ?? []) {
+    figures.push(figure);
+    process.stdout.write(`  ${mark(figure)} ${figure.name}: ${figure.value}, wanted ${figure.target}\n`);
+  }
+}
+
+const machine = {
+  cpu: cpus()[0]?.model ?? "unknown",
+  cores: cpus().length,
+  memoryGb: Math.round(totalmem() / 2 ** 30),
+  node: process.version,
+  pinned: canPin ? "server on one core, load on the other, where a figure says so" : "not possible here",
+};
+if (values.only === undefined) {
+  writeFileSync(
+    join(import.meta.dirname, "results.json"),
+    `${JSON.stringify({ measured: new Date().toISOString(), quick: values.quick, machine, figures }, null, 2)}\n`,
+  );
+  writeFileSync(join(import.meta.dirname, "results.md"), markdown());
+}
+process.exit(0);
+
+function mark({ met }: Figure): string {
+  return met === null ? "–" : met ? "met" : "MISSED";
+}
+
+function markdown(): string {
+  const rows = figures.map((figure) => `| ${figure.name} | ${figure.target} | ${figure.value} | ${mark(figure)} |`);
+  return `# What was measured
+
+${machine.cpu}, ${machine.cores} cores, ${machine.memoryGb} GiB, Node ${machine.node}; ${new Date().toISOString().slice(0, 10)}${values.quick ? ", quick run" : ""}. Pinning: ${machine.pinned}.
+Ratios are of medians, taken turn by turn in one run of \`npm run bench\` on a shared machine; the samples are in results.json.
+
+| figure | wanted | measured | |
+| --- | --- | --- | --- |
+${rows.join("\n")}
+`;
+}
