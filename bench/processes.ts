@@ -40,6 +40,8 @@ export interface ServerOptions {
 export function aTurnout(dataDir: string, options: ServerOptions = {}): Promise<Server> {
   return start("src/main.ts", /turnout listening on (\S+)/, {
     ...options,
+    // As `npm start` does.
+    nodeOptions: ["--max-semi-space-size=4", ...(options.nodeOptions ?? [])],
     environment: {
       TURNOUT_PORT: "0",
       TURNOUT_DATA_DIR: dataDir,

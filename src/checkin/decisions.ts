@@ -8,7 +8,7 @@ import { expire } from "../rollout/expire.ts";
 import { findApplication, findGroup } from "../rollout/fleet.ts";
 import type { AppStatus, Changes, CheckIn, Counters, Fleet, Node, Offer, Reason } from "../rollout/model.ts";
 import { rebased } from "../rollout/quota.ts";
-import type { CheckInStore, NodeKey, NodeWrite } from "../store/store.ts";
+import type { CheckInStore, Durability, NodeKey, NodeWrite } from "../store/store.ts";
 import { NewcomerLimit } from "./newcomers.ts";
 import { PendingSeen } from "./pending-seen.ts";
 
@@ -36,7 +36,7 @@ export interface DecisionOptions {
 
 /** How many overdue nodes, or "last seen" marks, are written in one transaction: small, since check-ins wait for it. */
 const CHUNK = 500;
-const SEEN_CHUNK = 4000;
+const SEEN_CHUNK = 1_000;
 
 export class Decisions {
   readonly #store: CheckInStore;
@@ -126,7 +126,7 @@ export class Decisions {
     const chunk = this.#seen.take(SEEN_CHUNK);
     if (chunk.length === 0) return false;
     try {
-      await this.#transaction(() => this.#store.writeSeen(chunk));
+      await this.#transaction(() => this.#store.writeSeen(chunk), "lazy");
     } catch (error) {
       for (const [no, at] of chunk) this.#seen.add(no, at);
       throw error;
@@ -149,8 +149,8 @@ export class Decisions {
     return this.#fleet;
   }
 
-  async #transaction<T>(work: () => Promise<T>): Promise<T> {
-    await this.#store.begin();
+  async #transaction<T>(work: () => Promise<T>, durability: Durability = "durable"): Promise<T> {
+    await this.#store.begin(durability);
     try {
       const result = await work();
       await this.#store.commit();

@@ -25,10 +25,13 @@ export interface DueNode {
   readonly lastSeenAt: number;
 }
 
+export type Durability = "durable" | "lazy";
+
 /** One writer, one transaction at a time: `begin`, any of the others, then `commit` or `rollback`. */
 export interface CheckInStore {
-  begin(): Promise<void>;
-  /** Durable when it resolves. */
+  /** @param durability `lazy`: its commit need not wait for the disk; the next durable one carries it along. */
+  begin(durability: Durability): Promise<void>;
+  /** A durable transaction is on disk when it resolves. */
   commit(): Promise<void>;
   rollback(): Promise<void>;
 

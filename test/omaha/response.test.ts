@@ -1,6 +1,12 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { type ActionAnswer, type AppAnswer, type OfferAnswer, renderResponse } from "../../src/omaha/response.ts";
+import {
+  type ActionAnswer,
+  type AppAnswer,
+  type ManifestAnswer,
+  type OfferAnswer,
+  renderResponse,
+} from "../../src/omaha/response.ts";
 import type { Offer } from "../../src/rollout/model.ts";
 import { readStrictly } from "../clients/strict.ts";
 import { readAsUeRs } from "../clients/ue-rs.ts";
@@ -31,12 +37,9 @@ const payload = {
   sha1: "DWDFOxrHPmQs9BW4iyawePscnD0=",
   sha256: "b065922861ba4e117577543bf543d3ab5c4dee6272cfcef429a2141ab0c92030",
 };
-const flatcar = { version: "4593.2.5", files: [payload], action };
+const flatcar: ManifestAnswer["package"] = { version: "4593.2.5", files: [payload], action };
 
-function anOffer(
-  changes: Partial<OfferAnswer> = {},
-  pack: Partial<typeof flatcar> & { action?: ActionAnswer | null } = {},
-): OfferAnswer {
+function anOffer(changes: Partial<OfferAnswer> = {}, pack: Partial<ManifestAnswer["package"]> = {}): OfferAnswer {
   return {
     urls: ["http://updates.corp.example:8080/files/amd64/4593.2.5/"],
     manifests: [{ package: { ...flatcar, ...pack }, isFloor: false, floorReason: null, isTarget: true }],

@@ -4,7 +4,7 @@ import type Database from "better-sqlite3";
 import type { Kysely } from "kysely";
 import type { Activity, Changes, Counters, Fleet, GroupCounters, Node, RolloutCounters } from "../../rollout/model.ts";
 import { loadFleet } from "../fleet.ts";
-import type { CheckInStore, DueNode, NodeKey, NodeWrite } from "../store.ts";
+import type { CheckInStore, DueNode, Durability, NodeKey, NodeWrite } from "../store.ts";
 import type { Tables } from "../tables.ts";
 import { translatingFaults } from "./connection.ts";
 import { describing, NODE_COLUMNS, type NodeRow, standing, toNode } from "./node-rows.ts";
@@ -15,6 +15,14 @@ const DAY_MS = 86_400_000;
 export function sqliteCheckIns(db: Database.Database, kysely: Kysely<Tables>): CheckInStore {
   const sql = prepareAll(db);
   const nodeCounts = new NodeCounts();
+  let sync: Durability = "durable";
+
+  /** FULL waits for the log to be on disk with each commit; NORMAL leaves it to the next one that does. */
+  function setSync(durability: Durability): void {
+    if (durability === sync) return;
+    db.pragma(durability === "durable" ? "synchronous = FULL" : "synchronous = NORMAL");
+    sync = durability;
+  }
 
   function insertNode(node: Node): number {
     const { lastInsertRowid } = sql.insertNode.run(
@@ -70,15 +78,18 @@ export function sqliteCheckIns(db: Database.Database, kysely: Kysely<Tables>): C
   }
 
   return {
-    async begin() {
+    async begin(durability) {
+      setSync(durability);
       translatingFaults(() => sql.begin.run());
     },
     async commit() {
       translatingFaults(() => sql.commit.run());
+      setSync("durable");
     },
     async rollback() {
       nodeCounts.clear();
       if (db.inTransaction) db.exec("ROLLBACK");
+      setSync("durable");
     },
 
     async revision() {
