@@ -52,7 +52,7 @@ async function listening(changes: Partial<OmahaOptions> = {}, trustProxy = false
   });
   const { port } = server.address() as AddressInfo; // it listens on a port
   const url = `http://127.0.0.1:${port}/v1/update/`;
-  const post = (body: BodyInit, headers: Record<string, string> = {}) => fetch(url, { method: "POST", body, headers });
+  const post = (body: string, headers: Record<string, string> = {}) => fetch(url, { method: "POST", body, headers });
   return { port, url, post, refused, faults, asked, server };
 }
 

@@ -1,0 +1,300 @@
+import { randomUUID } from "node:crypto";
+import Database from "better-sqlite3";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { type CheckInRequest, Decisions } from "../../src/checkin/decisions.ts";
+import type { CheckIn } from "../../src/rollout/model.ts";
+import { SYSTEM, settleConfiguration } from "../../src/store/rollouts.ts";
+import { StoreUnavailable } from "../../src/store/store.ts";
+import { aCheckIn, anEvent, aPing, aReport, HOUR, MINUTE } from "../rollout/builders.ts";
+import { aDatabase, type InProcess, NOW } from "../store/in-process.ts";
+
+let world: InProcess;
+let decisions: Decisions;
+const faults: unknown[] = [];
+let now = NOW;
+
+beforeEach(async () => {
+  now = NOW;
+  faults.length = 0;
+  world = await aDatabase();
+  decisions = new Decisions(world.checkIns, { newNodesPerMinute: 0, onFault: (error) => faults.push(error) });
+});
+afterEach(() => world.close());
+
+const machine = (n: number) => n.toString(16).padStart(32, "0");
+const request = (...apps: CheckIn[]): CheckInRequest => ({ apps, ip: "192.0.2.1", now });
+const reasons = async (...requests: CheckInRequest[]) =>
+  (await decisions.run(requests)).flat().map(({ reason }) => reason);
+const all = <T>(sql: string) => world.db.prepare<[], T>(sql).all();
+
+/** Puts a version on the stable channel. */
+async function release(version: string): Promise<void> {
+  await world.store.write(async (tx) => {
+    const channel = await tx
+      .selectFrom("channels")
+      .selectAll()
+      .where("name", "=", "stable")
+      .where("arch", "=", 1)
+      .executeTakeFirstOrThrow();
+    const { no } = await tx
+      .insertInto("packages")
+      .values({
+        id: randomUUID(),
+        application_no: channel.application_no,
+        type: 1,
+        version,
+        arch: 1,
+        url: "https://updates.example.org/",
+        filename: "flatcar_production_update.gz",
+        size: "5",
+        description: null,
+        hash: null,
+        created_at: NOW,
+      })
+      .returning("no")
+      .executeTakeFirstOrThrow();
+    await tx.updateTable("channels").set({ package_no: no }).where("no", "=", channel.no).execute();
+    await settleConfiguration(tx, SYSTEM, NOW);
+  });
+}
+const setPolicy = (policy: Record<string, number | string>) =>
+  world.store.write(async (tx) => {
+    await tx.updateTable("groups").set(policy).where("track", "=", "stable").execute();
+    await settleConfiguration(tx, SYSTEM, NOW);
+  });
+
+/** The laws that hold after every batch. */
+function checkLaws(): void {
+  for (const { rollout_no: rolloutNo, ...counters } of all<Record<string, number>>("SELECT * FROM rollout_counters")) {
+    for (const [column, count] of Object.entries(counters)) {
+      const status = column.replace("_", "-");
+      const counted = world.db
+        .prepare<unknown[], number>(
+          `SELECT (SELECT count(*) FROM nodes WHERE rollout_no = ?1 AND status = ?2)
+                + (SELECT count(*) FROM past_grants WHERE rollout_no = ?1 AND status = ?2)`,
+        )
+        .pluck()
+        .get({ 1: rolloutNo, 2: status });
+      expect(counted, `${rolloutNo} ${status}`).toBe(count);
+    }
+  }
+  const kept = all("SELECT group_no, version, status, count FROM node_counts ORDER BY 1, 2, 3");
+  expect(kept).toEqual(
+    all("SELECT group_no, version, status, count(*) AS count FROM nodes GROUP BY 1, 2, 3 ORDER BY 1, 2, 3"),
+  );
+}
+
+describe("a batch", () => {
+  it("grants, logs and counts in one go, and what it wrote is read again", async () => {
+    await release("4230.2.1");
+    expect(await reasons(request(aCheckIn()), request(aCheckIn({ machineId: machine(2) })))).toEqual([
+      "granted",
+      "granted",
+    ]);
+    expect(
+      await reasons(request(aReport(anEvent(13, 1))), request(aReport(anEvent(3, 0, { errorCode: 268435466 })))),
+    ).toEqual(["no-update-check", "no-update-check"]);
+    expect(all("SELECT status FROM status_history ORDER BY no")).toMatchObject([
+      { status: "granted" },
+      { status: "granted" },
+      { status: "downloading" },
+      { status: "failed" },
+    ]);
+    expect(all("SELECT error_code FROM events")).toEqual([{ error_code: null }, { error_code: 268435466 }]);
+    expect(all("SELECT class, instance_id FROM activity ORDER BY no")).toEqual([
+      { class: 2, instance_id: null },
+      { class: 5, instance_id: aCheckIn().machineId },
+    ]);
+    checkLaws();
+  });
+
+  it("lets a node's later request see what its earlier one did, also for a new node", async () => {
+    await release("4230.2.1");
+    const order = [
+      request(aCheckIn()),
+      request(aReport(anEvent(13, 1))),
+      request(aCheckIn()),
+      request(aCheckIn({ version: "4230.2.1" })),
+    ];
+    expect(await reasons(...order)).toEqual(["granted", "no-update-check", "offered-again", "up-to-date"]);
+    expect(all("SELECT status, version FROM nodes")).toEqual([{ status: "complete", version: "4230.2.1" }]);
+    checkLaws();
+  });
+
+  it("keeps the limit also when all ask at once", async () => {
+    await setPolicy({ policy_max_updates_per_period: 3, policy_period_interval: "1 hours" });
+    await release("4230.2.1");
+    const asked = Array.from({ length: 50 }, (_, n) => request(aCheckIn({ machineId: machine(n) })));
+    expect((await reasons(...asked)).filter((reason) => reason === "granted")).toHaveLength(3);
+    expect(await reasons(...asked)).toEqual([...Array(3).fill("offered-again"), ...Array(47).fill("max-in-flight")]);
+    checkLaws();
+  });
+
+  it("of heartbeats writes nothing", async () => {
+    await reasons(request(aCheckIn()));
+    const before = world.db.prepare("SELECT total_changes() AS n").get();
+    for (let i = 0; i < 5; i += 1) await reasons(request(aCheckIn()), request(aPing()));
+    expect(world.db.prepare("SELECT total_changes() AS n").get()).toEqual(before);
+  });
+
+  it("writes what a node says anew of itself without touching where it stands", async () => {
+    await release("4230.2.1");
+    await reasons(request(aCheckIn()));
+    await reasons(request(aCheckIn({ bootId: "{boot-9}", machineAlias: "web" })));
+    expect(all("SELECT boot_id, grant_boot_id, machine_alias, status FROM nodes")).toEqual([
+      { boot_id: "{boot-9}", grant_boot_id: "{boot-9}", machine_alias: "web", status: "granted" },
+    ]);
+  });
+
+  it("answers several apps each by itself, in order", async () => {
+    await release("4230.2.1");
+    const [answers] = await decisions.run([
+      request(aCheckIn({ appId: "io.example.none" }), aCheckIn(), aCheckIn({ version: "x" })),
+    ]);
+    expect(answers?.map(({ status }) => status)).toEqual([
+      "error-unknownApplication",
+      "ok",
+      "error-instanceRegistrationFailed",
+    ]);
+    expect(all("SELECT id FROM nodes")).toHaveLength(1);
+  });
+
+  it("pulls safe mode's brake for those behind it, too", async () => {
+    await setPolicy({ policy_safe_mode: 1 });
+    await release("4230.2.1");
+    await reasons(request(aCheckIn()));
+    expect(await reasons(request(aReport(anEvent(3, 0))), request(aCheckIn({ machineId: machine(2) })))).toEqual([
+      "no-update-check",
+      "updates-disabled",
+    ]);
+    expect(all("SELECT policy_updates_enabled AS enabled FROM groups WHERE name = 'Stable (AMD64)'")).toEqual([
+      { enabled: 0 },
+    ]);
+    expect(all("SELECT class FROM activity ORDER BY no")).toEqual([{ class: 2 }, { class: 5 }, { class: 4 }]);
+  });
+
+  it("notes a missing package once a day, however many nodes ask", async () => {
+    for (let n = 0; n < 5; n += 1) await reasons(request(aCheckIn({ machineId: machine(n) })));
+    expect(all("SELECT class FROM activity")).toEqual([{ class: 1 }]);
+    now += 25 * HOUR;
+    await reasons(request(aCheckIn()));
+    expect(all("SELECT class FROM activity")).toHaveLength(2);
+  });
+
+  it("does not store what a bug of ours fails on, and answers the others", async () => {
+    await release("4230.2.1");
+    const broken = { ...aCheckIn({ machineId: machine(7) }), events: null } as unknown as CheckIn; // what no parser makes
+    expect(await reasons(request(broken), request(aCheckIn()))).toEqual(["fault", "granted"]);
+    expect(faults).toHaveLength(1);
+    expect(all("SELECT id FROM nodes")).toHaveLength(1);
+  });
+
+  it("that can't be written is undone whole, and the next one goes through", async () => {
+    await release("4230.2.1");
+    const other = new Database(world.path);
+    other.exec("BEGIN IMMEDIATE");
+    await expect(decisions.run([request(aCheckIn())])).rejects.toBeInstanceOf(StoreUnavailable);
+    expect(all("SELECT id FROM nodes")).toEqual([]);
+    other.exec("ROLLBACK");
+    other.close();
+    expect(await reasons(request(aCheckIn()))).toEqual(["granted"]);
+    checkLaws();
+  });
+
+  it("sees a change of the configuration at once", async () => {
+    await release("4230.2.1");
+    await setPolicy({ policy_updates_enabled: 0 });
+    expect(await reasons(request(aCheckIn()))).toEqual(["updates-disabled"]);
+    await setPolicy({ policy_updates_enabled: 1 });
+    expect(await reasons(request(aCheckIn()))).toEqual(["granted"]);
+  });
+});
+
+describe("new nodes beyond an address's share", () => {
+  it("are answered and not stored, until the next minute; also after the clock was set back", async () => {
+    decisions = new Decisions(world.checkIns, { newNodesPerMinute: 2, onFault: (error) => faults.push(error) });
+    const ask = (n: number, ip = "192.0.2.1") =>
+      decisions.run([{ apps: [aCheckIn({ machineId: machine(n) })], ip, now }]);
+    for (let n = 0; n < 5; n += 1) await ask(n);
+    await ask(10, "192.0.2.2");
+    expect(all("SELECT id FROM nodes")).toHaveLength(3);
+    expect((await ask(0))[0]?.[0]?.reason).toBe("no-package");
+    now -= HOUR;
+    await ask(11);
+    expect(all("SELECT id FROM nodes")).toHaveLength(4);
+    now += MINUTE;
+    await ask(12);
+    expect(all("SELECT id FROM nodes")).toHaveLength(5);
+  });
+});
+
+describe("time", () => {
+  it("ends grants whose deadline has passed, and looks at marks that are not written yet", async () => {
+    await release("4230.2.1");
+    await reasons(request(aCheckIn()), request(aCheckIn({ machineId: machine(2) })));
+    await reasons(request(aReport(anEvent(3, 1), { machineId: machine(2) })));
+    now += HOUR - MINUTE;
+    await reasons(request(aPing({ machineId: machine(2) })));
+    now += 2 * MINUTE;
+    expect(await decisions.expireDue(now)).toBe(false);
+    expect(all("SELECT status FROM nodes ORDER BY no")).toEqual([{ status: "timed-out" }, { status: "installed" }]);
+    now += HOUR;
+    await decisions.expireDue(now);
+    expect(all("SELECT status FROM nodes ORDER BY no")).toEqual([{ status: "timed-out" }, { status: "lost" }]);
+    checkLaws();
+  });
+
+  it("ends a thousand at once, a chunk at a time", async () => {
+    await release("4230.2.1");
+    for (let from = 0; from < 1200; from += 400) {
+      await decisions.run(Array.from({ length: 400 }, (_, n) => request(aCheckIn({ machineId: machine(from + n) }))));
+    }
+    now += 2 * HOUR;
+    let chunks = 1;
+    while (await decisions.expireDue(now)) chunks += 1;
+    expect(chunks).toBe(3);
+    expect(all("SELECT timed_out FROM rollout_counters")).toEqual([{ timed_out: 1200 }]);
+    checkLaws();
+  });
+
+  it("pulls safe mode's brake when the first node never ends", async () => {
+    await setPolicy({ policy_safe_mode: 1 });
+    await release("4230.2.1");
+    await reasons(request(aCheckIn()));
+    now += 2 * HOUR;
+    await decisions.expireDue(now);
+    expect(await reasons(request(aCheckIn({ machineId: machine(2) })))).toEqual(["updates-disabled"]);
+  });
+
+  it("writes marks in chunks, the newest of each node, and keeps them when that fails", async () => {
+    for (let from = 0; from < 1500; from += 500) {
+      await decisions.run(Array.from({ length: 500 }, (_, n) => request(aCheckIn({ machineId: machine(from + n) }))));
+    }
+    now += MINUTE;
+    await reasons(request(aCheckIn({ machineId: machine(3) })));
+    const other = new Database(world.path);
+    other.exec("BEGIN IMMEDIATE");
+    await expect(decisions.flushSeen()).rejects.toBeInstanceOf(StoreUnavailable);
+    other.exec("ROLLBACK");
+    other.close();
+    while (await decisions.flushSeen());
+    expect(await decisions.flushSeen()).toBe(false);
+    expect(all("SELECT count(*) AS n, max(at) AS at FROM seen")).toEqual([{ n: 1500, at: now }]);
+  });
+
+  it("deletes what is old and forgets nodes seen once, but none with a grant", async () => {
+    await reasons(
+      request(aCheckIn({ machineId: machine(1) })),
+      request(aReport(anEvent(13, 1), { machineId: machine(2) })),
+    );
+    await release("4230.2.1");
+    await reasons(request(aCheckIn({ machineId: machine(3) })));
+    while (await decisions.flushSeen());
+    expect(await decisions.deleteHistory(now + 1)).toBe(true);
+    expect(await decisions.deleteHistory(now + 1)).toBe(false);
+    expect(all("SELECT no FROM events")).toEqual([]);
+    expect(await decisions.forgetSeenOnce(now + 1, 0)).toBeNull();
+    expect(all("SELECT id FROM nodes")).toEqual([{ id: machine(3) }]);
+    checkLaws();
+  });
+});
