@@ -62,7 +62,7 @@ const OMAHA_EPOCH_MS = Date.UTC(2007, 0, 1);
 /** @param now milliseconds since the epoch, for `daystart` (UTC). */
 export function renderResponse(apps: readonly AppAnswer[], now: number): string {
   const seconds = Math.floor((now % DAY_MS) / 1000);
-  const days = Math.floor((now - OMAHA_EPOCH_MS) / DAY_MS);
+  const days = Math.max(0, Math.floor((now - OMAHA_EPOCH_MS) / DAY_MS)); // a count: not below 0 on a clock never set
   let text = `<?xml version="1.0" encoding="UTF-8"?>\n<response protocol="3.0" server="turnout"><daystart elapsed_seconds="${seconds}" elapsed_days="${days}"></daystart>`;
   for (const app of apps) text += renderApp(app);
   return `${text}</response>`;

@@ -215,7 +215,7 @@ describe("a body that is too large", () => {
     const { socket, until, received } = rawSocket(port);
     socket.write(post("Transfer-Encoding: chunked"));
     socket.write(`${LIMIT.toString(16)}\r\n${"x".repeat(LIMIT)}\r\n`);
-    await new Promise((turn) => setTimeout(turn, 20));
+    await new Promise((turn) => setImmediate(turn));
     expect(received()).toBe("");
     socket.write("1\r\nx\r\n");
     await until("larger than 65536 bytes");
@@ -242,7 +242,7 @@ describe("a body that is too large", () => {
     void closed.then(() => {
       open = false;
     });
-    while (open) await new Promise<void>((sent) => socket.write(chunk, () => sent()));
+    while (open) await new Promise<void>((sent) => socket.write(chunk, () => setImmediate(sent)));
     await until("413");
     expect(socket.bytesWritten).toBeLessThan(50_000_000);
   });
