@@ -26,6 +26,7 @@ export async function startWriter(data: WriterData, events: WriterEvents): Promi
   const worker = new Worker(new URL("./writer-thread.ts", import.meta.url), { workerData: data, name: "writer" });
   const pending = new Map<number, Pending>();
   let nextId = 1;
+  let started = false;
   let closed = false;
 
   const ready = Promise.withResolvers<void>();
@@ -33,7 +34,7 @@ export async function startWriter(data: WriterData, events: WriterEvents): Promi
     ready.reject(error);
     for (const { reject } of pending.values()) reject(error);
     pending.clear();
-    if (!closed) events.onDeath(error);
+    if (started && !closed) events.onDeath(error);
   };
   worker.on("error", fail);
   worker.on("exit", (code) => {
@@ -77,6 +78,7 @@ export async function startWriter(data: WriterData, events: WriterEvents): Promi
 
   const session: SqlSession = { query: (sql, parameters) => ask({ kind: "query", sql, parameters }) };
   await ready.promise;
+  started = true;
   return {
     ask,
     async acquire() {
