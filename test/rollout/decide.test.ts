@@ -297,6 +297,17 @@ describe("policy", () => {
     expect(world.checkIn(aCheckIn({ machineId: machine(3) })).reason).toBe("granted");
   });
 
+  it("counts a grant late in its slice for the whole period", () => {
+    const world = new World(aFleet([aGroup({ policy: { maxUpdatesPerPeriod: 1, periodMs: HOUR } })]));
+    world.now = NOON + 59_000; // a slice is a minute: this one began at noon
+    world.checkIn(aCheckIn({ machineId: machine(1) }));
+    world.checkIn(aCheckIn({ machineId: machine(1), version: "4230.2.1" }));
+    world.now = NOON + HOUR + 30_000;
+    expect(world.checkIn(aCheckIn({ machineId: machine(2) })).reason).toBe("max-per-period");
+    world.now = NOON + HOUR + MINUTE;
+    expect(world.checkIn(aCheckIn({ machineId: machine(2) })).reason).toBe("granted");
+  });
+
   it("puts a node on hold once, and not one that is through with something else", () => {
     const world = new World(aFleet([aGroup({ policy: { maxUpdatesPerPeriod: 1 } })]));
     world.checkIn(aCheckIn({ machineId: machine(1) }));
