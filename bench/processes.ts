@@ -41,7 +41,7 @@ export function aTurnout(dataDir: string, options: ServerOptions = {}): Promise<
   return start("src/main.ts", /turnout listening on (\S+)/, {
     ...options,
     // As `npm start` does.
-    nodeOptions: ["--max-semi-space-size=4", ...(options.nodeOptions ?? [])],
+    nodeOptions: ["--max-semi-space-size=8", ...(options.nodeOptions ?? [])],
     environment: {
       TURNOUT_PORT: "0",
       TURNOUT_DATA_DIR: dataDir,
