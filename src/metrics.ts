@@ -116,9 +116,9 @@ function rolloutsGauge(store: Store, registers: Registry[]): void {
         .innerJoin("groups", "groups.no", "rollouts.group_no")
         .selectAll("c")
         .select(["groups.id as group", "packages.version", "rollouts.state"])
-        .where("rollouts.state", "not in", ["superseded", "aborted"])
+        .where("rollouts.present", "=", 1)
         .execute();
-      for (const { rollout_no: _, group, version, state, ...counts } of rows) {
+      for (const { rollout_no: _, cells: __, causes: ___, group, version, state, ...counts } of rows) {
         for (const [status, count] of Object.entries(counts)) this.set({ group, version, state, status }, count);
       }
     },

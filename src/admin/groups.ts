@@ -3,7 +3,9 @@ import { randomUUID } from "node:crypto";
 import type { Router } from "express";
 import { IANAZone } from "luxon";
 import { z } from "zod";
+import { grantedTotal } from "../rollout/counters.ts";
 import { parseInterval } from "../rollout/interval.ts";
+import { toRolloutCounters } from "../store/counters.ts";
 import { toChannels } from "./channels.ts";
 import { type AdminContext, change, type Db, readOnly, type Tx, timestamp } from "./context.ts";
 import { type ApplicationRow, countOf, findApplication, findGroup, type GroupRow } from "./lookups.ts";
@@ -211,6 +213,5 @@ async function rolloutInProgress(db: Db, groupNo: number, packageNo: number | nu
     .where("rollouts.state", "=", "running")
     .executeTakeFirst();
   if (running === undefined) return false;
-  const { rollout_no: _, ...counts } = running;
-  return Object.values(counts).some((count) => count > 0);
+  return grantedTotal(toRolloutCounters(running).total) > 0;
 }

@@ -2,6 +2,7 @@
 import type { Router } from "express";
 import type { Selectable } from "kysely";
 import { z } from "zod";
+import type { StrategyDocument } from "../rollout/strategy.ts";
 import type { Tables } from "../store/tables.ts";
 import { type AdminContext, type Db, timestamp } from "./context.ts";
 import { countOf, findApplication, findGroup } from "./lookups.ts";
@@ -80,7 +81,7 @@ function toRollout(row: RolloutRow, groupId: string) {
     package_id: row.package_id,
     version: row.version,
     state: row.state,
-    stages: JSON.parse(row.stages),
+    stages: (JSON.parse(row.strategy) as StrategyDocument).stages ?? [{ percent: 100 }],
     created_ts: timestamp(row.created_at),
     state_ts: timestamp(row.state_at),
     counters: {

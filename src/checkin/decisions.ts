@@ -6,8 +6,9 @@ import { applyTransition } from "../rollout/counters.ts";
 import { decide } from "../rollout/decide.ts";
 import { expire } from "../rollout/expire.ts";
 import { findApplication, findGroup } from "../rollout/fleet.ts";
-import type { AppStatus, Changes, CheckIn, Counters, Fleet, Node, Offer, Reason } from "../rollout/model.ts";
+import type { AppStatus, Changes, CheckIn, Counters, Fleet, Node, Offer, Reason, Standing } from "../rollout/model.ts";
 import { rebased } from "../rollout/quota.ts";
+import { gated } from "../rollout/run.ts";
 import type { CheckInStore, Durability, NodeKey, NodeWrite } from "../store/store.ts";
 import { NewcomerLimit } from "./newcomers.ts";
 import { PendingSeen } from "./pending-seen.ts";
@@ -81,9 +82,8 @@ export class Decisions {
       return { status: "ok", reason: "too-many-new-nodes", offer: null, groupId };
     }
     try {
-      const outcome = decide(fleet, node, checkIn, ip, batch.counters, now);
-      batch.add(node, outcome.changes, now);
-      if (outcome.changes.disableUpdates !== null) await batch.disableUpdates(outcome.changes.disableUpdates.groupNo);
+      const outcome = decide(batch.fleet, node, checkIn, ip, batch.counters, now);
+      await batch.add(node, outcome.changes, now, now);
       if (node === null && outcome.changes.node !== null) this.#newcomers.count(ip, now);
       return { status: outcome.status, reason: outcome.reason, offer: outcome.offer, groupId };
     } catch (error) {
@@ -113,8 +113,7 @@ export class Decisions {
         const changes = expire(batch.fleet, node, this.#seen.at(node.no) ?? lastSeenAt, batch.counters, now);
         if (changes === null) continue;
         moved += 1;
-        batch.add(node, changes, null);
-        if (changes.disableUpdates !== null) await batch.disableUpdates(changes.disableUpdates.groupNo);
+        await batch.add(node, changes, null, now);
       }
       await batch.write();
       return moved > 0 && due.length === CHUNK;
@@ -207,13 +206,13 @@ class Batch {
   }
 
   /** @param seenAt null when the node did not speak itself. */
-  add(before: Node | null, changes: Changes, seenAt: number | null): void {
+  async add(before: Node | null, changes: Changes, seenAt: number | null, now: number): Promise<void> {
     const node = changes.node;
     if (node === null) return;
     for (const transition of changes.transitions) {
       applyTransition(this.counters, transition, this.fleet);
-      this.#touch(transition.rolloutNo, transition.groupNo);
-      this.#touch(transition.fromRolloutNo, transition.fromGroupNo);
+      this.#touch(transition.left);
+      this.#touch(transition.entered);
     }
     if (node === before && changes.events.length === 0 && changes.activities.length === 0) {
       if (seenAt !== null && node.no !== 0) this.seen.push({ no: node.no, at: seenAt });
@@ -222,6 +221,21 @@ class Batch {
     this.#nodes.set(nodeKey(node), node);
     this.#writes.push({ before, changes });
     this.#writtenAt.push(seenAt);
+    if (changes.disableUpdates !== null) await this.#disableUpdates(changes.disableUpdates.groupNo);
+    for (const { entered } of changes.transitions) {
+      if (entered?.failure != null) await this.#askGate(entered.rolloutNo, now);
+    }
+  }
+
+  /** A failure may be the one too many: then the gate closes here and now, before anybody else is granted anything. */
+  async #askGate(rolloutNo: number, now: number): Promise<void> {
+    const rollout = this.fleet.rolloutByNo.get(rolloutNo);
+    const counters = this.counters.rollouts.get(rolloutNo);
+    if (rollout === undefined || counters === undefined) return;
+    const change = gated(rollout, counters, now);
+    if (change === null) return;
+    await this.#store.changeRollout(rollout, change, counters, now);
+    this.fleet = await this.#store.fleet();
   }
 
   /** After the clock was set back, grants of the future are counted as of now: kept that way, or they would block for long. */
@@ -234,12 +248,13 @@ class Batch {
     }
   }
 
-  #touch(rolloutNo: number | null, groupNo: number | null): void {
-    if (rolloutNo !== null) this.#touchedRollouts.add(rolloutNo);
-    if (groupNo !== null) this.#touchedGroups.add(groupNo);
+  #touch(standing: Standing | null): void {
+    if (standing === null) return;
+    this.#touchedRollouts.add(standing.rolloutNo);
+    this.#touchedGroups.add(standing.groupNo);
   }
 
-  async disableUpdates(groupNo: number): Promise<void> {
+  async #disableUpdates(groupNo: number): Promise<void> {
     await this.#store.disableUpdates(groupNo);
     this.fleet = await this.#store.fleet();
   }

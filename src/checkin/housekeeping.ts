@@ -1,16 +1,10 @@
-/** What time alone brings about: deadlines, marks that wait for the disk, rollouts that are done, old rows. */
-
-import { randomUUID } from "node:crypto";
+/** What time alone brings about: deadlines, marks that wait for the disk, rollouts that move on, old rows. */
 import type { Clock } from "../clock.ts";
-import { ACTIVITY, SEVERITY } from "../rollout/model.ts";
-import { compareVersions } from "../rollout/version.ts";
-import { moveRollout, SYSTEM } from "../store/rollouts.ts";
 import type { Store } from "../store/store.ts";
+import { Conductor } from "./conductor.ts";
 import type { Writer } from "./writer.ts";
 
 const DAY_MS = 86_400_000;
-/** A rollout waits only for nodes that were seen within this time. */
-const ACTIVE_WITHIN_MS = DAY_MS;
 
 export interface HousekeepingOptions {
   readonly writer: Writer;
@@ -25,7 +19,7 @@ export interface Housekeeping {
   /** Each task once, in turn; what the timers do, for whoever drives the clock. */
   expireDeadlines(): Promise<void>;
   flushSeen(): Promise<void>;
-  completeRollouts(): Promise<void>;
+  moveRollouts(): Promise<void>;
   deleteOldRows(): Promise<void>;
   start(): void;
   stop(): Promise<void>;
@@ -33,6 +27,7 @@ export interface Housekeeping {
 
 export function housekeeping(options: HousekeepingOptions): Housekeeping {
   const { writer, store, clock } = options;
+  const conductor = new Conductor(store);
   const timers: NodeJS.Timeout[] = [];
   const running = new Set<Promise<void>>();
   let stopping = false;
@@ -44,7 +39,7 @@ export function housekeeping(options: HousekeepingOptions): Housekeeping {
     async flushSeen() {
       while (!stopping && (await writer.ask({ kind: "flush-seen" })));
     },
-    completeRollouts: () => completeRollouts(store, clock.now()),
+    moveRollouts: () => conductor.moveRollouts(clock.now()),
     async deleteOldRows() {
       const before = clock.now() - options.historyDays * DAY_MS;
       while (!stopping && (await writer.ask({ kind: "delete-history", before })));
@@ -79,7 +74,7 @@ export function housekeeping(options: HousekeepingOptions): Housekeeping {
     start() {
       every(2_000, "expireDeadlines");
       every(4_000, "flushSeen");
-      every(5_000, "completeRollouts");
+      every(2_000, "moveRollouts");
       every(3_600_000, "deleteOldRows");
     },
     async stop() {
@@ -88,79 +83,4 @@ export function housekeeping(options: HousekeepingOptions): Housekeeping {
       await Promise.all(running);
     },
   };
-}
-
-/** Running rollouts with nothing in flight, something complete, and no active node left below their version. */
-async function completeRollouts(store: Store, now: number): Promise<void> {
-  const candidates = await store.read
-    .selectFrom("rollouts")
-    .innerJoin("rollout_counters as c", "c.rollout_no", "rollouts.no")
-    .innerJoin("packages", "packages.no", "rollouts.package_no")
-    .innerJoin("groups", "groups.no", "rollouts.group_no")
-    .select(["rollouts.no", "rollouts.group_no", "groups.application_no", "packages.version"])
-    .where("rollouts.state", "=", "running")
-    .where("c.complete", ">", 0)
-    .where((eb) => eb(eb("c.granted", "+", eb.ref("c.downloading")), "=", 0))
-    .where((eb) => eb(eb("c.downloaded", "+", eb.ref("c.installed")), "=", 0))
-    .execute();
-  for (const rollout of candidates) {
-    if (await hasNodesToGo(store, rollout, now)) continue;
-    await store.write(async (tx) => {
-      await moveRollout(
-        tx,
-        rollout.no,
-        "completed",
-        SYSTEM,
-        "every active node of the group has passed this version",
-        now,
-      );
-      await tx
-        .updateTable("meta")
-        .set((eb) => ({ revision: eb("revision", "+", 1) }))
-        .execute();
-      await tx
-        .insertInto("activity")
-        .values({
-          id: randomUUID(),
-          at: now,
-          class: ACTIVITY.rolloutFinished,
-          severity: SEVERITY.success,
-          application_no: rollout.application_no,
-          group_no: rollout.group_no,
-          channel_no: null,
-          instance_id: null,
-          version: rollout.version,
-        })
-        .execute();
-    });
-  }
-}
-
-async function hasNodesToGo(
-  store: Store,
-  rollout: { no: number; group_no: number; version: string },
-  now: number,
-): Promise<boolean> {
-  const counts = await store.read
-    .selectFrom("node_counts")
-    .select("version")
-    .distinct()
-    .where("group_no", "=", rollout.group_no)
-    .execute();
-  const below = counts.map(({ version }) => version).filter((version) => compareVersions(version, rollout.version) < 0);
-  for (const version of below) {
-    const waiting = await store.read
-      .selectFrom("nodes")
-      .leftJoin("seen", "seen.node_no", "nodes.no")
-      .select("nodes.no")
-      .where("nodes.group_no", "=", rollout.group_no)
-      .where("nodes.version", "=", version)
-      // A node that this rollout failed on is through with it, until it tries again.
-      .where((eb) => eb.or([eb("nodes.rollout_no", "is", null), eb("nodes.rollout_no", "!=", rollout.no)]))
-      .where((eb) => eb(eb.fn.coalesce("seen.at", "nodes.created_at"), ">", now - ACTIVE_WITHIN_MS))
-      .limit(1)
-      .executeTakeFirst();
-    if (waiting !== undefined) return true;
-  }
-  return false;
 }

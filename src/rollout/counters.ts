@@ -3,9 +3,12 @@ import type {
   CountedStatus,
   Counters,
   Fleet,
+  Grant,
   GroupCounters,
   NodeStatus,
   RolloutCounters,
+  Standing,
+  Tally,
   Transition,
 } from "./model.ts";
 import { withGrant } from "./quota.ts";
@@ -17,7 +20,22 @@ export function isInFlight(status: NodeStatus | CountedStatus): status is InFlig
   return status === "granted" || status === "downloading" || status === "downloaded" || status === "installed";
 }
 
-export function emptyRolloutCounters(): RolloutCounters {
+/** In the order in which the store keeps them. */
+export const TALLY_KEYS = [
+  "granted",
+  "downloading",
+  "downloaded",
+  "installed",
+  "complete",
+  "failed",
+  "timed-out",
+  "rolled-back",
+  "lost",
+  "withdrawn",
+  "retrying",
+] as const satisfies readonly (keyof Tally)[];
+
+export function emptyTally(): Tally {
   return {
     granted: 0,
     downloading: 0,
@@ -29,64 +47,90 @@ export function emptyRolloutCounters(): RolloutCounters {
     "rolled-back": 0,
     lost: 0,
     withdrawn: 0,
+    retrying: 0,
   };
 }
 
+export function emptyRolloutCounters(): RolloutCounters {
+  return { total: emptyTally(), cells: new Map(), causes: new Map() };
+}
+
+const NOBODY: RolloutCounters = emptyRolloutCounters();
+
+/** To be read, not moved. */
 export function rolloutCounters(counters: Counters, rolloutNo: number): RolloutCounters {
-  return counters.rollouts.get(rolloutNo) ?? emptyRolloutCounters();
+  return counters.rollouts.get(rolloutNo) ?? NOBODY;
 }
 
 export function groupCounters(counters: Counters, groupNo: number): GroupCounters {
   return counters.groups.get(groupNo) ?? { inFlight: 0, slices: [] };
 }
 
-export function inFlight(of: RolloutCounters): number {
+export function inFlight(of: Tally): number {
   return of.granted + of.downloading + of.downloaded + of.installed;
 }
 
 /** Every node that was ever granted this rollout. */
-export function grantedTotal(of: RolloutCounters): number {
-  return Object.values(of).reduce((sum, count) => sum + count, 0);
+export function grantedTotal(of: Tally): number {
+  return inFlight(of) + of.complete + of.failed + of["timed-out"] + of["rolled-back"] + of.lost + of.withdrawn;
 }
 
-/**
- * Moves the counters along with one transition.
- *
- * Within a rollout the node leaves its old status for the new one. When it leaves the rollout for another (or for none), an
- * ended grant stays counted where it ended; one that was in flight becomes `withdrawn`.
- */
-export function applyTransition(counters: Counters, transition: Transition, fleet: Fleet): void {
-  const { from, to, fromRolloutNo, fromGroupNo, rolloutNo, groupNo, at } = transition;
-  const stays = fromRolloutNo === rolloutNo;
-  if (fromRolloutNo !== null && fromGroupNo !== null && isCounted(from)) {
-    if (stays) move(counters, fromRolloutNo, from, -1);
-    else if (isInFlight(from)) {
-      move(counters, fromRolloutNo, from, -1);
-      move(counters, fromRolloutNo, "withdrawn", 1);
-    }
-    if (isInFlight(from)) moveInFlight(counters, fromGroupNo, -1);
+/** Where a node of this status is counted; null: nowhere. */
+export function standingOf(status: NodeStatus, grant: Grant | null): Standing | null {
+  if (grant === null || status === "unknown" || status === "on-hold") return null;
+  const { rolloutNo, groupNo, cell, failure, errorCode } = grant;
+  return { rolloutNo, groupNo, cell, status, failure, errorCode };
+}
+
+/** Moves the counters along with one transition. */
+export function applyTransition(
+  counters: Counters,
+  { left, entered, grants, groupNo, at }: Transition,
+  fleet: Fleet,
+): void {
+  if (left !== null) {
+    count(counters, left, -1);
+    // It stays counted in the rollout that it leaves.
+    if (left.rolloutNo !== entered?.rolloutNo) count(counters, archived(left), 1);
   }
-  if (rolloutNo !== null && isCounted(to)) {
-    move(counters, rolloutNo, to, 1);
-    if (isInFlight(to)) moveInFlight(counters, groupNo, 1);
-  }
-  if (transition.grants) {
+  if (entered !== null) count(counters, entered, 1);
+  if (grants) {
     const group = groupCounters(counters, groupNo);
     const periodMs = fleet.groupByNo.get(groupNo)?.policy.periodMs ?? 1;
     counters.groups.set(groupNo, { ...group, slices: withGrant(group.slices, periodMs, at) });
   }
 }
 
-function isCounted(status: NodeStatus): status is Exclude<NodeStatus, "unknown" | "on-hold"> {
-  return status !== "unknown" && status !== "on-hold";
+/** How a standing looks once its node has left the rollout: where it ended, or as withdrawn if it had not. */
+export function archived(standing: Standing): Standing {
+  return isInFlight(standing.status) ? { ...standing, status: standing.failure ?? "withdrawn" } : standing;
 }
 
-function move(counters: Counters, rolloutNo: number, status: CountedStatus, by: number): void {
-  const before = rolloutCounters(counters, rolloutNo);
-  counters.rollouts.set(rolloutNo, { ...before, [status]: before[status] + by });
-}
-
-function moveInFlight(counters: Counters, groupNo: number, by: number): void {
-  const before = groupCounters(counters, groupNo);
-  counters.groups.set(groupNo, { ...before, inFlight: before.inFlight + by });
+/** Counts so many nodes more in one standing, or less. */
+export function count(counters: Counters, standing: Standing, by: number): void {
+  let rollout = counters.rollouts.get(standing.rolloutNo);
+  if (rollout === undefined) {
+    rollout = emptyRolloutCounters();
+    counters.rollouts.set(standing.rolloutNo, rollout);
+  }
+  let cell = rollout.cells.get(standing.cell);
+  if (cell === undefined) {
+    cell = emptyTally();
+    rollout.cells.set(standing.cell, cell);
+  }
+  const inFlight = isInFlight(standing.status);
+  for (const tally of [rollout.total, cell]) {
+    tally[standing.status] += by;
+    if (inFlight && standing.failure !== null) tally.retrying += by;
+  }
+  if (standing.failure === "failed") {
+    const code = standing.errorCode ?? 0;
+    const nodes = (rollout.causes.get(code) ?? 0) + by;
+    if (nodes === 0) rollout.causes.delete(code);
+    else rollout.causes.set(code, nodes);
+  }
+  if (inFlight) {
+    const group = groupCounters(counters, standing.groupNo);
+    counters.groups.set(standing.groupNo, { ...group, inFlight: group.inFlight + by });
+  }
 }

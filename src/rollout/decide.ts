@@ -2,8 +2,9 @@
  * The decision: what a check-in is answered, and what it changes. Pure: the same arguments give the same outcome.
  * Source: ROLLOUTS.md, "What a check-in does, in order".
  */
+import { newCell } from "./cell.ts";
 import { grantedTotal, isInFlight, rolloutCounters } from "./counters.ts";
-import { findApplication, findGroup, rolloutKey } from "./fleet.ts";
+import { findApplication, findGroup, rollbackKey, rolloutKey } from "./fleet.ts";
 import { live } from "./lifecycle.ts";
 import {
   ACTIVITY,
@@ -26,10 +27,12 @@ import {
   type TraceStep,
 } from "./model.ts";
 import { isValidNode, newNode, updated } from "./node.ts";
-import { heldBackBy } from "./policy.ts";
+import { heldBackBy, offerHeldBackBy, type PolicyQuestion } from "./policy.ts";
 import { Progress } from "./progress.ts";
 import { retryAt } from "./retry.ts";
-import { mirrorOffer, offerOf, type Target, targetOf } from "./target.ts";
+import { waitsFor } from "./run.ts";
+import { stageOf } from "./stages.ts";
+import { mirrorOffer, offerOf, type Target, targetBack, targetOf } from "./target.ts";
 import { compareVersions, matchesPrefix } from "./version.ts";
 
 const UNCHANGED: Changes = {
@@ -92,26 +95,34 @@ function updateCheck(
   counters: Counters,
   trace: TraceStep[],
 ): Verdict {
-  const target = targetOf(group, checkIn.version);
+  const rollback = rollbackFor(fleet, group, checkIn, progress.node, trace);
+  const target = rollback === null ? targetOf(group, checkIn.version) : targetBack(group, rollback);
   step(trace, "package to install", target !== null, { channel: group.channel?.name ?? null });
   if (target === null) {
     progress.note({ ...NO_PACKAGE, groupNo: group.no, version: "0.0.0", ofNode: false, oncePerDay: true });
     return stopped("no-package");
   }
+  if (rollback === null) {
+    const behind = compareVersions(checkIn.version, target.package.version) < 0;
+    step(trace, "below the target", behind, { version: checkIn.version, target: target.package.version });
+    if (!behind) return stopped("up-to-date");
+  }
   const unfit = unfitFor(target, progress.node, checkIn, trace);
   if (unfit !== null) return stopped(unfit);
 
-  const rollout = fleet.rolloutByTarget.get(rolloutKey(group.no, target.package.no));
+  const rollout = rollback ?? fleet.rolloutByTarget.get(rolloutKey(group.no, target.package.no));
   step(trace, "rollout exists", rollout !== undefined, { version: target.package.version });
   if (rollout === undefined) return stopped("no-rollout");
   const granting = rollout.state === "running" || rollout.state === "completed";
-  step(trace, "rollout running", granting, { rollout: rollout.id, state: rollout.state });
-  if (holdsGrant(progress.node, rollout)) return offerAgain(group, rollout, granting, progress, trace);
+  running(rollout, granting, fleet, progress.now, trace);
+  const { node, now } = progress;
+  const question = { fleet, group, rollout, node, onDemand: checkIn.onDemand, counters, now };
+  if (holdsGrant(node, rollout)) return offerAgain(question, granting, progress, trace);
   if (!granting) return stopped("rollout-not-running");
 
   const tooSoon = backingOff(progress, rollout, trace);
   if (tooSoon !== null) return stopped(tooSoon);
-  const heldBack = heldBackBy({ group, rollout, counters, now: progress.now }, trace);
+  const heldBack = heldBackBy(question, trace);
   if (heldBack !== null) {
     if (LIMITS.has(heldBack)) putOnHold(progress, rollout);
     return stopped(heldBack);
@@ -120,14 +131,39 @@ function updateCheck(
   return { reason: "granted", offer: offerOf(rollout.package) };
 }
 
+/** The rollout that takes the node's version back, if it took that version from us. */
+function rollbackFor(
+  fleet: Fleet,
+  group: Group,
+  { version }: CheckIn,
+  { grant }: Node,
+  trace: TraceStep[],
+): Rollout | null {
+  const rollback = fleet.rollbackByVersion.get(rollbackKey(group.no, version));
+  if (rollback === undefined) return null;
+  const took = grant !== null && (grant.version === version || grant.rolloutNo === rollback.no);
+  const facts = { version, to: rollback.package.version };
+  trace.push({ rule: "version taken back", verdict: took ? "pass" : "skip", facts });
+  return took ? rollback : null;
+}
+
+function running(rollout: Rollout, granting: boolean, fleet: Fleet, now: number, trace: TraceStep[]): void {
+  const waiting = rollout.state === "scheduled" ? waitsFor(rollout, fleet, now) : null;
+  const until = waiting?.until ?? null;
+  const facts = { rollout: rollout.id, state: rollout.state, ...(waiting !== null && { waitsFor: waiting.on, until }) };
+  trace.push({
+    rule: "rollout running",
+    verdict: granting ? "pass" : "stop",
+    facts,
+    ...(until !== null && { until }),
+  });
+}
+
 const NO_PACKAGE = { class: ACTIVITY.packageNotFound, severity: SEVERITY.warning } as const;
 
-/** Reasons that have nothing to do with policy: there is nothing to install, or not on this node. */
+/** Reasons that have nothing to do with policy: it is nothing for this node, or not now. */
 function unfitFor(target: Target, node: Node, checkIn: CheckIn, trace: TraceStep[]): Reason | null {
   const { package: wanted, channel } = target;
-  const behind = compareVersions(checkIn.version, wanted.version) < 0;
-  step(trace, "below the target", behind, { version: checkIn.version, target: wanted.version });
-  if (!behind) return "up-to-date";
   const rebooted = node.status !== "installed";
   step(trace, "not waiting for its reboot", rebooted, { status: node.status });
   if (!rebooted) return "waiting-for-reboot";
@@ -147,25 +183,34 @@ function holdsGrant({ grant, status }: Node, rollout: Rollout): boolean {
 }
 
 /** The client retries: the same again, not counted again. While nothing may be offered, a grant not begun is taken back. */
-function offerAgain(
-  group: Group,
-  rollout: Rollout,
-  granting: boolean,
-  progress: Progress,
-  trace: TraceStep[],
-): Verdict {
-  const enabled = group.policy.updatesEnabled;
-  step(trace, "updates enabled", enabled, { group: group.name });
-  if (enabled && granting) return { reason: "offered-again", offer: offerOf(rollout.package) };
-  if (progress.node.status === "granted") progress.move("on-hold", null, { grants: false });
-  return stopped(enabled ? "rollout-not-running" : "updates-disabled");
+function offerAgain(question: PolicyQuestion, granting: boolean, progress: Progress, trace: TraceStep[]): Verdict {
+  const heldBack = granting ? offerHeldBackBy(question, trace) : "rollout-not-running";
+  if (heldBack === null) return { reason: "offered-again", offer: offerOf(question.rollout.package) };
+  if (progress.node.status === "granted") takeBack(progress);
+  return stopped(heldBack);
+}
+
+/** A first try leaves the rollout; a later one goes back to how the one before it ended. */
+function takeBack(progress: Progress): void {
+  const { grant } = progress.node;
+  if (grant === null || grant.failure === null) progress.move("on-hold", null, { grants: false });
+  else {
+    const before = { ...grant, attempt: grant.attempt - 1, deadline: null };
+    progress.move(grant.failure, before, { grants: false });
+  }
 }
 
 function backingOff({ node, now }: Progress, rollout: Rollout, trace: TraceStep[]): Reason | null {
   if (node.grant?.rolloutNo !== rollout.no) return null;
-  const at = retryAt(node, node.grant, rollout.retry);
+  const at = retryAt(node, node.grant, rollout.strategy.retry);
   const due = at !== null && at <= now;
-  step(trace, "may try again", due, { attempt: node.grant.attempt, max: rollout.retry.max, at });
+  const facts = { attempt: node.grant.attempt, max: rollout.strategy.retry.max, at };
+  trace.push({
+    rule: "may try again",
+    verdict: due ? "pass" : "stop",
+    facts,
+    ...(!due && at !== null && { until: at }),
+  });
   if (due) return null;
   return at === null ? "retries-exhausted" : "retry-later";
 }
@@ -183,7 +228,8 @@ function grant(group: Group, rollout: Rollout, progress: Progress, counters: Cou
   const { node, now } = progress;
   const again = node.grant?.rolloutNo === rollout.no ? node.grant : null;
   const { version, type } = rollout.package;
-  if (grantedTotal(rolloutCounters(counters, rollout.no)) === 0) {
+  const standing = rolloutCounters(counters, rollout.no);
+  if (grantedTotal(standing.total) === 0) {
     const about = { groupNo: group.no, version, ofNode: false };
     progress.note({ class: ACTIVITY.rolloutStarted, severity: SEVERITY.info, ...about });
   }
@@ -197,7 +243,9 @@ function grant(group: Group, rollout: Rollout, progress: Progress, counters: Cou
     attempt: (again?.attempt ?? 0) + 1,
     bootId: node.bootId,
     deadline: now + group.policy.updateTimeoutMs,
-    errorCode: null,
+    failure: again?.failure ?? null,
+    errorCode: again?.errorCode ?? null,
+    cell: again?.cell ?? newCell(standing.cells, stageOf(rollout, node) ?? rollout.stage, node.arch, node.oem),
   };
   progress.move("granted", next, { grants: true });
 }

@@ -33,7 +33,17 @@ export function buildFleet(revision: number, { applications, groups, rollouts }:
     applicationByName,
     groupByNo: new Map(groups.map((group) => [group.no, group])),
     groupByTrack,
-    rolloutByTarget: new Map(rollouts.map((rollout) => [rolloutKey(rollout.groupNo, rollout.package.no), rollout])),
+    rolloutByTarget: new Map(
+      rollouts.flatMap((rollout) =>
+        rollout.undoes === null ? [[rolloutKey(rollout.groupNo, rollout.package.no), rollout]] : [],
+      ),
+    ),
+    rollbackByVersion: new Map(
+      rollouts.flatMap((rollout) =>
+        rollout.undoes === null ? [] : [[rollbackKey(rollout.groupNo, rollout.undoes), rollout]],
+      ),
+    ),
+    rolloutByNo: new Map(rollouts.map((rollout) => [rollout.no, rollout])),
   };
 }
 
@@ -47,6 +57,10 @@ function groupByIdKey(applicationNo: number, id: string): string {
 
 export function rolloutKey(groupNo: number, packageNo: number): string {
   return `${groupNo} ${packageNo}`;
+}
+
+export function rollbackKey(groupNo: number, version: string): string {
+  return `${groupNo} back from ${version}`;
 }
 
 /** Braces, spaces around it and letter case are ignored; a product id is as good as the UUID. */

@@ -58,7 +58,7 @@ export function live(progress: Progress, policy: Policy, checkIn: CheckIn): void
   }
   const grant = progress.node.grant;
   if (grant === null) return;
-  if (compareVersions(checkIn.version, grant.version) >= 0) {
+  if (hasReached(checkIn.version, grant)) {
     advance(progress, policy, "complete", null);
   } else if (fellBack(progress.node, grant, checkIn)) {
     advance(progress, policy, "rolled-back", null);
@@ -87,7 +87,7 @@ function stepOf(event: OmahaEvent, { grant }: Node, checkIn: CheckIn): Step | nu
     case "3/1":
       return to(grant.needsReboot ? "installed" : "complete");
     case "3/2":
-      return grant.needsReboot && compareVersions(checkIn.version, grant.version) < 0 ? null : to("complete");
+      return grant.needsReboot && !hasReached(checkIn.version, grant) ? null : to("complete");
     case "3/0":
       return failure(event.errorCode);
     default:
@@ -99,6 +99,16 @@ function failure(errorCode: number | null): Step | null {
   const code = baseErrorCode(errorCode ?? 0);
   if (DEFERRED_CODES.includes(code)) return null;
   return { to: code === ROLLED_BACK_CODE ? "rolled-back" : "failed", errorCode: code };
+}
+
+/** It runs the granted version, or one beyond; a rollback goes the other way. */
+export function hasReached(version: string, grant: Grant): boolean {
+  const distance = compareVersions(version, grant.version);
+  return isRollback(grant) ? distance <= 0 : distance >= 0;
+}
+
+function isRollback({ version, fromVersion }: Grant): boolean {
+  return compareVersions(version, fromVersion) < 0;
 }
 
 /** Installed, rebooted (the boot id is another) and still on the old version: the machine took its other partition. */
@@ -133,13 +143,19 @@ export function advance(progress: Progress, policy: Policy | null, to: NodeStatu
   const { node, now } = progress;
   const grant = node.grant;
   if (grant === null || RANK[to] <= RANK[node.status]) return;
-  const ended = !isInFlight(to);
-  const deadline = ended ? null : to === "installed" ? now + (policy?.updateTimeoutMs ?? 0) : grant.deadline;
-  progress.move(to, { ...grant, deadline, errorCode }, { grants: false });
+  const deadline = !isInFlight(to) ? null : to === "installed" ? now + (policy?.updateTimeoutMs ?? 0) : grant.deadline;
+  progress.move(to, { ...grant, deadline, ...endedAs(to, grant, errorCode) }, { grants: false });
   const activity = badEnd(to);
   if (activity === null) return;
   progress.note({ ...activity, groupNo: grant.groupNo, version: grant.version, ofNode: true });
   if (policy?.safeMode) progress.brake(grant, "safe mode: the first node did not come through");
+}
+
+/** A failure sticks to the node until it completes, also while it tries again. */
+function endedAs(to: NodeStatus, grant: Grant, errorCode: number | null): Pick<Grant, "failure" | "errorCode"> {
+  if (to === "complete") return { failure: null, errorCode: null };
+  if (to === "failed" || to === "timed-out" || to === "rolled-back" || to === "lost") return { failure: to, errorCode };
+  return { failure: grant.failure, errorCode: grant.errorCode };
 }
 
 function badEnd(status: NodeStatus): Pick<Activity, "class" | "severity"> | null {

@@ -84,9 +84,29 @@ export interface Policy {
   readonly safeMode: boolean;
   readonly officeHours: boolean;
   readonly timezone: string;
+  /** Weekly times in `timezone` when updates may start; empty: always. */
+  readonly windows: readonly Window[];
+  /** Ascending. Nothing starts in them. */
+  readonly freezes: readonly Freeze[];
   readonly periodMs: number;
   readonly maxUpdatesPerPeriod: number;
   readonly updateTimeoutMs: number;
+}
+
+/** A weekly window on the wall clock of the group's time zone: across midnight when it ends before it starts. */
+export interface Window {
+  /** On which it opens: 1 Monday to 7 Sunday. */
+  readonly days: readonly number[];
+  /** Minutes after midnight, 0 to 1439. The same twice: a whole day. */
+  readonly from: number;
+  readonly to: number;
+}
+
+/** From `startsAt` up to, not including, `endsAt`. */
+export interface Freeze {
+  readonly startsAt: number;
+  readonly endsAt: number;
+  readonly reason: string;
 }
 
 export interface Group {
@@ -97,13 +117,50 @@ export interface Group {
   readonly track: string;
   readonly channel: Channel | null;
   readonly policy: Policy;
+  /** The template for its rollouts. */
+  readonly strategy: Strategy;
 }
 
-export type RolloutState = "scheduled" | "running" | "paused" | "halted" | "completed" | "superseded" | "aborted";
+// ---------------------------------------------------------------------------------------------- rollouts
 
-/** One step of a rollout. Today every rollout has one stage of 100 %; conditions and bake times will stand here. */
+/** The nodes that a stage names. What is null does not matter. */
+export interface Match {
+  readonly oems: readonly string[] | null;
+  /** A semver range of the version that the node runs. */
+  readonly versions: string | null;
+  /** Bare machine ids: lower case, no braces or dashes. */
+  readonly ids: readonly string[] | null;
+  /** Of the alias, with `*` for any characters and `?` for one. */
+  readonly alias: string | null;
+}
+
+/** One step of a rollout. Its nodes are all that any stage so far includes. */
 export interface Stage {
+  /** Of the group's nodes, or of those that `match` names; 0 to 100. */
   readonly percent: number;
+  readonly match: Match | null;
+  /** The share rises linearly from that of the stage before, for this long; 0: it is open at once. */
+  readonly overMs: number;
+  /** How long to wait and see after its nodes have finished. */
+  readonly bakeMs: number;
+  /** The next stage waits for a person. */
+  readonly approval: boolean;
+  /** It ends after this time even if nodes have not finished; null: it waits for them. */
+  readonly maxDurationMs: number | null;
+}
+
+export type OnBreach = "halt" | "pause" | "ask" | "watch";
+export type SliceBy = "oem" | "arch";
+
+/** The health gate. */
+export interface Health {
+  readonly maxFailurePercent: number;
+  /** Fewer finished nodes say nothing. */
+  readonly minFinished: number;
+  /** More lost nodes than this are a breach at once; null: they count as failures only. */
+  readonly maxLost: number | null;
+  readonly onBreach: OnBreach;
+  readonly slices: readonly SliceBy[];
 }
 
 /** A node that failed is granted again after `afterMs`, doubling with each try, `max` tries in all. */
@@ -112,15 +169,83 @@ export interface Retry {
   readonly max: number;
 }
 
+/** A rollout starts by itself `bakeMs` after that group's rollout of the same package has completed. */
+export interface After {
+  /** Id, name or track. */
+  readonly group: string;
+  readonly bakeMs: number;
+}
+
+export interface Strategy {
+  /** At least one. */
+  readonly stages: readonly Stage[];
+  readonly health: Health | null;
+  readonly maxInFlight: number | null;
+  readonly retry: Retry;
+  /** A person at the node may go ahead of the stages. */
+  readonly onDemandSkipsStages: boolean;
+  readonly after: readonly After[];
+  /** Null: the rollout's id, so that other nodes go first every time. */
+  readonly seed: string | null;
+  /** A stage waits only for nodes that were seen within this time. */
+  readonly activeWithinMs: number;
+}
+
+export type RolloutState = "scheduled" | "running" | "paused" | "halted" | "completed" | "superseded" | "aborted";
+
+/** Nodes of one OEM or architecture. */
+export interface Slice {
+  readonly by: SliceBy;
+  readonly value: string;
+}
+
+/** A slice that the gate has found unhealthy: its nodes get nothing until a person resumes (`watch`: only said once). */
+export interface ClosedSlice {
+  readonly slice: Slice;
+  readonly at: number;
+  readonly why: string;
+  readonly watched: boolean;
+}
+
+/** Where a rollout stands. Moved by time, by the gate and by people; every change is one line of its history. */
+export interface Run {
+  readonly state: RolloutState;
+  readonly stateAt: number;
+  /** It stays `scheduled` until then; null: nothing but `after` holds it. */
+  readonly startAt: number | null;
+  /** The present stage, from 0. */
+  readonly stage: number;
+  readonly stageOpenedAt: number;
+  /** Its nodes have finished: since when it bakes; null: they have not. */
+  readonly bakingSince: number | null;
+  /** Baked, and waiting for a person. */
+  readonly awaitsApproval: boolean;
+  /** The gate paused it with `pause`: it goes on by itself when the breach is over. */
+  readonly pausedByGate: boolean;
+  readonly closed: readonly ClosedSlice[];
+  /** What had finished when a person last resumed: the gate looks only at what came after. By cell. */
+  readonly baseline: Readonly<Record<string, Finished>>;
+}
+
+/** Nodes that are through with a rollout, well or not. `bad` includes `lost`. */
+export interface Finished {
+  readonly finished: number;
+  readonly bad: number;
+  readonly lost: number;
+}
+
 /** One package going out to one group. */
-export interface Rollout {
+export interface Rollout extends Run {
   readonly no: number;
   readonly id: string;
   readonly groupNo: number;
   readonly package: Package;
-  readonly state: RolloutState;
-  readonly stages: readonly Stage[];
-  readonly retry: Retry;
+  readonly strategy: Strategy;
+  readonly seed: string;
+  /** The version that it takes back: only nodes that run it get the package. Null: an update. */
+  readonly undoes: string | null;
+  /** Counts its changes: whoever writes one says which it has seen. */
+  readonly revision: number;
 }
 
 /** The whole configuration at one revision, with the look-ups that a check-in needs. Immutable. */
@@ -128,7 +253,7 @@ export interface Fleet {
   readonly revision: number;
   readonly applications: readonly Application[];
   readonly groups: readonly Group[];
-  /** Rollouts that may still grant: not superseded, not aborted. */
+  /** All but the superseded ones, and of the aborted ones the last of each group and package. */
   readonly rollouts: readonly Rollout[];
   /** By lower-case UUID without braces, and by lower-case product id. */
   readonly applicationByName: ReadonlyMap<string, Application>;
@@ -137,6 +262,9 @@ export interface Fleet {
   readonly groupByTrack: ReadonlyMap<string, Group>;
   /** Key: `rolloutKey(groupNo, packageNo)`. */
   readonly rolloutByTarget: ReadonlyMap<string, Rollout>;
+  /** Key: `rollbackKey(groupNo, version)`: the rollouts that take a version back. */
+  readonly rollbackByVersion: ReadonlyMap<string, Rollout>;
+  readonly rolloutByNo: ReadonlyMap<number, Rollout>;
 }
 
 // ---------------------------------------------------------------------------------------------------- the node
@@ -160,6 +288,9 @@ export const NODE_STATUSES = [
 ] as const;
 export type NodeStatus = (typeof NODE_STATUSES)[number];
 
+/** How a try can end badly. */
+export type Failure = "failed" | "timed-out" | "rolled-back" | "lost";
+
 /** What a node got offered last, and how that goes. Kept until another grant replaces it. */
 export interface Grant {
   readonly rolloutNo: number;
@@ -177,8 +308,12 @@ export interface Grant {
   readonly bootId: string;
   /** Without a sign of life that moves it on, the grant times out (or the node is lost) then. Null once it has ended. */
   readonly deadline: number | null;
+  /** How its last try in this rollout ended, if badly: it stays a failure until it completes, also while it tries again. */
+  readonly failure: Failure | null;
   /** The base error code (flags removed) it failed with. */
   readonly errorCode: number | null;
+  /** Where in the rollout it is counted: `cellOf(stage, arch, oem)` when it was first granted. */
+  readonly cell: string;
 }
 
 export interface Node {
@@ -190,8 +325,10 @@ export interface Node {
   readonly groupNo: number;
   readonly version: string;
   readonly arch: Arch;
-  /** The `machinealias` as the node sends it; an alias given by a person is kept elsewhere and wins for display. */
+  /** The `machinealias` as the node sends it. */
   readonly machineAlias: string;
+  /** Given by a person, and wins over what the node sends; "": none. */
+  readonly alias: string;
   readonly ip: string;
   readonly oem: string;
   readonly oemVersion: string;
@@ -268,10 +405,14 @@ export const REASONS = [
   "no-rollout",
   "rollout-not-running",
   "updates-disabled",
+  "freeze",
+  "outside-window",
   "outside-office-hours",
+  "not-in-stage",
   "canary-pending", // safe mode: one node first
   "max-in-flight",
   "max-per-period",
+  "health-gate",
   // not a node of ours
   "unknown-application",
   "unknown-group",
@@ -285,6 +426,8 @@ export interface TraceStep {
   readonly rule: string;
   readonly verdict: "pass" | "stop" | "skip";
   readonly facts: Readonly<Record<string, string | number | boolean | null>>;
+  /** A `stop`: no earlier than then can this verdict be another, unless a person changes something. Absent: unknown. */
+  readonly until?: number;
 }
 
 export type AppStatus =
@@ -308,19 +451,28 @@ export interface Offer {
   readonly marked: boolean;
 }
 
+/** Where a node is counted in a rollout. */
+export interface Standing {
+  readonly rolloutNo: number;
+  readonly groupNo: number;
+  readonly cell: string;
+  readonly status: CountedStatus;
+  readonly failure: Failure | null;
+  readonly errorCode: number | null;
+}
+
 /** A node moved from one status to another: one line of its history, and what the counters follow. */
 export interface Transition {
   readonly at: number;
-  readonly from: NodeStatus;
   readonly to: NodeStatus;
   readonly groupNo: number;
-  /** The rollout the *new* status belongs to; null for `unknown` and `on-hold`. */
+  /** The rollout the new status belongs to; null for `unknown` and `on-hold`. */
   readonly rolloutNo: number | null;
-  /** The rollout and its group that the *old* status belonged to. */
-  readonly fromRolloutNo: number | null;
-  readonly fromGroupNo: number | null;
   readonly version: string;
   readonly errorCode: number | null;
+  /** Where it was counted, and where it is now. Leaving a rollout, it stays counted there as it ended. */
+  readonly left: Standing | null;
+  readonly entered: Standing | null;
   /** A new grant was given with this transition (it counts against the period). */
   readonly grants: boolean;
 }
@@ -352,6 +504,7 @@ export const ACTIVITY = {
   nodeTimedOut: 100,
   nodeLost: 101,
   nodeRolledBack: 102,
+  rolloutPaused: 103,
 } as const;
 export const SEVERITY = { success: 1, info: 2, warning: 3, error: 4 } as const;
 
@@ -398,12 +551,22 @@ export interface Outcome {
 
 // ------------------------------------------------------------------------------------------------ counters
 
-/**
- * How many nodes stand where in a rollout: a histogram of node statuses. Law: it equals a count over the nodes whose
- * grant belongs to the rollout plus its past grants. `withdrawn`: granted, but replaced or taken back before any end.
- */
-export type RolloutCounters = Readonly<Record<CountedStatus, number>>;
 export type CountedStatus = Exclude<NodeStatus, "unknown" | "on-hold"> | "withdrawn";
+
+/**
+ * How many nodes stand where: a histogram of statuses. `withdrawn`: granted, but replaced or taken back before any end.
+ * `retrying`: of those in flight, the ones that have failed before.
+ */
+export type Tally = Record<CountedStatus | "retrying", number>;
+
+/** Law: it equals a count over the nodes whose grant belongs to the rollout plus its past grants. Moved in place. */
+export interface RolloutCounters {
+  readonly total: Tally;
+  /** By `cellOf(stage, arch, oem)`: sums up to `total`. */
+  readonly cells: Map<string, Tally>;
+  /** Nodes whose last end here was `failed`, by error code. */
+  readonly causes: Map<number, number>;
+}
 
 /** Grants of a group in slices of its period, oldest first. */
 export interface GrantSlice {

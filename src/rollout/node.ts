@@ -28,6 +28,7 @@ export function newNode(checkIn: CheckIn, group: Group, ip: string, now: number)
     version: checkIn.version,
     arch: checkIn.arch,
     machineAlias: checkIn.machineAlias,
+    alias: "",
     ip,
     oem: checkIn.oem,
     oemVersion: checkIn.oemVersion,

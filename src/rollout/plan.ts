@@ -1,31 +1,39 @@
 /** Which rollouts a configuration asks for: made by themselves as channels and groups move. */
-import type { Group, Package, Retry, Rollout, Stage } from "./model.ts";
+import type { Group, Package, Rollout } from "./model.ts";
 import { compareVersions } from "./version.ts";
-
-export const DEFAULT_STAGES: readonly Stage[] = [{ percent: 100 }];
-export const DEFAULT_RETRY: Retry = { afterMs: 3_600_000, max: 5 };
 
 export interface RolloutPlan {
   readonly create: readonly { readonly groupNo: number; readonly packageNo: number }[];
   /** Numbers of rollouts that are no longer wanted. */
-  readonly supersede: readonly number[];
+  readonly retire: readonly number[];
 }
 
 /**
- * A group wants a rollout of its channel's package, and of each floor at or below it.
- * @param live rollouts that are neither superseded nor aborted.
+ * A group wants a rollout of its channel's package, and of each floor at or below it. An aborted one stands for its package
+ * until the channel has moved, or it would be made again at once.
+ * @param present rollouts that stand for their group and package, the newest last.
  */
-export function planRollouts(groups: readonly Group[], live: readonly Rollout[]): RolloutPlan {
+export function planRollouts(groups: readonly Group[], present: readonly Rollout[]): RolloutPlan {
   const wanted = new Map<string, { groupNo: number; packageNo: number }>();
   for (const group of groups) {
     for (const { no } of wantedPackages(group)) wanted.set(`${group.no} ${no}`, { groupNo: group.no, packageNo: no });
   }
-  const supersede: number[] = [];
-  for (const rollout of live) {
-    // Deleting it from what is wanted also settles that a second one of the same kind is one too many.
-    if (!wanted.delete(`${rollout.groupNo} ${rollout.package.no}`)) supersede.push(rollout.no);
+  const retire: number[] = [];
+  for (const rollout of present.toReversed()) {
+    const kept =
+      rollout.undoes === null
+        ? // Deleting it from what is wanted also settles that a second one of the same kind is one too many.
+          wanted.delete(`${rollout.groupNo} ${rollout.package.no}`)
+        : stillUndoes(rollout, groups);
+    if (!kept) retire.push(rollout.no);
   }
-  return { create: [...wanted.values()], supersede };
+  return { create: [...wanted.values()], retire };
+}
+
+/** Going back is over when the group has somewhere better to go. */
+function stillUndoes({ groupNo, undoes }: Rollout, groups: readonly Group[]): boolean {
+  const target = groups.find(({ no }) => no === groupNo)?.channel?.package;
+  return target != null && undoes !== null && compareVersions(target.version, undoes) <= 0;
 }
 
 function wantedPackages({ channel }: Group): Package[] {

@@ -1,73 +1,197 @@
 /** The rules that may hold an update back, in their order. Each has its own reason. */
 import { groupCounters, inFlight, rolloutCounters } from "./counters.ts";
-import { type Counters, type Group, type Reason, type Rollout, type TraceStep, UNLIMITED_UPDATES } from "./model.ts";
-import { inOfficeHours } from "./office-hours.ts";
-import { grantedInPeriod } from "./quota.ts";
+import { breachOf, closedSlice, describeBreach, isInSlice, sliceName } from "./health.ts";
+import {
+  type Counters,
+  type Fleet,
+  type Group,
+  type Node,
+  type Reason,
+  type Rollout,
+  type TraceStep,
+  UNLIMITED_UPDATES,
+} from "./model.ts";
+import { fallsBelow, grantedInPeriod } from "./quota.ts";
+import { opensNotBefore } from "./run.ts";
+import { inclusionOf, isForAll } from "./stages.ts";
+import { frozenBy, inWindows, nextOpening, OFFICE_HOURS } from "./windows.ts";
 
 export interface PolicyQuestion {
+  readonly fleet: Fleet;
   readonly group: Group;
   readonly rollout: Rollout;
+  readonly node: Node;
+  /** A person at the node asks. */
+  readonly onDemand: boolean;
   readonly counters: Counters;
   readonly now: number;
+}
+
+interface Verdict {
+  /** Null: the rule is not in force. */
+  readonly holds: boolean | null;
+  readonly facts: TraceStep["facts"];
+  /** If it does not hold: no earlier than then will it. Null: nobody knows. */
+  readonly until?: number | null;
 }
 
 interface Rule {
   readonly name: string;
   readonly reason: Reason;
-  /** `holds: null`: the rule is not in force. */
-  readonly ask: (question: PolicyQuestion) => { readonly holds: boolean | null; readonly facts: TraceStep["facts"] };
+  /** Whether it also holds back what has been offered already: always, until the node has begun, or not at all. */
+  readonly onOffers: "always" | "until-begun" | "no";
+  readonly ask: (question: PolicyQuestion) => Verdict;
 }
 
-/** Freezes, windows, stages, nodes held by hand and the health gate will take their places here. */
+const NOT_IN_FORCE: Verdict = { holds: null, facts: {} };
+
 const RULES: readonly Rule[] = [
   {
     name: "updates enabled",
     reason: "updates-disabled",
+    onOffers: "always",
     ask: ({ group }) => ({ holds: group.policy.updatesEnabled, facts: { group: group.name } }),
+  },
+  {
+    name: "freeze",
+    reason: "freeze",
+    onOffers: "until-begun",
+    ask({ group: { policy }, now }) {
+      if (policy.freezes.length === 0) return NOT_IN_FORCE;
+      const freeze = frozenBy(policy.freezes, now);
+      if (freeze === null) return { holds: true, facts: {} };
+      return { holds: false, facts: { reason: freeze.reason, until: freeze.endsAt }, until: freeze.endsAt };
+    },
+  },
+  {
+    name: "maintenance window",
+    reason: "outside-window",
+    onOffers: "until-begun",
+    ask({ group: { policy }, now }) {
+      if (policy.windows.length === 0) return NOT_IN_FORCE;
+      const facts = { timezone: policy.timezone };
+      if (inWindows(policy.windows, policy.timezone, now)) return { holds: true, facts };
+      const until = nextOpening(policy.windows, policy.timezone, now);
+      return { holds: false, facts: { ...facts, until }, until };
+    },
   },
   {
     name: "office hours",
     reason: "outside-office-hours",
-    ask: ({ group: { policy }, now }) => ({
-      holds: policy.officeHours ? inOfficeHours(policy.timezone, now) : null,
-      facts: { timezone: policy.timezone },
-    }),
+    onOffers: "until-begun",
+    ask({ group: { policy }, now }) {
+      if (!policy.officeHours) return NOT_IN_FORCE;
+      const facts = { timezone: policy.timezone };
+      if (inWindows(OFFICE_HOURS, policy.timezone, now)) return { holds: true, facts };
+      const until = nextOpening(OFFICE_HOURS, policy.timezone, now);
+      return { holds: false, facts: { ...facts, until }, until };
+    },
+  },
+  {
+    name: "stage",
+    reason: "not-in-stage",
+    onOffers: "no",
+    ask({ fleet, rollout, node, onDemand, now }) {
+      if (isForAll(rollout.strategy)) return NOT_IN_FORCE;
+      const inclusion = inclusionOf(rollout, node, now);
+      const facts = {
+        stage: rollout.stage + 1,
+        of: rollout.strategy.stages.length,
+        percent: inclusion.percent,
+        percentile: inclusion.percentile,
+        nodeStage: inclusion.stage === null ? null : inclusion.stage + 1,
+      };
+      if (inclusion.included) return { holds: true, facts };
+      if (onDemand && rollout.strategy.onDemandSkipsStages) return { holds: null, facts: { ...facts, onDemand } };
+      const until =
+        inclusion.reachedAt ?? (inclusion.stage === null ? null : opensNotBefore(rollout, inclusion.stage, fleet, now));
+      return { holds: false, facts: { ...facts, until }, until };
+    },
   },
   {
     name: "safe mode: first node",
     reason: "canary-pending",
-    ask: ({ group, rollout, counters }) => {
-      const standing = rolloutCounters(counters, rollout.no);
+    onOffers: "no",
+    ask({ group, rollout, counters }) {
+      if (!group.policy.safeMode) return NOT_IN_FORCE;
+      const standing = rolloutCounters(counters, rollout.no).total;
       const facts = { complete: standing.complete, inFlight: inFlight(standing) };
-      return { holds: group.policy.safeMode ? facts.complete > 0 || facts.inFlight === 0 : null, facts };
+      return { holds: facts.complete > 0 || facts.inFlight === 0, facts };
     },
   },
   {
     name: "in flight",
     reason: "max-in-flight",
-    ask: ({ group, counters }) => {
+    onOffers: "no",
+    ask({ group, counters }) {
       const limit = group.policy.maxUpdatesPerPeriod;
+      if (limit >= UNLIMITED_UPDATES) return NOT_IN_FORCE;
       const standing = groupCounters(counters, group.no).inFlight;
-      return { holds: limit >= UNLIMITED_UPDATES ? null : standing < limit, facts: { inFlight: standing, limit } };
+      return { holds: standing < limit, facts: { inFlight: standing, limit } };
+    },
+  },
+  {
+    name: "in flight of this rollout",
+    reason: "max-in-flight",
+    onOffers: "no",
+    ask({ rollout, counters }) {
+      const limit = rollout.strategy.maxInFlight;
+      if (limit === null) return NOT_IN_FORCE;
+      const standing = inFlight(rolloutCounters(counters, rollout.no).total);
+      return { holds: standing < limit, facts: { inFlight: standing, limit } };
     },
   },
   {
     name: "granted this period",
     reason: "max-per-period",
-    ask: ({ group, counters, now }) => {
+    onOffers: "no",
+    ask({ group, counters, now }) {
       const { maxUpdatesPerPeriod: limit, periodMs } = group.policy;
-      if (limit >= UNLIMITED_UPDATES) return { holds: null, facts: { limit } };
-      const granted = grantedInPeriod(groupCounters(counters, group.no).slices, periodMs, now);
-      return { holds: granted < limit, facts: { granted, limit, periodMs } };
+      if (limit >= UNLIMITED_UPDATES) return NOT_IN_FORCE;
+      const { slices } = groupCounters(counters, group.no);
+      const granted = grantedInPeriod(slices, periodMs, now);
+      const facts = { granted, limit, periodMs };
+      if (granted < limit) return { holds: true, facts };
+      const until = fallsBelow(slices, periodMs, limit, now);
+      return { holds: false, facts: { ...facts, until }, until };
+    },
+  },
+  {
+    name: "health gate",
+    reason: "health-gate",
+    onOffers: "always",
+    ask({ rollout, node, counters }) {
+      const { health } = rollout.strategy;
+      if (health === null) return NOT_IN_FORCE;
+      const closed = closedSlice(rollout.closed, node);
+      if (closed !== null) return { holds: false, facts: { slice: sliceName(closed.slice), why: closed.why } };
+      const breach = breachOf(rollout, rolloutCounters(counters, rollout.no));
+      if (breach === null) return { holds: true, facts: { maxFailurePercent: health.maxFailurePercent } };
+      const elsewhere = breach.slice !== null && !isInSlice(breach.slice, node);
+      const holds = elsewhere || health.onBreach === "watch";
+      return { holds, facts: { why: describeBreach(breach, health) } };
     },
   },
 ];
 
 /** Asks the rules in order, up to the first that says no. Null: none does. */
 export function heldBackBy(question: PolicyQuestion, trace: TraceStep[]): Reason | null {
-  for (const rule of RULES) {
-    const { holds, facts } = rule.ask(question);
-    trace.push({ rule: rule.name, verdict: holds === null ? "skip" : holds ? "pass" : "stop", facts });
+  return firstToHold(RULES, question, trace);
+}
+
+const ON_OFFERS = RULES.filter(({ onOffers }) => onOffers !== "no");
+const ON_BEGUN = RULES.filter(({ onOffers }) => onOffers === "always");
+
+/** The same for a node that holds its grant already, and may have begun to act on it. */
+export function offerHeldBackBy(question: PolicyQuestion, trace: TraceStep[]): Reason | null {
+  return firstToHold(question.node.status === "granted" ? ON_OFFERS : ON_BEGUN, question, trace);
+}
+
+function firstToHold(rules: readonly Rule[], question: PolicyQuestion, trace: TraceStep[]): Reason | null {
+  for (const rule of rules) {
+    const { holds, facts, until } = rule.ask(question);
+    const verdict = holds === null ? "skip" : holds ? "pass" : "stop";
+    trace.push({ rule: rule.name, verdict, facts, ...(until != null && { until }) });
     if (holds === false) return rule.reason;
   }
   return null;

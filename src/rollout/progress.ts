@@ -1,10 +1,9 @@
 /** What a check-in has changed so far: the node's working record, and everything that will be written with it. */
-import { isInFlight, rolloutCounters } from "./counters.ts";
+import { archived, rolloutCounters, standingOf } from "./counters.ts";
 import {
   ACTIVITY,
   type Activity,
   type Changes,
-  type CountedStatus,
   type Counters,
   type DisableUpdates,
   type Grant,
@@ -36,28 +35,25 @@ export class Progress {
     this.now = now;
   }
 
-  /**
-   * Moves the node to another status, under this grant (null: none). A grant that is left behind is archived: where it
-   * ended, or as withdrawn if it had not.
-   */
+  /** Moves the node to another status, under this grant (null: none). A grant that is left behind is archived. */
   move(to: NodeStatus, grant: Grant | null, { grants }: { grants: boolean }): void {
     const { node, now } = this;
     const before = node.grant;
-    if (before !== null && before.rolloutNo !== grant?.rolloutNo) {
+    const left = standingOf(node.status, before);
+    if (before !== null && left !== null && before.rolloutNo !== grant?.rolloutNo) {
       this.#pastGrants ??= [];
-      this.#pastGrants.push({ grant: { ...before, deadline: null }, status: endOf(node.status), endedAt: now });
+      this.#pastGrants.push({ grant: { ...before, deadline: null }, status: archived(left).status, endedAt: now });
     }
     this.#transitions ??= [];
     this.#transitions.push({
       at: now,
-      from: node.status,
       to,
       groupNo: grant?.groupNo ?? node.groupNo,
       rolloutNo: grant?.rolloutNo ?? null,
-      fromRolloutNo: before?.rolloutNo ?? null,
-      fromGroupNo: before?.groupNo ?? null,
       version: grant?.version ?? node.version,
-      errorCode: grant?.errorCode ?? null,
+      errorCode: to === "failed" || to === "rolled-back" ? (grant?.errorCode ?? null) : null,
+      left,
+      entered: standingOf(to, grant),
       grants,
     });
     this.node = { ...node, status: to, statusAt: now, grant };
@@ -81,7 +77,7 @@ export class Progress {
 
   /** Safe mode's brake: while no node has completed the rollout, a failure turns the group's updates off. */
   brake({ rolloutNo, groupNo, version }: Grant, reason: string): void {
-    if (rolloutCounters(this.#counters, rolloutNo).complete > 0) return;
+    if (rolloutCounters(this.#counters, rolloutNo).total.complete > 0) return;
     this.#disableUpdates = { groupNo, rolloutNo, reason };
     this.note({ class: ACTIVITY.rolloutFailed, severity: SEVERITY.error, groupNo, version, ofNode: false });
   }
@@ -96,9 +92,4 @@ export class Progress {
       disableUpdates: this.#disableUpdates,
     };
   }
-}
-
-/** Where a grant that is left behind stays counted. A node under a grant is never `unknown` or `on-hold`. */
-function endOf(status: NodeStatus): CountedStatus {
-  return isInFlight(status) || status === "unknown" || status === "on-hold" ? "withdrawn" : status;
 }

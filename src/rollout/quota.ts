@@ -34,6 +34,17 @@ export function grantedInPeriod(slices: readonly GrantSlice[], periodMs: number,
   return current(slices, periodMs, now).reduce((sum, slice) => sum + slice.count, 0);
 }
 
+/** When fewer than `limit` grants will count again, if none is added; `now` if that is so already. */
+export function fallsBelow(slices: readonly GrantSlice[], periodMs: number, limit: number, now: number): number {
+  let granted = grantedInPeriod(slices, periodMs, now);
+  if (granted < limit) return now;
+  for (const { startsAt, count } of current(slices, periodMs, now)) {
+    granted -= count;
+    if (granted < limit) return startsAt + periodMs + sliceMs(periodMs);
+  }
+  return now;
+}
+
 /** The slices after one more grant at `now`. */
 export function withGrant(slices: readonly GrantSlice[], periodMs: number, now: number): GrantSlice[] {
   const length = sliceMs(periodMs);

@@ -1,7 +1,11 @@
 import type { Grant, Node, Retry } from "./model.ts";
 
-/** When a node whose last try has ended may be granted the same again; null: never by itself. */
+/**
+ * When a node whose last try has ended may be granted the same again; null: never by itself. No attempt at all is what a
+ * person who lets it try again makes of the earlier ones.
+ */
 export function retryAt({ statusAt }: Node, { attempt }: Grant, retry: Retry): number | null {
+  if (attempt === 0) return statusAt;
   if (attempt >= retry.max) return null;
   return statusAt + retry.afterMs * 2 ** (attempt - 1);
 }

@@ -1,5 +1,5 @@
 /** What a node has to pass next: the lowest floor above its version, else the channel's package. */
-import type { Channel, Floor, Group, Manifest, Offer, Package } from "./model.ts";
+import type { Channel, Floor, Group, Manifest, Offer, Package, Rollout } from "./model.ts";
 import { compareVersions } from "./version.ts";
 
 export interface Target {
@@ -15,6 +15,11 @@ export function targetOf(group: Group, version: string): Target | null {
   const last = channel?.package;
   if (!channel || !last || last.files.length === 0) return null;
   return { channel, package: pendingFloors(channel, last, version)[0]?.package ?? last, last };
+}
+
+/** The way back: the rollback's package, whatever the channel points to. */
+export function targetBack({ channel }: Group, { package: wanted }: Rollout): Target | null {
+  return channel === null ? null : { channel, package: wanted, last: wanted };
 }
 
 /** Floors above `version` and below the channel's package, ascending; the package itself may be one, then it is the target. */

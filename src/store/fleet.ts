@@ -6,18 +6,20 @@ import type {
   Application,
   Arch,
   Channel,
+  ClosedSlice,
+  Finished,
   FlatcarAction,
   Fleet,
   Floor,
   Group,
   Package,
   PackageFile,
-  Retry,
   Rollout,
   RolloutState,
-  Stage,
 } from "../rollout/model.ts";
+import { PLAIN, readStrategy, type StrategyDocument } from "../rollout/strategy.ts";
 import { compareVersions } from "../rollout/version.ts";
+import { type FreezeDocument, readFreeze, readWindow, type WindowDocument } from "../rollout/windows.ts";
 import type { Tables } from "./tables.ts";
 
 export interface FleetParts {
@@ -36,12 +38,7 @@ export async function loadParts(db: Kysely<Tables>): Promise<FleetParts> {
   const packages = await loadPackages(db);
   const channels = await loadChannels(db, packages);
   const groups = await db.selectFrom("groups").selectAll().orderBy("no").execute();
-  const rollouts = await db
-    .selectFrom("rollouts")
-    .selectAll()
-    .where("state", "not in", ["superseded", "aborted"])
-    .orderBy("no")
-    .execute();
+  const rollouts = await db.selectFrom("rollouts").selectAll().where("present", "=", 1).orderBy("no").execute();
   return {
     applications: applications.map((row) => ({ no: row.no, id: row.id, productId: row.product_id, name: row.name })),
     groups: groups.map((row) => toGroup(row, channels)),
@@ -132,20 +129,37 @@ function toGroup(row: Selectable<Tables["groups"]>, channels: ReadonlyMap<number
       periodMs: toMilliseconds(row.policy_period_interval, `group ${row.id}: policy_period_interval`),
       maxUpdatesPerPeriod: row.policy_max_updates_per_period,
       updateTimeoutMs: toMilliseconds(row.policy_update_timeout, `group ${row.id}: policy_update_timeout`),
+      // Checked when they came in.
+      windows: (JSON.parse(row.maintenance_windows) as WindowDocument[]).map(readWindow),
+      freezes: (JSON.parse(row.freezes) as FreezeDocument[])
+        .map((freeze) => readFreeze(freeze, row.policy_timezone))
+        .sort((a, b) => a.startsAt - b.startsAt),
     },
+    strategy: row.strategy === null ? PLAIN : readStrategy(JSON.parse(row.strategy) as StrategyDocument),
   };
 }
 
-function toRollout(row: Selectable<Tables["rollouts"]>, target: Package): Rollout {
+export function toRollout(row: Selectable<Tables["rollouts"]>, target: Package): Rollout {
   return {
     no: row.no,
     id: row.id,
     groupNo: row.group_no,
     package: target,
-    // Written by us alone (store/rollouts.ts), from the very same types.
+    // What follows was written by us alone (store/rollouts.ts), from the very same types.
+    strategy: readStrategy(JSON.parse(row.strategy) as StrategyDocument),
+    seed: row.seed,
+    undoes: row.undoes,
+    revision: row.revision,
     state: row.state as RolloutState,
-    stages: JSON.parse(row.stages) as Stage[],
-    retry: JSON.parse(row.retry) as Retry,
+    stateAt: row.state_at,
+    startAt: row.start_at,
+    stage: row.stage,
+    stageOpenedAt: row.stage_opened_at,
+    bakingSince: row.baking_since,
+    awaitsApproval: row.awaits_approval === 1,
+    pausedByGate: row.paused_by_gate === 1,
+    closed: JSON.parse(row.closed) as ClosedSlice[],
+    baseline: JSON.parse(row.baseline) as Record<string, Finished>,
   };
 }
 

@@ -1,8 +1,12 @@
-/** Rollout objects: made and superseded as the configuration moves, every change of state with its history. */
+/** Rollout objects: made and superseded as the configuration moves, every change with its history. */
 import { randomUUID } from "node:crypto";
 import type { Kysely } from "kysely";
-import type { RolloutState } from "../rollout/model.ts";
-import { DEFAULT_RETRY, DEFAULT_STAGES, planRollouts } from "../rollout/plan.ts";
+import { emptyRolloutCounters } from "../rollout/counters.ts";
+import { ACTIVITY, type Group, type Rollout, type RolloutCounters, type Run, SEVERITY } from "../rollout/model.ts";
+import { planRollouts } from "../rollout/plan.ts";
+import { type Change, firstRun, supersede } from "../rollout/run.ts";
+import { readStrategy, type StrategyDocument } from "../rollout/strategy.ts";
+import { countersAsTexts, loadCounters } from "./counters.ts";
 import { loadParts } from "./fleet.ts";
 import type { Tables } from "./tables.ts";
 
@@ -12,6 +16,11 @@ export interface Actor {
 }
 export const SYSTEM: Actor = { name: "system" };
 
+/** Somebody else has changed the rollout since it was read. */
+export class RolloutMoved extends Error {
+  override readonly name = "RolloutMoved";
+}
+
 /**
  * After any change of the configuration, in its transaction: makes the rollouts that are wanted now, supersedes the ones
  * that are not, and moves the revision, so that every process reads the configuration again.
@@ -19,81 +28,195 @@ export const SYSTEM: Actor = { name: "system" };
 export async function settleConfiguration(tx: Kysely<Tables>, actor: Actor, now: number): Promise<void> {
   const { groups, rollouts } = await loadParts(tx);
   const plan = planRollouts(groups, rollouts);
-  for (const rolloutNo of plan.supersede) {
-    await moveRollout(tx, rolloutNo, "superseded", actor, "the group no longer wants this package", now);
+  for (const no of plan.retire) {
+    const rollout = rollouts.find((one) => one.no === no);
+    if (rollout !== undefined) await retire(tx, rollout, "the group no longer wants this package", actor, now);
   }
-  for (const { groupNo, packageNo } of plan.create) await createRollout(tx, groupNo, packageNo, actor, now);
+  for (const { groupNo, packageNo } of plan.create) {
+    await createRollout(tx, {
+      groupNo,
+      packageNo,
+      strategy: await strategyOf(tx, groupNo),
+      startAt: null,
+      undoes: null,
+      reason: "the group's channel points to this package",
+      actor,
+      now,
+    });
+  }
+  await moveRevision(tx);
+}
+
+export async function moveRevision(tx: Kysely<Tables>): Promise<void> {
   await tx
     .updateTable("meta")
     .set((eb) => ({ revision: eb("revision", "+", 1) }))
     .execute();
 }
 
-async function createRollout(
-  tx: Kysely<Tables>,
-  groupNo: number,
-  packageNo: number,
-  actor: Actor,
-  now: number,
-): Promise<void> {
+/** The group's template; a plain group's is empty. */
+export async function strategyOf(tx: Kysely<Tables>, groupNo: Group["no"]): Promise<StrategyDocument> {
+  const row = await tx.selectFrom("groups").select("strategy").where("no", "=", groupNo).executeTakeFirstOrThrow();
+  return JSON.parse(row.strategy ?? "{}") as StrategyDocument; // checked when it came in
+}
+
+export interface NewRollout {
+  readonly groupNo: number;
+  readonly packageNo: number;
+  readonly strategy: StrategyDocument;
+  readonly startAt: number | null;
+  readonly undoes: string | null;
+  readonly reason: string;
+  readonly actor: Actor;
+  readonly now: number;
+}
+
+/** Makes a rollout and writes why; answers its id. */
+export async function createRollout(tx: Kysely<Tables>, wanted: NewRollout): Promise<string> {
+  const { groupNo, packageNo, strategy, startAt, undoes, reason, actor, now } = wanted;
+  const id = randomUUID();
+  const run = firstRun(readStrategy(strategy), startAt, now);
   const { no } = await tx
     .insertInto("rollouts")
     .values({
-      id: randomUUID(),
+      id,
       group_no: groupNo,
       package_no: packageNo,
-      state: "running" satisfies RolloutState,
-      stages: JSON.stringify(DEFAULT_STAGES),
-      retry: JSON.stringify(DEFAULT_RETRY),
+      strategy: JSON.stringify(strategy),
+      seed: strategy.seed ?? id,
+      undoes,
+      present: 1,
       created_at: now,
-      state_at: now,
+      ...columnsOf(run),
     })
     .returning("no")
     .executeTakeFirstOrThrow();
   await tx.insertInto("rollout_counters").values({ rollout_no: no }).execute();
-  await writeHistory(tx, no, null, "running", actor, "the group's channel points to this package", now);
+  await writeHistory(tx, no, null, run, reason, actor, emptyRolloutCounters(), now);
+  return id;
 }
 
-/** Moves a rollout to another state and writes why. A rollout that is gone or already there is left alone. */
-export async function moveRollout(
+/** It no longer stands for its group and package. One that has been aborted stays so. */
+export async function retire(
   tx: Kysely<Tables>,
-  rolloutNo: number,
-  state: RolloutState,
-  actor: Actor,
+  rollout: Rollout,
   reason: string,
+  actor: Actor,
   now: number,
 ): Promise<void> {
-  const before = await tx.selectFrom("rollouts").select("state").where("no", "=", rolloutNo).executeTakeFirst();
-  if (before === undefined || before.state === state) return;
-  await tx.updateTable("rollouts").set({ state, state_at: now }).where("no", "=", rolloutNo).execute();
-  await writeHistory(tx, rolloutNo, before.state, state, actor, reason, now);
+  await tx.updateTable("rollouts").set({ present: 0 }).where("no", "=", rollout.no).execute();
+  if (rollout.state === "aborted") return;
+  const { rollouts } = await loadCounters(tx, [rollout.no]);
+  const counters = rollouts.get(rollout.no) ?? emptyRolloutCounters();
+  await writeRun(tx, rollout, supersede(rollout, now, reason), counters, actor, now);
+}
+
+/**
+ * Writes what becomes of a rollout: its history, its activity, and the configuration's revision.
+ * @throws RolloutMoved when it is no longer as `rollout` has it; then nothing is written.
+ */
+export async function recordChange(
+  tx: Kysely<Tables>,
+  rollout: Rollout,
+  change: Change,
+  counters: RolloutCounters,
+  actor: Actor,
+  now: number,
+): Promise<void> {
+  await writeRun(tx, rollout, change, counters, actor, now);
+  await writeActivity(tx, rollout, change.next, now);
+  await moveRevision(tx);
+}
+
+async function writeRun(
+  tx: Kysely<Tables>,
+  rollout: Rollout,
+  { next, reason }: Change,
+  counters: RolloutCounters,
+  actor: Actor,
+  now: number,
+): Promise<void> {
+  const { numUpdatedRows } = await tx
+    .updateTable("rollouts")
+    .set({ ...columnsOf(next), revision: rollout.revision + 1 })
+    .where("no", "=", rollout.no)
+    .where("revision", "=", rollout.revision)
+    .executeTakeFirst();
+  if (numUpdatedRows === 0n) throw new RolloutMoved(`rollout ${rollout.id} has changed meanwhile`);
+  await writeHistory(tx, rollout.no, rollout.state, next, reason, actor, counters, now);
+}
+
+function columnsOf(run: Run) {
+  return {
+    state: run.state,
+    state_at: run.stateAt,
+    start_at: run.startAt,
+    stage: run.stage,
+    stage_opened_at: run.stageOpenedAt,
+    baking_since: run.bakingSince,
+    awaits_approval: Number(run.awaitsApproval),
+    paused_by_gate: Number(run.pausedByGate),
+    closed: JSON.stringify(run.closed),
+    baseline: JSON.stringify(run.baseline),
+  };
 }
 
 async function writeHistory(
   tx: Kysely<Tables>,
   rolloutNo: number,
   from: string | null,
-  to: RolloutState,
-  actor: Actor,
+  next: Run,
   reason: string,
+  actor: Actor,
+  counters: RolloutCounters,
   now: number,
 ): Promise<void> {
-  const counters = await tx
-    .selectFrom("rollout_counters")
-    .selectAll()
-    .where("rollout_no", "=", rolloutNo)
-    .executeTakeFirstOrThrow();
-  const { rollout_no: _, ...standing } = counters;
+  const { causes } = countersAsTexts(counters);
   await tx
     .insertInto("rollout_history")
     .values({
       rollout_no: rolloutNo,
       at: now,
       from_state: from,
-      to_state: to,
+      to_state: next.state,
+      stage: next.stage,
       actor: actor.name,
       reason,
-      counters: JSON.stringify(standing),
+      counters: JSON.stringify({ ...counters.total, causes: JSON.parse(causes) }),
     })
     .execute();
+}
+
+/** What the whole fleet's operators want to hear of: an end, a halt, a part closed, a pause by the gate. */
+async function writeActivity(tx: Kysely<Tables>, rollout: Rollout, next: Run, now: number): Promise<void> {
+  const told = toldBy(rollout, next);
+  if (told === null) return;
+  const { application_no: applicationNo } = await tx
+    .selectFrom("groups")
+    .select("application_no")
+    .where("no", "=", rollout.groupNo)
+    .executeTakeFirstOrThrow();
+  await tx
+    .insertInto("activity")
+    .values({
+      id: randomUUID(),
+      at: now,
+      ...told,
+      application_no: applicationNo,
+      group_no: rollout.groupNo,
+      channel_no: null,
+      instance_id: null,
+      version: rollout.package.version,
+    })
+    .execute();
+}
+
+function toldBy(before: Rollout, next: Run): { class: number; severity: number } | null {
+  if (next.state === "completed") return { class: ACTIVITY.rolloutFinished, severity: SEVERITY.success };
+  if (next.state === "halted") return { class: ACTIVITY.rolloutFailed, severity: SEVERITY.error };
+  if (next.state === "paused" && before.state !== "paused") {
+    return { class: ACTIVITY.rolloutPaused, severity: SEVERITY.warning };
+  }
+  if (next.closed.length > before.closed.length) return { class: ACTIVITY.rolloutFailed, severity: SEVERITY.error };
+  return null;
 }

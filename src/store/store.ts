@@ -5,7 +5,8 @@
  * `Store` is everything else, through Kysely: `read` never delays a check-in; `write` takes its turn between batches.
  */
 import type { Kysely, Transaction } from "kysely";
-import type { Activity, Changes, Counters, Fleet, Node } from "../rollout/model.ts";
+import type { Activity, Changes, Counters, Fleet, Node, Rollout, RolloutCounters } from "../rollout/model.ts";
+import type { Change } from "../rollout/run.ts";
 import type { Tables } from "./tables.ts";
 
 export interface NodeKey {
@@ -50,6 +51,8 @@ export interface CheckInStore {
   writeSeen(seen: readonly (readonly [nodeNo: number, at: number])[]): Promise<void>;
   /** Safe mode's brake: turns the group's updates off and moves the revision. */
   disableUpdates(groupNo: number): Promise<void>;
+  /** The gate's move: writes what becomes of the rollout, its history and its activity, and moves the revision. */
+  changeRollout(rollout: Rollout, change: Change, counters: RolloutCounters, now: number): Promise<void>;
   writeActivity(activity: Activity, instanceId: string | null): Promise<void>;
 
   /** Nodes whose deadline has passed, the oldest deadline first. */

@@ -77,6 +77,9 @@ export interface Tables {
     policy_period_interval: string;
     policy_max_updates_per_period: number;
     policy_update_timeout: string;
+    strategy: string | null;
+    maintenance_windows: Generated<string>;
+    freezes: Generated<string>;
     created_at: number;
   };
   rollouts: {
@@ -85,8 +88,19 @@ export interface Tables {
     group_no: number;
     package_no: number;
     state: string;
-    stages: string;
-    retry: string;
+    strategy: string;
+    seed: string;
+    undoes: string | null;
+    present: Flag;
+    start_at: number | null;
+    stage: number;
+    stage_opened_at: number;
+    baking_since: number | null;
+    awaits_approval: Flag;
+    paused_by_gate: Flag;
+    closed: string;
+    baseline: string;
+    revision: Generated<number>;
     created_at: number;
     state_at: number;
   };
@@ -96,6 +110,7 @@ export interface Tables {
     at: number;
     from_state: string | null;
     to_state: string;
+    stage: number;
     actor: string;
     reason: string;
     counters: string;
@@ -112,6 +127,9 @@ export interface Tables {
     rolled_back: Generated<number>;
     lost: Generated<number>;
     withdrawn: Generated<number>;
+    retrying: Generated<number>;
+    cells: Generated<string>;
+    causes: Generated<string>;
   };
   group_counters: { group_no: number; in_flight: number; slices: string };
   tokens: { no: Generated<number>; id: string; name: string; hash: string; created_at: number };
@@ -143,6 +161,8 @@ export interface Tables {
     grant_boot_id: string | null;
     deadline: number | null;
     error_code: number | null;
+    failure: string | null;
+    cell: string | null;
   };
   seen: { node_no: number; at: number };
   past_grants: {
@@ -155,6 +175,8 @@ export interface Tables {
     ended_at: number;
     attempt: number;
     error_code: number | null;
+    failure: string | null;
+    cell: string;
   };
   status_history: {
     no: Generated<number>;

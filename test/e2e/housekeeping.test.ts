@@ -35,10 +35,10 @@ describe("a rollout is completed", () => {
   });
 
   it("not while an active node is below it, but when that one is idle for a day", async () => {
-    await server.turnout.housekeeping.completeRollouts();
+    await server.turnout.housekeeping.moveRollouts();
     expect(await stateOfRollout()).toBe("running");
     server.clock.move({ days: 1, minutes: 1 });
-    await server.turnout.housekeeping.completeRollouts();
+    await server.turnout.housekeeping.moveRollouts();
     expect(await stateOfRollout()).toBe("completed");
   });
 
@@ -46,7 +46,7 @@ describe("a rollout is completed", () => {
     await server.setPolicy({ policy_updates_enabled: true });
     await server.omaha(checks({ machineId: machine(2) }));
     await server.omaha(reports(3, 0, { machineId: machine(2) }, 268435465));
-    await server.turnout.housekeeping.completeRollouts();
+    await server.turnout.housekeeping.moveRollouts();
     expect(await stateOfRollout()).toBe("completed");
     const { activities } = await server.api<{ activities: { class: number }[] }>("GET", "/activity");
     expect(activities[0]).toMatchObject({ class: 3, severity: 1, version: "4230.2.1", group_id: STABLE_GROUP });

@@ -174,7 +174,7 @@ describe("a rollout", () => {
     await server.release("4230.2.1");
     await server.omaha(checks());
     await server.omaha(checks({ version: "4230.2.1", bootId: "{boot-2}" }));
-    await server.turnout.housekeeping.completeRollouts();
+    await server.turnout.housekeeping.moveRollouts();
     expect(await counters()).toMatchObject([{ version: "4230.2.1", state: "completed", counters: { complete: 1 } }]);
     await server.release("4593.2.5");
     const states = Object.fromEntries((await counters()).map(({ version, state }) => [version, state]));

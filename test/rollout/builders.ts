@@ -18,7 +18,9 @@ import {
   type Policy,
   type Rollout,
 } from "../../src/rollout/model.ts";
-import { DEFAULT_RETRY, DEFAULT_STAGES, planRollouts } from "../../src/rollout/plan.ts";
+import { planRollouts } from "../../src/rollout/plan.ts";
+import { firstRun } from "../../src/rollout/run.ts";
+import { PLAIN, readStrategy, type StrategyDocument } from "../../src/rollout/strategy.ts";
 
 export const APP_ID = "e96281a6-d1af-4bde-9a0a-97b76e56dc57";
 export const GROUP_ID = "9a2deb70-37be-4026-853f-bfdd6b347bbe";
@@ -48,6 +50,8 @@ export const aPolicy = (changes: Partial<Policy> = {}): Policy => ({
   safeMode: false,
   officeHours: false,
   timezone: "Europe/Berlin",
+  windows: [],
+  freezes: [],
   periodMs: 15 * MINUTE,
   maxUpdatesPerPeriod: 999_999,
   updateTimeoutMs: HOUR,
@@ -72,6 +76,7 @@ export const aGroup = (changes: Partial<Omit<Group, "policy">> & { policy?: Part
   name: "Stable",
   track: "stable",
   channel: aChannel(),
+  strategy: PLAIN,
   ...changes,
   policy: aPolicy(changes.policy),
 });
@@ -89,9 +94,11 @@ export function aFleet(groups: readonly Group[] = [aGroup()], changes: Partial<R
       id: `rollout-${index + 1}`,
       groupNo,
       package: target,
-      state: "running",
-      stages: DEFAULT_STAGES,
-      retry: DEFAULT_RETRY,
+      strategy: PLAIN,
+      seed: `rollout-${index + 1}`,
+      undoes: null,
+      revision: 1,
+      ...firstRun(PLAIN, null, NOON),
       ...changes,
     };
   });
@@ -100,6 +107,15 @@ export function aFleet(groups: readonly Group[] = [aGroup()], changes: Partial<R
     groups,
     rollouts,
   });
+}
+
+/** A fleet of one group whose rollout goes by this strategy, as people write it. */
+export function aStagedFleet(
+  document: StrategyDocument,
+  { policy = {}, ...changes }: Partial<Rollout> & { policy?: Partial<Policy> } = {},
+): Fleet {
+  const strategy = readStrategy(document);
+  return aFleet([aGroup({ strategy, policy })], { strategy, seed: strategy.seed ?? "seed", ...changes });
 }
 
 export const anEvent = (type: number, result: number, changes: Partial<OmahaEvent> = {}): OmahaEvent => ({

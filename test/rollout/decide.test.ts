@@ -105,7 +105,7 @@ describe("the node's record", () => {
     world.checkIn(aCheckIn());
     world.checkIn(aCheckIn({ track: "beta" }));
     expect(world.node()).toMatchObject({ groupNo: 2, grant: { groupNo: 2, rolloutNo: 2, attempt: 1 } });
-    expect(world.counters.rollouts.get(1)).toMatchObject({ granted: 0, withdrawn: 1 });
+    expect(world.counters.rollouts.get(1)?.total).toMatchObject({ granted: 0, withdrawn: 1 });
     expect(world.counters.groups.get(1)?.inFlight).toBe(0);
   });
 
@@ -238,7 +238,7 @@ describe("a grant", () => {
     expect(world.checkIn(aCheckIn()).reason).toBe("updates-disabled");
     expect(world.node()).toMatchObject({ status: "on-hold", grant: null });
     expect(world.pastGrants).toMatchObject([{ status: "withdrawn" }]);
-    expect(world.counters.rollouts.get(1)).toMatchObject({ granted: 0, withdrawn: 1 });
+    expect(world.counters.rollouts.get(1)?.total).toMatchObject({ granted: 0, withdrawn: 1 });
   });
 });
 
@@ -327,9 +327,12 @@ describe("policy", () => {
     );
     world.counters.groups.set(1, { inFlight: 1, slices: [] });
     const { trace } = world.checkIn(aCheckIn());
-    expect(trace.slice(-4).map(({ rule, verdict }) => [rule, verdict])).toEqual([
+    expect(trace.slice(-7).map(({ rule, verdict }) => [rule, verdict])).toEqual([
       ["updates enabled", "pass"],
+      ["freeze", "skip"],
+      ["maintenance window", "skip"],
       ["office hours", "pass"],
+      ["stage", "skip"],
       ["safe mode: first node", "pass"],
       ["in flight", "stop"],
     ]);
@@ -396,7 +399,7 @@ describe("trying again", () => {
     expect(waits).toEqual([1, 2, 4, 8]);
     world.now += 1000 * HOUR;
     expect(world.checkIn(aCheckIn()).reason).toBe("retries-exhausted");
-    expect(world.counters.rollouts.get(1)).toMatchObject({ failed: 1, granted: 0 });
+    expect(world.counters.rollouts.get(1)?.total).toMatchObject({ failed: 1, granted: 0 });
   });
 
   it("begins anew with another package", () => {
@@ -408,7 +411,7 @@ describe("trying again", () => {
     expect(world.checkIn(aCheckIn()).reason).toBe("granted");
     expect(world.grant()).toMatchObject({ rolloutNo: 7, attempt: 1 });
     expect(world.pastGrants).toMatchObject([{ status: "failed", grant: { rolloutNo: 1 } }]);
-    expect(world.counters.rollouts.get(1)).toMatchObject({ failed: 1, withdrawn: 0 });
+    expect(world.counters.rollouts.get(1)?.total).toMatchObject({ failed: 1, withdrawn: 0 });
   });
 
   it("is for a node that was complete and is below again, too", () => {
@@ -418,7 +421,7 @@ describe("trying again", () => {
     expect(world.checkIn(aCheckIn()).reason).toBe("retry-later");
     world.now += HOUR;
     expect(world.checkIn(aCheckIn()).reason).toBe("granted");
-    expect(world.counters.rollouts.get(1)).toMatchObject({ complete: 0, granted: 1 });
+    expect(world.counters.rollouts.get(1)?.total).toMatchObject({ complete: 0, granted: 1 });
   });
 });
 

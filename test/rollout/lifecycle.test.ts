@@ -203,7 +203,7 @@ describe("a deadline", () => {
     world.now += 1;
     expect(expired(world, world.now)?.activities).toMatchObject([{ class: 100, severity: 4 }]);
     expect(world.node()).toMatchObject({ status: "timed-out", grant: { deadline: null } });
-    expect(world.counters.rollouts.get(1)).toMatchObject({ [status]: 0, "timed-out": 1 });
+    expect(world.counters.rollouts.get(1)?.total).toMatchObject({ [status]: 0, "timed-out": 1 });
     expect(world.counters.groups.get(1)?.inFlight).toBe(0);
     expect(expired(world, world.now)).toBeNull();
   });

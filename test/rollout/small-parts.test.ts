@@ -97,14 +97,15 @@ describe("the plan of rollouts", () => {
   it("changes nothing when it is carried out already, and supersedes what is not wanted any more", () => {
     const group = aGroup({ channel: aChannel({ floors }) });
     const { rollouts } = aFleet([group]);
-    expect(planRollouts([group], rollouts)).toEqual({ create: [], supersede: [] });
+    expect(planRollouts([group], rollouts)).toEqual({ create: [], retire: [] });
     const moved = aGroup({ channel: aChannel({ package: aPackage({ version: "4593.2.5" }) }) });
     const plan = planRollouts([moved], rollouts);
-    expect(plan.supersede).toEqual(rollouts.map(({ no }) => no));
+    expect(plan.retire).toEqual(rollouts.map(({ no }) => no).reverse());
     expect(plan.create).toHaveLength(1);
     expect(planRollouts([aGroup({ channel: null })], rollouts).create).toEqual([]);
     const [first] = rollouts;
-    if (first !== undefined) expect(planRollouts([group], [...rollouts, { ...first, no: 99 }]).supersede).toEqual([99]);
+    if (first !== undefined)
+      expect(planRollouts([group], [...rollouts, { ...first, no: 99 }]).retire).toEqual([first.no]);
   });
 });
 

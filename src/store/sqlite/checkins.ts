@@ -2,8 +2,11 @@
 import { randomUUID } from "node:crypto";
 import type Database from "better-sqlite3";
 import type { Kysely } from "kysely";
+import { TALLY_KEYS } from "../../rollout/counters.ts";
 import type { Activity, Changes, Counters, Fleet, GroupCounters, Node, RolloutCounters } from "../../rollout/model.ts";
+import { type CountersRow, countersAsTexts, toGroupCounters, toRolloutCounters } from "../counters.ts";
 import { loadFleet } from "../fleet.ts";
+import { recordChange, SYSTEM } from "../rollouts.ts";
 import type { CheckInStore, DueNode, Durability, NodeKey, NodeWrite } from "../store.ts";
 import type { Tables } from "../tables.ts";
 import { translatingFaults } from "./connection.ts";
@@ -73,6 +76,8 @@ export function sqliteCheckIns(db: Database.Database, kysely: Kysely<Tables>): C
         endedAt,
         grant.attempt,
         grant.errorCode,
+        grant.failure,
+        grant.cell,
       );
     }
   }
@@ -113,17 +118,11 @@ export function sqliteCheckIns(db: Database.Database, kysely: Kysely<Tables>): C
         const rollouts = new Map<number, RolloutCounters>();
         for (const no of rolloutNos) {
           const row = sql.rolloutCounters.get(no);
-          if (row !== undefined) rollouts.set(no, row);
+          if (row !== undefined) rollouts.set(no, toRolloutCounters(row));
         }
         const groups = new Map<number, GroupCounters>();
         for (const no of groupNos) {
-          const row = sql.groupCounters.get(no);
-          // Written by `writeCounters` below: pairs of numbers.
-          const slices = JSON.parse(row?.slices ?? "[]") as [number, number][];
-          groups.set(no, {
-            inFlight: row?.inFlight ?? 0,
-            slices: slices.map(([startsAt, count]) => ({ startsAt, count })),
-          });
+          groups.set(no, toGroupCounters(sql.groupCounters.get(no)));
         }
         return { rollouts, groups };
       });
@@ -152,20 +151,9 @@ export function sqliteCheckIns(db: Database.Database, kysely: Kysely<Tables>): C
 
     async writeCounters(counters: Counters) {
       translatingFaults(() => {
-        for (const [no, c] of counters.rollouts) {
-          sql.writeRolloutCounters.run(
-            c.granted,
-            c.downloading,
-            c.downloaded,
-            c.installed,
-            c.complete,
-            c.failed,
-            c["timed-out"],
-            c["rolled-back"],
-            c.lost,
-            c.withdrawn,
-            no,
-          );
+        for (const [no, rollout] of counters.rollouts) {
+          const { cells, causes } = countersAsTexts(rollout);
+          sql.writeRolloutCounters.run(...TALLY_KEYS.map((key) => rollout.total[key]), cells, causes, no);
         }
         for (const [no, { inFlight, slices }] of counters.groups) {
           sql.writeGroupCounters.run(
@@ -181,6 +169,10 @@ export function sqliteCheckIns(db: Database.Database, kysely: Kysely<Tables>): C
       translatingFaults(() => {
         for (const [no, at] of seen) sql.writeSeen.run(no, at);
       });
+    },
+
+    async changeRollout(rollout, change, counters, now) {
+      await recordChange(kysely, rollout, change, counters, SYSTEM, now);
     },
 
     async disableUpdates(groupNo) {
@@ -259,6 +251,7 @@ function standsAlike(before: Node, node: Node): boolean {
         before.grant.deadline === node.grant.deadline &&
         before.grant.grantedAt === node.grant.grantedAt &&
         before.grant.rolloutNo === node.grant.rolloutNo &&
+        before.grant.attempt === node.grant.attempt &&
         before.grant.errorCode === node.grant.errorCode))
   );
 }
@@ -301,8 +294,9 @@ function prepareAll(db: Database.Database) {
         id, application_no, group_no, version, created_at,
         arch, machine_alias, ip, oem, oem_version, aleph_version, boot_id, broken_quotes,
         status, status_at,
-        rollout_no, grant_group_no, grant_version, from_version, needs_reboot, granted_at, attempt, grant_boot_id, deadline, error_code
-      ) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`),
+        rollout_no, grant_group_no, grant_version, from_version, needs_reboot, granted_at, attempt, grant_boot_id, deadline, error_code,
+        failure, cell
+      ) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`),
     describeNode: db.prepare<unknown[]>(`
       UPDATE nodes
       SET arch = ?, machine_alias = ?, ip = ?, oem = ?, oem_version = ?, aleph_version = ?, boot_id = ?, broken_quotes = ?,
@@ -314,7 +308,7 @@ function prepareAll(db: Database.Database) {
           arch = ?, machine_alias = ?, ip = ?, oem = ?, oem_version = ?, aleph_version = ?, boot_id = ?, broken_quotes = ?,
           status = ?, status_at = ?,
           rollout_no = ?, grant_group_no = ?, grant_version = ?, from_version = ?, needs_reboot = ?, granted_at = ?, attempt = ?,
-          grant_boot_id = ?, deadline = ?, error_code = ?
+          grant_boot_id = ?, deadline = ?, error_code = ?, failure = ?, cell = ?
       WHERE no = ?`),
     insertEvent: db.prepare<unknown[]>(`
       INSERT INTO events (node_no, at, type, result, error_code, version, previous_version)
@@ -323,20 +317,20 @@ function prepareAll(db: Database.Database) {
       INSERT INTO status_history (node_no, at, status, version, group_no, rollout_no, error_code)
       VALUES (?, ?, ?, ?, ?, ?, ?)`),
     insertPastGrant: db.prepare<unknown[]>(`
-      INSERT INTO past_grants (rollout_no, node_no, status, version, granted_at, ended_at, attempt, error_code)
-      VALUES (?, ?, ?, ?, ?, ?, ?, ?)`),
-    rolloutCounters: db.prepare<[number], RolloutCounters>(`
-      SELECT granted, downloading, downloaded, installed, complete, failed,
-             timed_out AS "timed-out", rolled_back AS "rolled-back", lost, withdrawn
+      INSERT INTO past_grants (rollout_no, node_no, status, version, granted_at, ended_at, attempt, error_code, failure, cell)
+      VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`),
+    rolloutCounters: db.prepare<[number], CountersRow>(`
+      SELECT granted, downloading, downloaded, installed, complete, failed, timed_out, rolled_back, lost, withdrawn, retrying,
+             cells, causes
       FROM rollout_counters
       WHERE rollout_no = ?`),
     writeRolloutCounters: db.prepare<unknown[]>(`
       UPDATE rollout_counters
       SET granted = ?, downloading = ?, downloaded = ?, installed = ?, complete = ?, failed = ?,
-          timed_out = ?, rolled_back = ?, lost = ?, withdrawn = ?
+          timed_out = ?, rolled_back = ?, lost = ?, withdrawn = ?, retrying = ?, cells = ?, causes = ?
       WHERE rollout_no = ?`),
-    groupCounters: db.prepare<[number], { inFlight: number; slices: string }>(`
-      SELECT in_flight AS inFlight, slices
+    groupCounters: db.prepare<[number], { in_flight: number; slices: string }>(`
+      SELECT in_flight, slices
       FROM group_counters
       WHERE group_no = ?`),
     writeGroupCounters: db.prepare<unknown[]>(`
@@ -381,9 +375,14 @@ function prepareAll(db: Database.Database) {
         WHERE at < ? AND no <= (SELECT min(no) FROM ${table}) + ?`),
       )
       .concat(
+        // Of the rollouts that still stand, they are what the counters can be counted from again.
         db.prepare<[number, number]>(`
         DELETE FROM past_grants
-        WHERE ended_at < ? AND no <= (SELECT min(no) FROM past_grants) + ?`),
+        WHERE no IN (
+          SELECT no FROM past_grants
+          WHERE ended_at < ? AND rollout_no NOT IN (SELECT no FROM rollouts WHERE present = 1)
+          ORDER BY no
+          LIMIT ?)`),
       ),
     nodeNumbers: db
       .prepare<[number, number, number], number>(`

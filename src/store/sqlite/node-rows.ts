@@ -1,5 +1,5 @@
 /** The node table's row as the hot path reads and writes it: raw arrays in a fixed order, no object per row in between. */
-import type { Arch, Grant, Node, NodeStatus } from "../../rollout/model.ts";
+import type { Arch, Failure, Grant, Node, NodeStatus } from "../../rollout/model.ts";
 
 export const NODE_COLUMNS = [
   "no",
@@ -9,6 +9,7 @@ export const NODE_COLUMNS = [
   "version",
   "arch",
   "machine_alias",
+  "alias",
   "ip",
   "oem",
   "oem_version",
@@ -28,6 +29,8 @@ export const NODE_COLUMNS = [
   "grant_boot_id",
   "deadline",
   "error_code",
+  "failure",
+  "cell",
 ] as const;
 
 export type NodeRow = [
@@ -38,6 +41,7 @@ export type NodeRow = [
   version: string,
   arch: Arch,
   machineAlias: string,
+  alias: string,
   ip: string,
   oem: string,
   oemVersion: string,
@@ -63,8 +67,10 @@ type GrantRow =
       bootId: string,
       deadline: number | null,
       errorCode: number | null,
+      failure: Failure | null,
+      cell: string,
     ]
-  | [null, null, null, null, null, null, null, null, null, null];
+  | [null, null, null, null, null, null, null, null, null, null, null, null];
 
 export function toNode(row: NodeRow): Node {
   return {
@@ -75,36 +81,39 @@ export function toNode(row: NodeRow): Node {
     version: row[4],
     arch: row[5],
     machineAlias: row[6],
-    ip: row[7],
-    oem: row[8],
-    oemVersion: row[9],
-    alephVersion: row[10],
-    bootId: row[11],
-    brokenQuotes: row[12] === 1,
-    createdAt: row[13],
-    status: row[14],
-    statusAt: row[15],
+    alias: row[7],
+    ip: row[8],
+    oem: row[9],
+    oemVersion: row[10],
+    alephVersion: row[11],
+    bootId: row[12],
+    brokenQuotes: row[13] === 1,
+    createdAt: row[14],
+    status: row[15],
+    statusAt: row[16],
     grant: toGrant(row),
   };
 }
 
 function toGrant(row: NodeRow): Grant | null {
-  if (row[16] === null) return null;
+  if (row[17] === null) return null;
   return {
-    rolloutNo: row[16],
-    groupNo: row[17],
-    version: row[18],
-    fromVersion: row[19],
-    needsReboot: row[20] === 1,
-    grantedAt: row[21],
-    attempt: row[22],
-    bootId: row[23],
-    deadline: row[24],
-    errorCode: row[25],
+    rolloutNo: row[17],
+    groupNo: row[18],
+    version: row[19],
+    fromVersion: row[20],
+    needsReboot: row[21] === 1,
+    grantedAt: row[22],
+    attempt: row[23],
+    bootId: row[24],
+    deadline: row[25],
+    errorCode: row[26],
+    failure: row[27],
+    cell: row[28],
   };
 }
 
-/** What a node says of itself: columns without an index, in the order of `NODE_COLUMNS` from `arch` to `broken_quotes`. */
+/** What a node says of itself: columns without an index, in the order of `NODE_COLUMNS` from `arch` to `broken_quotes`, without `alias`. */
 export function describing(node: Node) {
   return [
     node.arch,
@@ -122,7 +131,22 @@ export function describing(node: Node) {
 export function standing(node: Node) {
   const grant = node.grant;
   if (grant === null)
-    return [node.status, node.statusAt, null, null, null, null, null, null, null, null, null, null] as const;
+    return [
+      node.status,
+      node.statusAt,
+      null,
+      null,
+      null,
+      null,
+      null,
+      null,
+      null,
+      null,
+      null,
+      null,
+      null,
+      null,
+    ] as const;
   return [
     node.status,
     node.statusAt,
@@ -136,5 +160,7 @@ export function standing(node: Node) {
     grant.bootId,
     grant.deadline,
     grant.errorCode,
+    grant.failure,
+    grant.cell,
   ] as const;
 }

@@ -1,0 +1,176 @@
+/**
+ * Moves rollouts on as time goes: starts them, ends stages, opens the next, completes. Any number of processes may run one:
+ * a change is written only if the rollout is still as it was read.
+ */
+import { sql } from "kysely";
+import { emptyRolloutCounters } from "../rollout/counters.ts";
+import type { Arch, Fleet, NodeStatus, Rollout } from "../rollout/model.ts";
+import { due, stageFinished } from "../rollout/run.ts";
+import { isWaitedFor, type Straggler } from "../rollout/stages.ts";
+import { compareVersions } from "../rollout/version.ts";
+import { loadCounters } from "../store/counters.ts";
+import { loadFleet } from "../store/fleet.ts";
+import { RolloutMoved, recordChange, SYSTEM } from "../store/rollouts.ts";
+import type { Store } from "../store/store.ts";
+
+/** Nodes read at a time: a few milliseconds each, so that check-ins come in between. */
+const CHUNK = 1_000;
+/** So many nodes that a stage waits for are remembered, to be asked after one by one. */
+const REMEMBERED = 10_000;
+/** A change may be followed by another at once (a stage without nodes); more than this can't be. */
+const MAX_CHANGES = 100;
+
+/** Nodes that a stage was seen to wait for: it is over no sooner than with the last of them. */
+interface Waiting {
+  readonly stage: number;
+  readonly nodeNos: readonly number[];
+  next: number;
+}
+
+export class Conductor {
+  readonly #store: Store;
+  readonly #waiting = new Map<number, Waiting>();
+  #fleet: Fleet | null = null;
+
+  constructor(store: Store) {
+    this.#store = store;
+  }
+
+  /** Everything that is due at `now`. */
+  async moveRollouts(now: number): Promise<void> {
+    for (let changes = 0; changes < MAX_CHANGES; changes += 1) {
+      if (!(await this.#moveOnce(now))) return;
+    }
+  }
+
+  /** Answers whether something has moved, so that more may be due. */
+  async #moveOnce(now: number): Promise<boolean> {
+    const fleet = await this.#currentFleet();
+    const live = fleet.rollouts.filter(
+      ({ state }) => state === "scheduled" || state === "running" || state === "paused",
+    );
+    this.#forgetOthers(live);
+    const { rollouts } = await loadCounters(
+      this.#store.read,
+      live.map(({ no }) => no),
+    );
+    let moved = false;
+    for (const rollout of live) {
+      const counters = rollouts.get(rollout.no) ?? emptyRolloutCounters();
+      let change = due(rollout, fleet, counters, now);
+      if (change === null) continue;
+      if (change === "look") {
+        if (await this.#isWaiting(rollout, now)) continue;
+        change = stageFinished(rollout, now);
+      }
+      const decided = change;
+      try {
+        await this.#store.write((tx) => recordChange(tx, rollout, decided, counters, SYSTEM, now));
+        moved = true;
+      } catch (error) {
+        if (!(error instanceof RolloutMoved)) throw error;
+      }
+    }
+    return moved;
+  }
+
+  async #currentFleet(): Promise<Fleet> {
+    const { revision } = await this.#store.read.selectFrom("meta").select("revision").executeTakeFirstOrThrow();
+    if (this.#fleet?.revision !== revision) this.#fleet = await loadFleet(this.#store.read);
+    return this.#fleet;
+  }
+
+  #forgetOthers(live: readonly Rollout[]): void {
+    const kept = new Set(live.map(({ no }) => no));
+    for (const no of this.#waiting.keys()) if (!kept.has(no)) this.#waiting.delete(no);
+  }
+
+  /** Whether the stage waits for a node. The fleet is searched only when the nodes known to be waited for are through. */
+  async #isWaiting(rollout: Rollout, now: number): Promise<boolean> {
+    const known = this.#waiting.get(rollout.no);
+    if (known?.stage === rollout.stage && (await this.#findNext(rollout, known, now))) return true;
+    const nodeNos = await this.#search(rollout, now);
+    this.#waiting.set(rollout.no, { stage: rollout.stage, nodeNos, next: 0 });
+    return nodeNos.length > 0;
+  }
+
+  async #findNext(rollout: Rollout, waiting: Waiting, now: number): Promise<boolean> {
+    while (waiting.next < waiting.nodeNos.length) {
+      const asked = waiting.nodeNos.slice(waiting.next, waiting.next + CHUNK / 2);
+      const rows = await stragglers(this.#store)
+        .where("nodes.group_no", "=", rollout.groupNo)
+        .where("nodes.no", "in", asked)
+        .execute();
+      const waited = new Set(rows.filter((row) => isWaitedFor(rollout, toStraggler(row), now)).map(({ no }) => no));
+      const found = asked.findIndex((no) => waited.has(no));
+      if (found !== -1) {
+        waiting.next += found;
+        return true;
+      }
+      waiting.next += asked.length;
+    }
+    return false;
+  }
+
+  async #search(rollout: Rollout, now: number): Promise<number[]> {
+    const found: number[] = [];
+    for (const version of await this.#versionsToLookAt(rollout)) {
+      let [status, no] = ["", 0];
+      for (;;) {
+        const rows = await stragglers(this.#store)
+          .where("nodes.group_no", "=", rollout.groupNo)
+          .where("nodes.version", "=", version)
+          .where(sql<boolean>`(nodes.status, nodes.no) > (${status}, ${no})`)
+          .orderBy("nodes.status")
+          .orderBy("nodes.no")
+          .limit(CHUNK)
+          .execute();
+        for (const row of rows) if (isWaitedFor(rollout, toStraggler(row), now)) found.push(row.no);
+        const last = rows.at(-1);
+        if (found.length >= REMEMBERED) return found;
+        if (last === undefined || rows.length < CHUNK) break;
+        [status, no] = [last.status, last.no];
+      }
+    }
+    return found;
+  }
+
+  async #versionsToLookAt({ groupNo, undoes, package: wanted }: Rollout): Promise<string[]> {
+    const rows = await this.#store.read
+      .selectFrom("node_counts")
+      .select("version")
+      .distinct()
+      .where("group_no", "=", groupNo)
+      .execute();
+    return rows
+      .map(({ version }) => version)
+      .filter((version) => (undoes === null ? compareVersions(version, wanted.version) < 0 : version === undoes));
+  }
+}
+
+function stragglers(store: Store) {
+  return store.read
+    .selectFrom("nodes")
+    .leftJoin("seen", "seen.node_no", "nodes.no")
+    .select(["nodes.no", "nodes.id", "nodes.oem", "nodes.version", "nodes.machine_alias", "nodes.alias"])
+    .select(["nodes.arch", "nodes.status", "nodes.rollout_no", "nodes.grant_version"])
+    .select((eb) => eb.fn.coalesce("seen.at", "nodes.created_at").as("last_seen_at"));
+}
+
+type Row = Awaited<ReturnType<ReturnType<typeof stragglers>["execute"]>>[number];
+
+function toStraggler(row: Row): Straggler {
+  return {
+    id: row.id,
+    oem: row.oem,
+    version: row.version,
+    machineAlias: row.machine_alias,
+    alias: row.alias,
+    // Written from the engine's own types.
+    arch: row.arch as Arch,
+    status: row.status as NodeStatus,
+    lastSeenAt: row.last_seen_at,
+    rolloutNo: row.rollout_no,
+    grantVersion: row.grant_version,
+  };
+}

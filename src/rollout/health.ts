@@ -1,0 +1,191 @@
+/**
+ * The health gate: whether what a rollout's nodes have come to is still within what its strategy allows. Statistical, over
+ * finished nodes only, whatever the size of the group. Source: ROLLOUTS.md, "Stages".
+ */
+import { type Cell, readCell } from "./cell.ts";
+import {
+  ARCH,
+  type Arch,
+  type ClosedSlice,
+  type Finished,
+  type Health,
+  type Rollout,
+  type RolloutCounters,
+  type Slice,
+  type Tally,
+} from "./model.ts";
+
+/** One-sided 99.95 %: looked at after every node, it still rarely cries wolf. */
+const Z = 3.29;
+/** How probable it may be, at most, that failures fell into one slice by chance, for that slice to be blamed alone. */
+const BLAME = 0.1;
+
+export interface Breach extends Finished {
+  /** Null: the whole rollout. */
+  readonly slice: Slice | null;
+  readonly why: "failures" | "lost";
+  /** The lower bound of the failure share, 0 to 1. */
+  readonly bound: number;
+}
+
+/** Wilson's lower bound of a share, of which `bad` of `finished` is a sample. 0 to 1. */
+export function lowerBound(bad: number, finished: number): number {
+  if (finished === 0) return 0;
+  const share = bad / finished;
+  const z2 = Z * Z;
+  const centre = share + z2 / (2 * finished);
+  const margin = Z * Math.sqrt((share * (1 - share)) / finished + z2 / (4 * finished * finished));
+  return Math.max(0, (centre - margin) / (1 + z2 / finished));
+}
+
+/** Who is through: a node that failed and tries again is still a failure. */
+export function finishedOf(tally: Tally): Finished {
+  const bad = tally.failed + tally["timed-out"] + tally["rolled-back"] + tally.lost + tally.retrying;
+  return { finished: bad + tally.complete, bad, lost: tally.lost };
+}
+
+/** What has finished so far, to be left out of account after a person has looked at it and resumed. */
+export function baselineOf(counters: RolloutCounters): Record<string, Finished> {
+  const baseline: Record<string, Finished> = {};
+  for (const [name, tally] of counters.cells) baseline[name] = finishedOf(tally);
+  return baseline;
+}
+
+interface CellHealth {
+  readonly cell: Cell;
+  readonly finished: Finished;
+}
+
+/**
+ * What is breached now; null: the gate is open. The failures of slices that are closed already are not counted again.
+ */
+export function breachOf(rollout: Rollout, counters: RolloutCounters): Breach | null {
+  const { health } = rollout.strategy;
+  if (health === null || !hasFailures(counters.total)) return null;
+  const cells = openCells(rollout, counters);
+  const whole = exceeds(health, sum(cells));
+  if (whole !== null) return { ...whole, slice: blame(health, cells) };
+  for (const slice of slicesOf(health, cells)) {
+    const within = exceeds(health, sum(cells.filter(({ cell }) => isInSlice(slice, cell))));
+    if (within !== null) return { ...within, slice };
+  }
+  return null;
+}
+
+function hasFailures(total: Tally): boolean {
+  return total.failed + total["timed-out"] + total["rolled-back"] + total.lost + total.retrying > 0;
+}
+
+function openCells({ closed, baseline }: Rollout, counters: RolloutCounters): CellHealth[] {
+  const cells: CellHealth[] = [];
+  for (const [name, tally] of counters.cells) {
+    const cell = readCell(name);
+    if (closedSlice(closed, cell) !== null) continue;
+    cells.push({ cell, finished: beyond(finishedOf(tally), baseline[name]) });
+  }
+  return cells;
+}
+
+function beyond(now: Finished, before: Finished | undefined): Finished {
+  if (before === undefined) return now;
+  const bad = Math.max(0, now.bad - before.bad);
+  const good = Math.max(0, now.finished - now.bad - (before.finished - before.bad));
+  return { finished: bad + good, bad, lost: Math.max(0, now.lost - before.lost) };
+}
+
+function exceeds(health: Health, of: Finished): Omit<Breach, "slice"> | null {
+  const bound = lowerBound(of.bad, of.finished);
+  if (health.maxLost !== null && of.lost > health.maxLost) return { ...of, why: "lost", bound };
+  const tooMany = of.finished >= health.minFinished && bound > health.maxFailurePercent / 100;
+  return tooMany ? { ...of, why: "failures", bound } : null;
+}
+
+/**
+ * The slice whose fault it is, when the others are fine: they have completed nodes, no more failures than allowed, and it is
+ * improbable that the failures met in this slice by chance. Null: the release itself must be taken for bad.
+ */
+function blame(health: Health, cells: readonly CellHealth[]): Slice | null {
+  const all = sum(cells);
+  let suspect: Slice | null = null;
+  let least = BLAME;
+  for (const slice of slicesOf(health, cells)) {
+    const inside = sum(cells.filter(({ cell }) => isInSlice(slice, cell)));
+    const others = { finished: all.finished - inside.finished, bad: all.bad - inside.bad };
+    const othersFine = others.finished > others.bad && others.bad <= (others.finished * health.maxFailurePercent) / 100;
+    if (!othersFine) continue;
+    const chance = chanceOfMeeting(inside.bad, all.bad, inside.finished, all.finished);
+    if (chance > least) continue;
+    suspect = slice;
+    least = chance;
+  }
+  return suspect;
+}
+
+/** How probable it is that of `bad` failures among `finished` nodes at least `met` fall upon some `inside` of them. */
+function chanceOfMeeting(met: number, bad: number, inside: number, finished: number): number {
+  let chance = 0;
+  for (let count = met; count <= Math.min(bad, inside); count += 1) {
+    chance += Math.exp(logChoose(inside, count) + logChoose(finished - inside, bad - count) - logChoose(finished, bad));
+  }
+  // A tenth is a tenth, whatever the logarithms lose on the way.
+  return Math.round(chance * 1e9) / 1e9;
+}
+
+function logChoose(n: number, k: number): number {
+  if (k < 0 || k > n) return Number.NEGATIVE_INFINITY;
+  let log = 0;
+  for (let i = 1; i <= Math.min(k, n - k); i += 1) log += Math.log((n - i + 1) / i);
+  return log;
+}
+
+function slicesOf({ slices }: Health, cells: readonly CellHealth[]): Slice[] {
+  const found = new Map<string, Slice>();
+  for (const by of slices) {
+    for (const { cell } of cells) {
+      const slice = { by, value: by === "oem" ? cell.oem : archName(cell.arch) };
+      found.set(sliceName(slice), slice);
+    }
+  }
+  // With a single one, slice and rollout are the same.
+  const several = (by: string) => [...found.values()].filter((slice) => slice.by === by).length > 1;
+  return [...found.values()].filter(({ by }) => several(by));
+}
+
+function sum(cells: readonly CellHealth[]): Finished {
+  const total = { finished: 0, bad: 0, lost: 0 };
+  for (const { finished } of cells) {
+    total.finished += finished.finished;
+    total.bad += finished.bad;
+    total.lost += finished.lost;
+  }
+  return total;
+}
+
+export function isInSlice({ by, value }: Slice, { oem, arch }: Pick<Cell, "oem" | "arch">): boolean {
+  return value === (by === "oem" ? oem : archName(arch));
+}
+
+/** The closed slice that a node of this OEM and architecture is in; null: none. One that is only watched is not closed. */
+export function closedSlice(
+  closed: readonly ClosedSlice[],
+  node: { readonly oem: string; readonly arch: Arch },
+): ClosedSlice | null {
+  return closed.find(({ slice, watched }) => !watched && isInSlice(slice, node)) ?? null;
+}
+
+export function archName(arch: Arch): string {
+  return Object.entries(ARCH).find(([, number]) => number === arch)?.[0] ?? "all";
+}
+
+/** e.g. `oem=vmware`. */
+export function sliceName({ by, value }: Slice): string {
+  return `${by}=${value}`;
+}
+
+/** The breach in a sentence, for the history. */
+export function describeBreach({ slice, why, finished, bad, lost, bound }: Breach, health: Health): string {
+  const where = slice === null ? "" : ` on ${sliceName(slice)}`;
+  if (why === "lost") return `${lost} nodes lost${where}, more than ${health.maxLost}`;
+  const percent = (bound * 100).toFixed(1);
+  return `${bad} of ${finished} finished nodes failed${where}: at least ${percent} % fail, more than ${health.maxFailurePercent} %`;
+}

@@ -1,0 +1,313 @@
+/**
+ * How a rollout moves on: by time, by its gate, by people. Pure: each function answers what becomes of it and why.
+ * Source: ROLLOUTS.md, "A rollout's states" and "Stages".
+ */
+import { inFlight } from "./counters.ts";
+import { type Breach, baselineOf, breachOf, describeBreach, sliceName } from "./health.ts";
+import type { Fleet, Rollout, RolloutCounters, RolloutState, Run, Strategy } from "./model.ts";
+
+/** What a rollout becomes. One line of its history. */
+export interface Change {
+  readonly next: Run;
+  readonly reason: string;
+}
+
+/** A person asked for something that this rollout can't do now; the message says why. */
+export class NotPossible extends Error {
+  override readonly name = "NotPossible";
+}
+
+export function firstRun(strategy: Strategy, startAt: number | null, now: number): Run {
+  const waits = strategy.after.length > 0 || (startAt !== null && startAt > now);
+  return {
+    state: waits ? "scheduled" : "running",
+    stateAt: now,
+    startAt,
+    stage: 0,
+    stageOpenedAt: now,
+    bakingSince: null,
+    awaitsApproval: false,
+    pausedByGate: false,
+    closed: [],
+    baseline: {},
+  };
+}
+
+/** The run's own part of a rollout. */
+export function runOf(rollout: Rollout): Run {
+  const { state, stateAt, startAt, stage, stageOpenedAt, bakingSince, awaitsApproval, pausedByGate, closed, baseline } =
+    rollout;
+  return { state, stateAt, startAt, stage, stageOpenedAt, bakingSince, awaitsApproval, pausedByGate, closed, baseline };
+}
+
+function into(rollout: Rollout, state: RolloutState, now: number, reason: string, more: Partial<Run> = {}): Change {
+  return { next: { ...runOf(rollout), state, stateAt: now, pausedByGate: false, ...more }, reason };
+}
+
+// ------------------------------------------------------------------------------------------------ by its gate
+
+/** What the gate does about how the rollout's nodes stand now; null: nothing. */
+export function gated(rollout: Rollout, counters: RolloutCounters, now: number): Change | null {
+  const { health } = rollout.strategy;
+  if (health === null || rollout.state !== "running") return null;
+  const breach = breachOf(rollout, counters);
+  if (breach === null) return null;
+  const why = describeBreach(breach, health);
+  if (health.onBreach === "watch") return watched(rollout, breach, why, now);
+  if (breach.slice !== null && health.onBreach !== "pause") {
+    const closing = { slice: breach.slice, at: now, why, watched: false };
+    return { next: { ...runOf(rollout), closed: [...rollout.closed, closing] }, reason: `closed for ${why}` };
+  }
+  if (breach.slice !== null) return null; // its nodes wait for as long as the breach lasts
+  if (health.onBreach === "halt") return into(rollout, "halted", now, why);
+  return into(rollout, "paused", now, why, { pausedByGate: health.onBreach === "pause" });
+}
+
+/** `watch` says once what it would have done. */
+function watched(rollout: Rollout, breach: Breach, why: string, now: number): Change | null {
+  const slice = breach.slice ?? EVERYTHING;
+  if (rollout.closed.some((one) => sliceName(one.slice) === sliceName(slice))) return null;
+  const closing = { slice, at: now, why, watched: true };
+  return { next: { ...runOf(rollout), closed: [...rollout.closed, closing] }, reason: `would have halted: ${why}` };
+}
+
+const EVERYTHING = { by: "oem", value: "*" } as const;
+
+// ------------------------------------------------------------------------------------------------ by time
+
+/** `look`: the stage may be over; whether it is depends on the nodes it still waits for. */
+export type Due = Change | "look" | null;
+
+/** What time has brought about. */
+export function due(rollout: Rollout, fleet: Fleet, counters: RolloutCounters, now: number): Due {
+  switch (rollout.state) {
+    case "scheduled":
+      return waitsFor(rollout, fleet, now) === null ? started(rollout, now, "its time has come") : null;
+    case "paused":
+      if (!rollout.pausedByGate || breachOf(rollout, counters) !== null) return null;
+      return goOn(rollout, now, "the gate is open again");
+    case "running":
+      return gated(rollout, counters, now) ?? dueWhileRunning(rollout, counters, now);
+    default:
+      return null;
+  }
+}
+
+function dueWhileRunning(rollout: Rollout, counters: RolloutCounters, now: number): Due {
+  const stage = rollout.strategy.stages[rollout.stage];
+  if (stage === undefined || rollout.awaitsApproval) return null;
+  if (rollout.bakingSince === null) {
+    const { maxDurationMs, overMs } = stage;
+    if (maxDurationMs !== null && now >= rollout.stageOpenedAt + maxDurationMs) {
+      return stageFinished(rollout, now, "its longest time is over");
+    }
+    const nobodyLeft = inFlight(counters.total) === 0 && (!isLast(rollout) || counters.total.complete > 0);
+    return nobodyLeft && now >= rollout.stageOpenedAt + overMs ? "look" : null;
+  }
+  return now >= rollout.bakingSince + stage.bakeMs ? baked(rollout, now) : null;
+}
+
+/** No node is left that the stage would wait for. */
+export function stageFinished(rollout: Rollout, now: number, why = "its nodes have finished"): Change {
+  const stage = rollout.strategy.stages[rollout.stage];
+  const next = { ...rollout, bakingSince: now };
+  if (stage === undefined || stage.bakeMs === 0) return baked(next, now);
+  return { next: runOf(next), reason: `${stageName(rollout)}: ${why}; it bakes` };
+}
+
+function baked(rollout: Rollout, now: number): Change {
+  const stage = rollout.strategy.stages[rollout.stage];
+  if (isLast(rollout)) return into(rollout, "completed", now, "every active node of the group is through");
+  if (stage?.approval) {
+    return { next: { ...runOf(rollout), awaitsApproval: true }, reason: `${stageName(rollout)} waits for approval` };
+  }
+  return openNext(rollout, now, "by itself");
+}
+
+function openNext(rollout: Rollout, now: number, how: string): Change {
+  const next = {
+    ...runOf(rollout),
+    stage: rollout.stage + 1,
+    stageOpenedAt: now,
+    bakingSince: null,
+    awaitsApproval: false,
+  };
+  return { next, reason: `${stageName({ ...rollout, ...next })} opened ${how}` };
+}
+
+function started(rollout: Rollout, now: number, reason: string): Change {
+  return into(rollout, "running", now, reason, { stageOpenedAt: now });
+}
+
+export function isLast({ strategy, stage }: Rollout): boolean {
+  return stage >= strategy.stages.length - 1;
+}
+
+export function stageName({ strategy, stage }: Rollout): string {
+  return `stage ${stage + 1} of ${strategy.stages.length}`;
+}
+
+// ------------------------------------------------------------------------------------------------ what it waits for
+
+export interface Waiting {
+  /** In words. */
+  readonly on: string;
+  /** When it is over; null: time alone does not tell. */
+  readonly until: number | null;
+}
+
+/** What keeps a scheduled rollout from starting; null: nothing any more. */
+export function waitsFor(rollout: Rollout, fleet: Fleet, now: number): Waiting | null {
+  if (rollout.startAt !== null && rollout.startAt > now) return { on: "its start time", until: rollout.startAt };
+  for (const { group: name, bakeMs } of rollout.strategy.after) {
+    const before = rolloutOfGroup(fleet, rollout, name);
+    if (before === null) return { on: `a rollout of ${rollout.package.version} in group "${name}"`, until: null };
+    if (before.state !== "completed") return { on: `the rollout in group "${name}" (${before.state})`, until: null };
+    if (before.stateAt + bakeMs > now) return { on: `the bake after group "${name}"`, until: before.stateAt + bakeMs };
+  }
+  return null;
+}
+
+/** The rollout of the same version in the group of that id, name or track; of several, the one for this architecture. */
+function rolloutOfGroup(fleet: Fleet, rollout: Rollout, name: string): Rollout | null {
+  const own = fleet.groupByNo.get(rollout.groupNo);
+  const candidates = fleet.rollouts.filter((other) => {
+    const group = fleet.groupByNo.get(other.groupNo);
+    return (
+      group !== undefined &&
+      group.applicationNo === own?.applicationNo &&
+      group.no !== rollout.groupNo &&
+      other.undoes === null &&
+      other.package.version === rollout.package.version &&
+      [group.id, group.name, group.track].includes(name)
+    );
+  });
+  const same = candidates.filter((other) => other.package.no === rollout.package.no);
+  return (same.length > 0 ? same : candidates).sort((a, b) => b.no - a.no)[0] ?? null;
+}
+
+/** What happens next by itself, or what a person has to do; null: it has ended. */
+export function outlook(rollout: Rollout, fleet: Fleet, now: number): Waiting | null {
+  const stage = rollout.strategy.stages[rollout.stage];
+  switch (rollout.state) {
+    case "scheduled": {
+      const waiting = waitsFor(rollout, fleet, now);
+      return { on: `start, after ${waiting?.on ?? "nothing any more"}`, until: waiting?.until ?? now };
+    }
+    case "paused":
+      return { on: rollout.pausedByGate ? "the gate to open again" : "a person to resume it", until: null };
+    case "halted":
+      return { on: "a person to resume or abort it", until: null };
+    case "running": {
+      if (rollout.awaitsApproval) return { on: `a person to open stage ${rollout.stage + 2}`, until: null };
+      const then = isLast(rollout)
+        ? "completion"
+        : stage?.approval
+          ? "the wait for approval"
+          : `stage ${rollout.stage + 2}`;
+      if (rollout.bakingSince !== null)
+        return { on: `${then}, when it has baked`, until: rollout.bakingSince + (stage?.bakeMs ?? 0) };
+      return { on: `${then}, after the nodes of ${stageName(rollout)} have finished`, until: null };
+    }
+    default:
+      return null;
+  }
+}
+
+/**
+ * The earliest moment at which a later stage can open by itself, if its nodes finished at once and all goes well.
+ * Null: not by itself.
+ */
+export function opensNotBefore(rollout: Rollout, stage: number, fleet: Fleet, now: number): number | null {
+  let at: number | null = now;
+  if (rollout.state === "scheduled") {
+    const waiting = waitsFor(rollout, fleet, now);
+    at = waiting === null ? now : waiting.until;
+  } else if (rollout.state !== "running" || rollout.awaitsApproval) at = null;
+  if (at === null) return null;
+  for (let index = rollout.stage; index < stage; index += 1) {
+    const { overMs = 0, bakeMs = 0, approval = false } = rollout.strategy.stages[index] ?? {};
+    if (approval) return null;
+    const present = index === rollout.stage && rollout.state === "running";
+    if (present && rollout.bakingSince !== null) at = Math.max(at, rollout.bakingSince + bakeMs);
+    else at = (present ? Math.max(at, rollout.stageOpenedAt + overMs) : at + overMs) + bakeMs;
+  }
+  return at;
+}
+
+// ------------------------------------------------------------------------------------------------ by people
+
+const ENDED: readonly RolloutState[] = ["completed", "superseded", "aborted"];
+
+function refuseEnded(rollout: Rollout, what: string): void {
+  if (ENDED.includes(rollout.state)) {
+    throw new NotPossible(`the rollout is ${rollout.state}: it can't be ${what} any more`);
+  }
+}
+
+export function pause(rollout: Rollout, now: number, reason: string): Change {
+  refuseEnded(rollout, "paused");
+  if (rollout.state !== "running") {
+    throw new NotPossible(`the rollout is ${rollout.state}; only a running one can be paused`);
+  }
+  return into(rollout, "paused", now, reason);
+}
+
+export function halt(rollout: Rollout, now: number, reason: string): Change {
+  refuseEnded(rollout, "halted");
+  if (rollout.state === "halted") throw new NotPossible("the rollout is halted already");
+  return into(rollout, "halted", now, reason);
+}
+
+/** The person has seen what failed so far: the gate looks at what comes after. Closed slices are opened. */
+export function resume(rollout: Rollout, counters: RolloutCounters, now: number, reason: string): Change {
+  refuseEnded(rollout, "resumed");
+  if (rollout.state === "scheduled") {
+    throw new NotPossible('the rollout has not started; "advance" starts it now');
+  }
+  if (rollout.state === "running" && rollout.closed.length === 0) {
+    throw new NotPossible("the rollout is running, and no part of it is closed");
+  }
+  return goOn({ ...rollout, closed: [], baseline: baselineOf(counters) }, now, reason);
+}
+
+/** Stage, rise and bake have stood still meanwhile. */
+function goOn(rollout: Rollout, now: number, reason: string): Change {
+  const stood = rollout.state === "running" ? 0 : now - rollout.stateAt;
+  return into(rollout, "running", now, reason, {
+    stageOpenedAt: rollout.stageOpenedAt + stood,
+    bakingSince: rollout.bakingSince === null ? null : rollout.bakingSince + stood,
+  });
+}
+
+/** Starts a scheduled rollout, or opens the next stage, without waiting any longer. */
+export function advance(rollout: Rollout, now: number, reason: string): Change {
+  refuseEnded(rollout, "advanced");
+  if (rollout.state === "scheduled") return started(rollout, now, reason);
+  if (rollout.state !== "running") throw new NotPossible(`the rollout is ${rollout.state}; resume it first`);
+  if (isLast(rollout)) throw new NotPossible(`the rollout is in its last stage (${stageName(rollout)})`);
+  return openNext(rollout, now, `by hand: ${reason}`);
+}
+
+/** Also a completed one, which still grants to nodes that come late: that a release is bad may show late, too. */
+export function abort(rollout: Rollout, now: number, reason: string): Change {
+  if (rollout.state !== "completed") refuseEnded(rollout, "aborted");
+  return into(rollout, "aborted", now, reason);
+}
+
+export function supersede(rollout: Rollout, now: number, reason: string): Change {
+  return into(rollout, "superseded", now, reason);
+}
+
+/** Other stages after the present one. */
+export function replan(rollout: Rollout, strategy: Strategy): void {
+  refuseEnded(rollout, "changed");
+  const kept = rollout.strategy.stages.slice(0, rollout.state === "scheduled" ? 0 : rollout.stage + 1);
+  for (const [index, stage] of kept.entries()) {
+    if (JSON.stringify(stage) !== JSON.stringify(strategy.stages[index])) {
+      throw new NotPossible(
+        `stage ${index + 1} has opened already: it stays as it is; stages from ${kept.length + 1} on can be changed`,
+      );
+    }
+  }
+}

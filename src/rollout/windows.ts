@@ -1,0 +1,148 @@
+/**
+ * When updates may start: weekly windows on the wall clock of a time zone, and freezes. A window is open while the wall
+ * clock shows a time in it, whatever clock changes do: an hour that comes twice counts twice, one that never comes not at all.
+ */
+import { DateTime, IANAZone } from "luxon";
+import type { Freeze, Window } from "./model.ts";
+
+const MINUTE_MS = 60_000;
+const DAY_MINUTES = 1_440;
+const WEEK_MINUTES = 7 * DAY_MINUTES;
+/** No zone moves its clock twice within this time. */
+const LOOK_AHEAD_MS = 8 * DAY_MINUTES * MINUTE_MS;
+
+/** Nebraska's office hours: Monday to Friday, 09:00 to 17:00. */
+export const OFFICE_HOURS: readonly Window[] = [{ days: [1, 2, 3, 4, 5], from: 9 * 60, to: 17 * 60 }];
+
+/** Asked for every check-in of a group, and the same for a whole minute: kept for the minute. */
+const kept = new Map<string, { minute: number; wall: number | null }>();
+
+/**
+ * Minutes since Monday 00:00 on the zone's wall clock (an IANA name). Null: there is no such zone.
+ * Zones whose offset is not whole minutes are long gone.
+ */
+function wallMinute(timezone: string, now: number): number | null {
+  const minute = Math.floor(now / MINUTE_MS);
+  const known = kept.get(timezone);
+  if (known?.minute === minute) return known.wall;
+  const wall = readWall(timezone, now);
+  if (kept.size > 1_000) kept.clear();
+  kept.set(timezone, { minute, wall });
+  return wall;
+}
+
+function readWall(timezone: string, now: number): number | null {
+  if (!IANAZone.isValidZone(timezone)) return null;
+  const { weekday, hour, minute } = DateTime.fromMillis(now, { zone: timezone });
+  return ((weekday - 1) * 24 + hour) * 60 + minute;
+}
+
+/** Whether one of the windows is open. In a zone that does not exist none ever is. */
+export function inWindows(windows: readonly Window[], timezone: string, now: number): boolean {
+  const wall = wallMinute(timezone, now);
+  return wall !== null && isOpenAt(windows, wall);
+}
+
+function isOpenAt(windows: readonly Window[], wall: number): boolean {
+  return windows.some((window) => window.days.some((day) => since(window, day, wall) < lengthOf(window)));
+}
+
+/** Minutes since the window last opened on this weekday. */
+function since({ from }: Window, day: number, wall: number): number {
+  return (wall - (day - 1) * DAY_MINUTES - from + WEEK_MINUTES) % WEEK_MINUTES;
+}
+
+function lengthOf({ from, to }: Window): number {
+  return to > from ? to - from : to + DAY_MINUTES - from;
+}
+
+/**
+ * The first moment from `now` on when a window is open.
+ * @returns milliseconds since the epoch; null: never.
+ */
+export function nextOpening(windows: readonly Window[], timezone: string, now: number): number | null {
+  if (windows.length === 0 || !IANAZone.isValidZone(timezone)) return null;
+  const zone = IANAZone.create(timezone);
+  const change = offsetChange(zone, now, now + LOOK_AHEAD_MS);
+  const opening = openingAfter(windows, zone.offset(now), now);
+  if (change === null || opening < change) return opening;
+  return openingAfter(windows, zone.offset(change), change);
+}
+
+/** While the zone stays at this offset (minutes east of UTC): the first moment from `at` on that is in a window. */
+function openingAfter(windows: readonly Window[], offset: number, at: number): number {
+  // The epoch was a Thursday.
+  const local = at / MINUTE_MS + offset + 3 * DAY_MINUTES;
+  const wall = local - Math.floor(local / WEEK_MINUTES) * WEEK_MINUTES;
+  if (isOpenAt(windows, wall)) return at;
+  const waits = windows.flatMap((window) => window.days.map((day) => WEEK_MINUTES - since(window, day, wall)));
+  return at + Math.round(Math.min(...waits) * MINUTE_MS);
+}
+
+/** When the zone's offset changes between the two; null: not. */
+function offsetChange(zone: IANAZone, from: number, to: number): number | null {
+  const before = zone.offset(from);
+  if (zone.offset(to) === before) return null;
+  let [low, high] = [from, to];
+  while (high - low > 1) {
+    const middle = Math.floor((low + high) / 2);
+    if (zone.offset(middle) === before) low = middle;
+    else high = middle;
+  }
+  return high;
+}
+
+/** The freeze that holds now; `freezes` are ascending. */
+export function frozenBy(freezes: readonly Freeze[], now: number): Freeze | null {
+  return freezes.find(({ startsAt, endsAt }) => startsAt <= now && now < endsAt) ?? null;
+}
+
+const WEEKDAYS = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"];
+
+/** A window as people write it: days (`mon` … `sun`; absent: every day), `from` and `to` as HH:MM. */
+export interface WindowDocument {
+  readonly days?: readonly string[] | undefined;
+  readonly from: string;
+  readonly to: string;
+}
+
+/** @throws Error that says what would be right */
+export function readWindow({ days = WEEKDAYS, from, to }: WindowDocument): Window {
+  const numbers = days.map((day) => WEEKDAYS.indexOf(day.toLowerCase()) + 1);
+  if (numbers.length === 0 || numbers.includes(0)) throw new Error(`days are ${WEEKDAYS.join(", ")}`);
+  return { days: numbers, from: readTime(from), to: readTime(to) };
+}
+
+function readTime(text: string): number {
+  const [, hour, minute] = /^([01]\d|2[0-3]):([0-5]\d)$/.exec(text) ?? [];
+  if (hour === undefined) throw new Error(`"${text}" is not a time of day; write e.g. "22:30"`);
+  return Number(hour) * 60 + Number(minute);
+}
+
+/** A freeze as people write it: whole days (2026-12-20, the last one included) or times (2026-12-24T12:00). */
+export interface FreezeDocument {
+  readonly from: string;
+  readonly to: string;
+  readonly reason?: string | undefined;
+}
+
+/** @throws Error that says what would be right */
+export function readFreeze({ from, to, reason = "" }: FreezeDocument, timezone: string): Freeze {
+  const startsAt = readMoment(from, timezone);
+  const end = readMoment(to, timezone);
+  const endsAt = isWholeDay(to) ? end.plus({ days: 1 }) : end;
+  if (endsAt <= startsAt) throw new Error(`a freeze ends after it starts: "${to}" is not after "${from}"`);
+  return { startsAt: startsAt.toMillis(), endsAt: endsAt.toMillis(), reason };
+}
+
+function isWholeDay(text: string): boolean {
+  return /^\d{4}-\d{2}-\d{2}$/.test(text);
+}
+
+function readMoment(text: string, timezone: string): DateTime {
+  const moment = DateTime.fromISO(text, { zone: timezone });
+  if (!moment.isValid || !/^\d{4}-\d{2}-\d{2}/.test(text)) {
+    throw new Error(`"${text}" is not a date; write e.g. "2026-12-20" or "2026-12-24T12:00"`);
+  }
+  return moment;
+}
