@@ -72,7 +72,12 @@ export async function startTurnout(settings: Settings, options: StartOptions = {
     answer: answering({
       batches,
       now: () => clock.now(),
-      pollIntervalSeconds: settings.pollIntervalSeconds,
+      polling: {
+        normalSeconds: settings.pollIntervalSeconds,
+        longestMs: settings.longestPollMs,
+        adaptive: settings.adaptivePolling,
+        overloadWaitMs: settings.overloadWaitMs,
+      },
       onDecision(app, { status, reason, offer }) {
         metrics.checkIn(offer !== null ? "update" : status === "ok" ? "noupdate" : "error", reason);
         if (app.brokenQuotes) metrics.repaired();

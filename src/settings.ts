@@ -38,6 +38,11 @@ const schema = z.strictObject({
   TURNOUT_TRUST_PROXY: z.string().min(1).optional(),
   TURNOUT_LOG_LEVEL: z.enum(["trace", "debug", "info", "warn", "error", "fatal", "silent"]).default("info"),
   TURNOUT_POLL_INTERVAL: duration.optional(),
+  TURNOUT_ADAPTIVE_POLLING: z.enum(["yes", "no"]).default("yes"),
+  TURNOUT_LONGEST_POLL: duration
+    .refine((ms) => ms >= 45 * 60_000 && ms <= 4 * 3_600_000, "must be between 45 minutes and 4 hours")
+    .default(4 * 3_600_000),
+  TURNOUT_OVERLOAD_WAIT: duration.default(1_000),
   TURNOUT_NEW_NODES_PER_MINUTE: number(0, 1_000_000).default(0),
   TURNOUT_HISTORY_DAYS: number(1, 36_500).default(90),
   TURNOUT_FORGET_SEEN_ONCE_DAYS: number(1, 36_500).default(7),
@@ -57,6 +62,12 @@ export interface Settings {
   readonly logLevel: string;
   /** Sent to nodes as PollInterval; null: they keep their own (45 minutes). */
   readonly pollIntervalSeconds: number | null;
+  /** Nodes that can get nothing before a known time are told to come back when it is near. */
+  readonly adaptivePolling: boolean;
+  /** No node is told to stay away longer than this. */
+  readonly longestPollMs: number;
+  /** Check-ins that wait longer than this for their turn are a sign of overload. */
+  readonly overloadWaitMs: number;
   /** 0: no limit. */
   readonly newNodesPerMinute: number;
   readonly historyDays: number;
@@ -104,6 +115,9 @@ function toSettings(given: z.infer<typeof schema>): Settings {
     logLevel: given.TURNOUT_LOG_LEVEL,
     pollIntervalSeconds:
       given.TURNOUT_POLL_INTERVAL === undefined ? null : Math.round(given.TURNOUT_POLL_INTERVAL / 1000),
+    adaptivePolling: given.TURNOUT_ADAPTIVE_POLLING === "yes",
+    longestPollMs: given.TURNOUT_LONGEST_POLL,
+    overloadWaitMs: given.TURNOUT_OVERLOAD_WAIT,
     newNodesPerMinute: given.TURNOUT_NEW_NODES_PER_MINUTE,
     historyDays: given.TURNOUT_HISTORY_DAYS,
     forgetSeenOnceDays: given.TURNOUT_FORGET_SEEN_ONCE_DAYS,

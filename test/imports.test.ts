@@ -11,7 +11,7 @@ const IMPORTERS: Readonly<Record<string, readonly string[]>> = {
   checkin: ["main.ts"],
   store: ["checkin", "admin", "sync", "fleet", "main.ts", "metrics.ts"],
   admin: ["main.ts"],
-  fleet: ["main.ts", "cli"],
+  fleet: ["main.ts", "cli", "admin"],
   virtual: ["cli"],
   "clock.ts": ["checkin", "admin", "fleet", "main.ts"],
   "settings.ts": ["main.ts"],

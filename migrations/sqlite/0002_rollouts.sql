@@ -16,6 +16,7 @@ ALTER TABLE rollouts ADD COLUMN awaits_approval INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE rollouts ADD COLUMN paused_by_gate INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE rollouts ADD COLUMN closed TEXT NOT NULL DEFAULT '[]';   -- JSON: slices that the gate has closed
 ALTER TABLE rollouts ADD COLUMN baseline TEXT NOT NULL DEFAULT '{}'; -- JSON: what had finished at the last resume
+ALTER TABLE rollouts ADD COLUMN eligible TEXT NOT NULL DEFAULT '[]'; -- JSON: how many nodes were in each stage when it was last counted
 ALTER TABLE rollouts ADD COLUMN revision INTEGER NOT NULL DEFAULT 1; -- moves with every change of this rollout
 UPDATE rollouts SET
   seed = id,

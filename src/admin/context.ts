@@ -20,7 +20,7 @@ export function setActor(response: Response, actor: Actor): void {
   response.locals.actor = actor;
 }
 
-function actorOf(response: Response): Actor {
+export function actorOf(response: Response): Actor {
   const { actor } = response.locals;
   // Only `setActor` writes it, before any route runs.
   return (actor as Actor | undefined) ?? SYSTEM;

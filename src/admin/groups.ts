@@ -3,8 +3,10 @@ import { randomUUID } from "node:crypto";
 import type { Router } from "express";
 import { IANAZone } from "luxon";
 import { z } from "zod";
+import { freezesSchema, strategySchema, windowsSchema } from "../fleet/strategy.ts";
 import { grantedTotal } from "../rollout/counters.ts";
 import { parseInterval } from "../rollout/interval.ts";
+import type { StrategyDocument } from "../rollout/strategy.ts";
 import { toRolloutCounters } from "../store/counters.ts";
 import { toChannels } from "./channels.ts";
 import { type AdminContext, change, type Db, readOnly, type Tx, timestamp } from "./context.ts";
@@ -33,6 +35,9 @@ const groupBody = z.strictObject({
   policy_period_interval: interval,
   policy_max_updates_per_period: z.number().int().min(1).max(2_000_000_000),
   policy_update_timeout: interval,
+  strategy: strategySchema.nullish(),
+  maintenance_windows: windowsSchema.optional(),
+  freezes: freezesSchema.optional(),
   ...readOnly("id", "created_ts", "rollout_in_progress", "application_id", "channel"),
 });
 type GroupBody = z.infer<typeof groupBody>;
@@ -120,6 +125,7 @@ async function columnsOf(tx: Tx, application: ApplicationRow, body: GroupBody, i
   if (channel === undefined) throw invalid("channel_id", "there is no such channel in this application");
   const track = body.track || id;
   await checkUnique(tx, application, body.name, track, channel, before);
+  if (body.strategy) await checkAfter(tx, application, { id, name: body.name, track }, body.strategy);
   return {
     name: body.name,
     description: body.description ?? "",
@@ -132,7 +138,50 @@ async function columnsOf(tx: Tx, application: ApplicationRow, body: GroupBody, i
     policy_period_interval: body.policy_period_interval,
     policy_max_updates_per_period: body.policy_max_updates_per_period,
     policy_update_timeout: body.policy_update_timeout,
+    strategy: body.strategy === undefined ? (before?.strategy ?? null) : asText(body.strategy),
+    maintenance_windows: asText(body.maintenance_windows) ?? before?.maintenance_windows ?? "[]",
+    freezes: asText(body.freezes) ?? before?.freezes ?? "[]",
   };
+}
+
+function asText(document: unknown): string | null {
+  return document == null ? null : JSON.stringify(document);
+}
+
+interface NamedGroup {
+  readonly id: string;
+  readonly name: string;
+  readonly track: string;
+}
+
+/** `after` names groups that exist, and no chain of them leads back here, or all would wait for each other for ever. */
+async function checkAfter(
+  tx: Tx,
+  application: ApplicationRow,
+  own: NamedGroup,
+  strategy: StrategyDocument,
+): Promise<void> {
+  const others = await tx
+    .selectFrom("groups")
+    .select(["id", "name", "track", "strategy"])
+    .where("application_no", "=", application.no)
+    .where("id", "!=", own.id)
+    .execute();
+  const named = (name: string, group: NamedGroup) => [group.id, group.name, group.track].includes(name);
+  const seen = new Set<string>();
+  const follow = (after: StrategyDocument["after"], path: string): void => {
+    for (const { group: name } of after ?? []) {
+      if (named(name, own)) throw invalid(path, `group "${own.name}" would wait for itself`);
+      const next = others.filter((other) => named(name, other));
+      if (next.length === 0) throw invalid(path, `there is no group with the id, name or track "${name}"`);
+      for (const { id, strategy: text } of next) {
+        if (seen.has(id)) continue;
+        seen.add(id);
+        follow((JSON.parse(text ?? "{}") as StrategyDocument).after, path);
+      }
+    }
+  };
+  follow(strategy.after, "strategy.after");
 }
 
 /** A name once in an application; a track once for each architecture, or nodes could not tell their group. */
@@ -194,6 +243,9 @@ export async function toGroups(db: Db, rows: readonly GroupRow[]) {
       policy_period_interval: row.policy_period_interval,
       policy_max_updates_per_period: row.policy_max_updates_per_period,
       policy_update_timeout: row.policy_update_timeout,
+      strategy: JSON.parse(row.strategy ?? "null"),
+      maintenance_windows: JSON.parse(row.maintenance_windows),
+      freezes: JSON.parse(row.freezes),
       ...(channel === undefined ? {} : { channel }),
       track: row.track,
     });

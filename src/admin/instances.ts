@@ -210,7 +210,7 @@ function sorted(nodes: Nodes, { sortFilter, sortOrder }: ListQuery): Nodes {
     .orderBy("nodes.id");
 }
 
-async function findNode(db: Db, application: ApplicationRow, group: GroupRow, id: string): Promise<NodeRow> {
+export async function findNode(db: Db, application: ApplicationRow, group: GroupRow, id: string): Promise<NodeRow> {
   const row = await withSeen(db)
     .where("nodes.id", "=", id)
     .where("nodes.application_no", "=", application.no)
@@ -264,7 +264,7 @@ function toStatistics(
   };
 }
 
-type NodeRow = Selectable<Tables["nodes"]> & { at: number | null };
+export type NodeRow = Selectable<Tables["nodes"]> & { at: number | null };
 
 function toInstance(row: NodeRow, application: ApplicationRow, group: GroupRow | null) {
   const inFlight = row.deadline !== null;

@@ -1,6 +1,8 @@
 /** Errors as RFC 9457 problem details, with a `message` beside them for clients of the older API. */
 import type { ErrorRequestHandler, RequestHandler, Response } from "express";
 import type { z } from "zod";
+import { NotPossible } from "../rollout/run.ts";
+import { RolloutMoved } from "../store/rollouts.ts";
 import { StoreUnavailable } from "../store/store.ts";
 
 const TITLES: Readonly<Record<number, string>> = {
@@ -10,6 +12,7 @@ const TITLES: Readonly<Record<number, string>> = {
   404: "Not Found",
   405: "Method Not Allowed",
   409: "Conflict",
+  412: "Precondition Failed",
   413: "Content Too Large",
   415: "Unsupported Media Type",
   500: "Internal Server Error",
@@ -111,6 +114,8 @@ function answer(response: Response, { status, message, errors, headers }: Proble
 function toProblem(error: unknown): Problem {
   if (error instanceof Problem) return error;
   if (error instanceof StoreUnavailable) return new Problem(503, error.message, { headers: { "Retry-After": "5" } });
+  if (error instanceof NotPossible) return new Problem(409, error.message);
+  if (error instanceof RolloutMoved) return new Problem(412, `${error.message}; read it again, and then decide`);
   // What express.json() and the router throw: they have a status of their own.
   const status = typeof error === "object" && error !== null && "status" in error ? Number(error.status) : 500;
   const kind = typeof error === "object" && error !== null && "type" in error ? String(error.type) : "";

@@ -5,6 +5,7 @@ import type { AppAnswer } from "../omaha/response.ts";
 import { StoreUnavailable } from "../store/store.ts";
 import type { Batches } from "./batch.ts";
 import type { CheckInRequest, Decision } from "./decisions.ts";
+import { isOverloaded, type PollingOptions, pollIntervalSeconds } from "./polling.ts";
 
 /** A node that is told to come back is kept off for this long; it asks again at its own pace anyway. */
 const RETRY_AFTER_SECONDS = 5;
@@ -14,7 +15,7 @@ export type CheckInBatches = Batches<CheckInRequest, readonly Decision[]>;
 export interface AnswerOptions {
   readonly batches: CheckInBatches;
   readonly now: () => number;
-  readonly pollIntervalSeconds: number | null;
+  readonly polling: PollingOptions;
   readonly onDecision: (app: AppRequest, decision: Decision) => void;
 }
 
@@ -22,14 +23,23 @@ export interface AnswerOptions {
 export function answering(options: AnswerOptions): (apps: readonly AppRequest[], ip: string) => Promise<AppAnswer[]> {
   return async (apps, ip) => {
     if (apps.length === 0) return [];
-    const decisions = await submit(options.batches, { apps, ip, now: options.now() });
+    const now = options.now();
+    turnAwayUnderLoad(options, apps);
+    const decisions = await submit(options.batches, { apps, ip, now });
     return apps.map((app, index) => {
       const decision = decisions[index];
       if (decision === undefined) throw new Error("a batch came back with fewer decisions than apps");
       options.onDecision(app, decision);
-      return toAnswer(app, decision, options.pollIntervalSeconds);
+      const wait = options.batches.expectedWaitMs;
+      return toAnswer(app, decision, pollIntervalSeconds(options.polling, decision.notBefore, now, wait));
     });
   };
+}
+
+/** Checks come again by themselves; what a node reports comes only once, and is taken for as long as there is room. */
+function turnAwayUnderLoad({ batches, polling }: AnswerOptions, apps: readonly AppRequest[]): void {
+  if (!isOverloaded(polling, batches.expectedWaitMs) || !apps.every((app) => app.updateCheck)) return;
+  throw new Unavailable("too many check-ins are waiting", RETRY_AFTER_SECONDS);
 }
 
 async function submit(batches: CheckInBatches, request: CheckInRequest): Promise<readonly Decision[]> {
@@ -41,13 +51,13 @@ async function submit(batches: CheckInBatches, request: CheckInRequest): Promise
   }
 }
 
-function toAnswer(app: AppRequest, decision: Decision, pollIntervalSeconds: number | null): AppAnswer {
+function toAnswer(app: AppRequest, decision: Decision, pollInterval: number | null): AppAnswer {
   return {
     appId: app.appId,
     // update_engine reads only the updatecheck, and stays quiet; Go clients read this and report it.
     status: decision.reason === "fault" ? "error-internal" : decision.status,
     ping: app.ping,
-    updateCheck: app.updateCheck ? { offer: decision.offer, pollIntervalSeconds } : null,
+    updateCheck: app.updateCheck ? { offer: decision.offer, pollIntervalSeconds: pollInterval } : null,
     events: app.events.length,
   };
 }

@@ -23,9 +23,16 @@ export class Batches<Q, A> {
   readonly #options: BatchOptions<Q, A>;
   #waiting: Waiting<Q, A>[] = [];
   #running = false;
+  /** What a request has cost lately, in milliseconds. */
+  #cost = 0;
 
   constructor(options: BatchOptions<Q, A>) {
     this.#options = options;
+  }
+
+  /** How long a request that came now would wait for its batch, in milliseconds, as far as the last batches tell. */
+  get expectedWaitMs(): number {
+    return this.#waiting.length * this.#cost;
   }
 
   /** @throws StoreUnavailable when the batch could not be written, or too many requests wait already. */
@@ -56,7 +63,9 @@ export class Batches<Q, A> {
       } catch (error) {
         for (const { reject } of batch) reject(error);
       }
-      this.#options.onBatch?.(batch.length, performance.now() - startedAt);
+      const took = performance.now() - startedAt;
+      this.#cost = this.#cost * 0.8 + (took / batch.length) * 0.2;
+      this.#options.onBatch?.(batch.length, took);
     }
     this.#running = false;
   }

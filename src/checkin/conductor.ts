@@ -3,10 +3,11 @@
  * a change is written only if the rollout is still as it was read.
  */
 import { sql } from "kysely";
+import { readCell } from "../rollout/cell.ts";
 import { emptyRolloutCounters } from "../rollout/counters.ts";
-import type { Arch, Fleet, NodeStatus, Rollout } from "../rollout/model.ts";
+import type { Arch, Fleet, NodeStatus, Rollout, RolloutCounters } from "../rollout/model.ts";
 import { due, stageFinished } from "../rollout/run.ts";
-import { isWaitedFor, type Straggler } from "../rollout/stages.ts";
+import { isForAll, isWaitedFor, type Straggler, stageOf } from "../rollout/stages.ts";
 import { compareVersions } from "../rollout/version.ts";
 import { loadCounters } from "../store/counters.ts";
 import { loadFleet } from "../store/fleet.ts";
@@ -30,6 +31,8 @@ interface Waiting {
 export class Conductor {
   readonly #store: Store;
   readonly #waiting = new Map<number, Waiting>();
+  /** The stage that a rollout's nodes were counted in. */
+  readonly #counted = new Map<number, number>();
   #fleet: Fleet | null = null;
 
   constructor(store: Store) {
@@ -57,6 +60,7 @@ export class Conductor {
     let moved = false;
     for (const rollout of live) {
       const counters = rollouts.get(rollout.no) ?? emptyRolloutCounters();
+      await this.#countEligible(rollout, counters);
       let change = due(rollout, fleet, counters, now);
       if (change === null) continue;
       if (change === "look") {
@@ -82,7 +86,9 @@ export class Conductor {
 
   #forgetOthers(live: readonly Rollout[]): void {
     const kept = new Set(live.map(({ no }) => no));
-    for (const no of this.#waiting.keys()) if (!kept.has(no)) this.#waiting.delete(no);
+    for (const known of [this.#waiting, this.#counted]) {
+      for (const no of known.keys()) if (!kept.has(no)) known.delete(no);
+    }
   }
 
   /** Whether the stage waits for a node. The fleet is searched only when the nodes known to be waited for are through. */
@@ -114,6 +120,15 @@ export class Conductor {
 
   async #search(rollout: Rollout, now: number): Promise<number[]> {
     const found: number[] = [];
+    await this.#visit(rollout, (row) => {
+      if (isWaitedFor(rollout, toStraggler(row), now)) found.push(row.no);
+      return found.length < REMEMBERED;
+    });
+    return found;
+  }
+
+  /** Shows the nodes that the rollout is for, as far as they have not got it yet, until `visitor` has seen enough. */
+  async #visit(rollout: Rollout, visitor: (row: Row) => boolean): Promise<void> {
     for (const version of await this.#versionsToLookAt(rollout)) {
       let [status, no] = ["", 0];
       for (;;) {
@@ -125,27 +140,62 @@ export class Conductor {
           .orderBy("nodes.no")
           .limit(CHUNK)
           .execute();
-        for (const row of rows) if (isWaitedFor(rollout, toStraggler(row), now)) found.push(row.no);
+        for (const row of rows) if (!visitor(row)) return;
         const last = rows.at(-1);
-        if (found.length >= REMEMBERED) return found;
         if (last === undefined || rows.length < CHUNK) break;
         [status, no] = [last.status, last.no];
       }
     }
-    return found;
+  }
+
+  /** How many nodes each stage is for: counted over the fleet whenever a stage has opened, to be shown. */
+  async #countEligible(rollout: Rollout, counters: RolloutCounters): Promise<void> {
+    if (rollout.state !== "running" || this.#counted.get(rollout.no) === rollout.stage) return;
+    this.#counted.set(rollout.no, rollout.stage);
+    const eligible = rollout.strategy.stages.map(() => 0);
+    const add = (stage: number | null, nodes: number) => {
+      if (stage !== null && eligible[stage] !== undefined) eligible[stage] += nodes;
+    };
+    for (const [cell, { complete }] of counters.cells) add(readCell(cell).stage, complete);
+    if (isForAll(rollout.strategy)) add(0, await this.#nodesToGo(rollout));
+    else {
+      await this.#visit(rollout, (row) => {
+        add(stageOf(rollout, toStraggler(row)), 1);
+        return true;
+      });
+    }
+    await this.#store.write((tx) =>
+      tx
+        .updateTable("rollouts")
+        .set({ eligible: JSON.stringify(eligible) })
+        .where("no", "=", rollout.no)
+        .execute(),
+    );
+  }
+
+  async #nodesToGo({ groupNo, undoes, package: wanted }: Rollout): Promise<number> {
+    const counts = await this.#versionCounts(groupNo);
+    return counts.reduce((sum, { version, nodes }) => sum + (concerns(version, undoes, wanted.version) ? nodes : 0), 0);
   }
 
   async #versionsToLookAt({ groupNo, undoes, package: wanted }: Rollout): Promise<string[]> {
+    const counts = await this.#versionCounts(groupNo);
+    return counts.map(({ version }) => version).filter((version) => concerns(version, undoes, wanted.version));
+  }
+
+  async #versionCounts(groupNo: number): Promise<{ version: string; nodes: number }[]> {
     const rows = await this.#store.read
       .selectFrom("node_counts")
-      .select("version")
-      .distinct()
+      .select(["version", (eb) => eb.fn.sum("count").as("nodes")])
       .where("group_no", "=", groupNo)
+      .groupBy("version")
       .execute();
-    return rows
-      .map(({ version }) => version)
-      .filter((version) => (undoes === null ? compareVersions(version, wanted.version) < 0 : version === undoes));
+    return rows.map(({ version, nodes }) => ({ version, nodes: Number(nodes) }));
   }
+}
+
+function concerns(version: string, undoes: string | null, target: string): boolean {
+  return undoes === null ? compareVersions(version, target) < 0 : version === undoes;
 }
 
 function stragglers(store: Store) {

@@ -27,6 +27,8 @@ export interface Decision {
   readonly offer: Offer | null;
   /** The group's UUID, for metrics; null when there is none. */
   readonly groupId: string | null;
+  /** Nothing else will be decided before then, unless a person changes something; null: unknown. */
+  readonly notBefore: number | null;
 }
 
 export interface DecisionOptions {
@@ -79,16 +81,17 @@ export class Decisions {
     const groupId = group?.id ?? null;
     const node = application ? batch.node({ applicationNo: application.no, id: checkIn.machineId }) : null;
     if (node === null && group && !checkIn.syncer && !this.#newcomers.admits(ip, now)) {
-      return { status: "ok", reason: "too-many-new-nodes", offer: null, groupId };
+      return { status: "ok", reason: "too-many-new-nodes", offer: null, groupId, notBefore: null };
     }
     try {
       const outcome = decide(batch.fleet, node, checkIn, ip, batch.counters, now);
       await batch.add(node, outcome.changes, now, now);
       if (node === null && outcome.changes.node !== null) this.#newcomers.count(ip, now);
-      return { status: outcome.status, reason: outcome.reason, offer: outcome.offer, groupId };
+      const { status, reason, offer, trace } = outcome;
+      return { status, reason, offer, groupId, notBefore: trace.at(-1)?.until ?? null };
     } catch (error) {
       this.#options.onFault(error, checkIn);
-      return { status: "ok", reason: "fault", offer: null, groupId };
+      return { status: "ok", reason: "fault", offer: null, groupId, notBefore: null };
     }
   }
 

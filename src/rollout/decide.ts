@@ -64,7 +64,8 @@ export function decide(
   if (application === undefined) return refused("error-unknownApplication", "unknown-application", trace);
 
   const group = findGroup(fleet, application.no, checkIn.track, checkIn.arch);
-  step(trace, "group found", group !== undefined, { track: checkIn.track, arch: checkIn.arch });
+  const names = { track: checkIn.track, arch: checkIn.arch, group: group?.name ?? null };
+  step(trace, "group found", group !== undefined, names);
   if (group === undefined) return refused("error-unknownApplicationOrGroup", "unknown-group", trace);
 
   if (checkIn.syncer) return { status: "ok", trace, changes: UNCHANGED, ...mirror(group, checkIn, trace) };

@@ -49,7 +49,7 @@ export async function loadParts(db: Kysely<Tables>): Promise<FleetParts> {
   };
 }
 
-async function loadPackages(db: Kysely<Tables>): Promise<Map<number, Package>> {
+export async function loadPackages(db: Kysely<Tables>): Promise<Map<number, Package>> {
   const actions = new Map<number, FlatcarAction>();
   for (const row of await db.selectFrom("flatcar_actions").selectAll().execute())
     actions.set(row.package_no, toAction(row));
@@ -139,7 +139,7 @@ function toGroup(row: Selectable<Tables["groups"]>, channels: ReadonlyMap<number
   };
 }
 
-export function toRollout(row: Selectable<Tables["rollouts"]>, target: Package): Rollout {
+function toRollout(row: Selectable<Tables["rollouts"]>, target: Package): Rollout {
   return {
     no: row.no,
     id: row.id,

@@ -4,7 +4,7 @@ import type { Kysely } from "kysely";
 import { emptyRolloutCounters } from "../rollout/counters.ts";
 import { ACTIVITY, type Group, type Rollout, type RolloutCounters, type Run, SEVERITY } from "../rollout/model.ts";
 import { planRollouts } from "../rollout/plan.ts";
-import { type Change, firstRun, supersede } from "../rollout/run.ts";
+import { type Change, firstRun, runOf, supersede } from "../rollout/run.ts";
 import { readStrategy, type StrategyDocument } from "../rollout/strategy.ts";
 import { countersAsTexts, loadCounters } from "./counters.ts";
 import { loadParts } from "./fleet.ts";
@@ -128,6 +128,24 @@ export async function recordChange(
   await moveRevision(tx);
 }
 
+/** Other stages from the next one on. @throws RolloutMoved */
+export async function recordReplan(
+  tx: Kysely<Tables>,
+  rollout: Rollout,
+  strategy: StrategyDocument,
+  reason: string,
+  counters: RolloutCounters,
+  actor: Actor,
+  now: number,
+): Promise<void> {
+  await tx
+    .updateTable("rollouts")
+    .set({ strategy: JSON.stringify(strategy) })
+    .where("no", "=", rollout.no)
+    .execute();
+  await recordChange(tx, rollout, { next: runOf(rollout), reason: `new plan: ${reason}` }, counters, actor, now);
+}
+
 async function writeRun(
   tx: Kysely<Tables>,
   rollout: Rollout,
@@ -212,6 +230,7 @@ async function writeActivity(tx: Kysely<Tables>, rollout: Rollout, next: Run, no
 }
 
 function toldBy(before: Rollout, next: Run): { class: number; severity: number } | null {
+  if (next.state === before.state && next.closed.length <= before.closed.length) return null;
   if (next.state === "completed") return { class: ACTIVITY.rolloutFinished, severity: SEVERITY.success };
   if (next.state === "halted") return { class: ACTIVITY.rolloutFailed, severity: SEVERITY.error };
   if (next.state === "paused" && before.state !== "paused") {

@@ -100,6 +100,7 @@ export interface Tables {
     paused_by_gate: Flag;
     closed: string;
     baseline: string;
+    eligible: Generated<string>;
     revision: Generated<number>;
     created_at: number;
     state_at: number;

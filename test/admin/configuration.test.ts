@@ -239,7 +239,7 @@ describe("channels", () => {
       ["4230.2.1", "superseded"],
     ]);
     const { body: one } = await api.get(`${A}/groups/${GROUP}/rollouts/${rollouts.rollouts[0].id}`).expect(200);
-    expect(one.stages).toEqual([{ percent: 100 }]);
+    expect(one.stages).toMatchObject([{ percent: 100, number: 1 }]);
     expect(one.history).toMatchObject([
       { from_state: null, to_state: "running", actor: "anonymous" },
       { from_state: "running", to_state: "superseded" },

@@ -1,0 +1,111 @@
+/** A rollout as the API shows it: where it stands, stage by stage, and what comes next. */
+import type { Selectable } from "kysely";
+import { readCell } from "../rollout/cell.ts";
+import { emptyTally, grantedTotal, inFlight, rolloutCounters, TALLY_KEYS } from "../rollout/counters.ts";
+import { breachOf, describeBreach, finishedOf, lowerBound, sliceName } from "../rollout/health.ts";
+import type { Counters, Fleet, Rollout, RolloutCounters, Tally } from "../rollout/model.ts";
+import { outlook } from "../rollout/run.ts";
+import { percentNow } from "../rollout/stages.ts";
+import type { StageDocument, StrategyDocument } from "../rollout/strategy.ts";
+import type { Tables } from "../store/tables.ts";
+import { timestamp } from "./context.ts";
+
+/** A row of `rollouts` with its package. */
+export type RolloutRow = Selectable<Tables["rollouts"]> & { package_id: string; version: string };
+
+const PLAIN_STAGES: readonly StageDocument[] = [{ percent: 100 }];
+
+/** @param fleet in which a rollout that stands for its group and package is found; an older one has only its row. */
+export function toRolloutView(row: RolloutRow, groupId: string, counters: Counters, fleet: Fleet, now: number) {
+  const strategy = JSON.parse(row.strategy) as StrategyDocument; // checked when it came in
+  const standing = rolloutCounters(counters, row.no);
+  const rollout = fleet.rolloutByNo.get(row.no) ?? null;
+  const next = rollout === null ? null : outlook(rollout, fleet, now);
+  return {
+    id: row.id,
+    group_id: groupId,
+    package_id: row.package_id,
+    version: row.version,
+    undoes: row.undoes,
+    state: row.state,
+    revision: row.revision,
+    stage: row.stage + 1,
+    next: next === null ? null : { on: next.on, not_before: next.until === null ? null : timestamp(next.until) },
+    awaits_approval: row.awaits_approval === 1,
+    created_ts: timestamp(row.created_at),
+    state_ts: timestamp(row.state_at),
+    start_at: row.start_at === null ? null : timestamp(row.start_at),
+    stage_opened_ts: row.state === "scheduled" ? null : timestamp(row.stage_opened_at),
+    baking_since: row.baking_since === null ? null : timestamp(row.baking_since),
+    stages: toStages(row, strategy.stages ?? PLAIN_STAGES, standing, rollout, now),
+    counters: toCountersView(standing.total),
+    failed_by_cause: Object.fromEntries(standing.causes),
+    health: toHealth(rollout, standing),
+    strategy: { ...strategy, stages: strategy.stages ?? PLAIN_STAGES },
+    seed: row.seed,
+  };
+}
+
+function toStages(
+  row: RolloutRow,
+  stages: readonly StageDocument[],
+  counters: RolloutCounters,
+  rollout: Rollout | null,
+  now: number,
+) {
+  const eligible = JSON.parse(row.eligible) as number[]; // written by the conductor alone
+  const tallies = stages.map(() => emptyTally());
+  for (const [cell, tally] of counters.cells) {
+    const own = tallies[readCell(cell).stage];
+    if (own !== undefined) for (const key of TALLY_KEYS) own[key] += tally[key];
+  }
+  return stages.map((stage, index) => ({
+    ...stage,
+    number: index + 1,
+    state: stageState(row, index),
+    ...(rollout !== null && index === row.stage && { percent_now: percentNow(rollout, now) }),
+    eligible: eligible[index] ?? null,
+    counters: toCountersView(tallies[index] ?? emptyTally()),
+  }));
+}
+
+function stageState(row: RolloutRow, index: number): string {
+  if (row.state === "completed" || index < row.stage) return "done";
+  if (index > row.stage || row.state === "scheduled") return "not open";
+  if (row.awaits_approval === 1) return "awaits approval";
+  return row.baking_since === null ? "open" : "baking";
+}
+
+export function toCountersView(tally: Tally) {
+  return {
+    granted: grantedTotal(tally),
+    in_flight: inFlight(tally),
+    complete: tally.complete,
+    failed: tally.failed,
+    timed_out: tally["timed-out"],
+    rolled_back: tally["rolled-back"],
+    lost: tally.lost,
+    withdrawn: tally.withdrawn,
+    retrying: tally.retrying,
+  };
+}
+
+function toHealth(rollout: Rollout | null, counters: RolloutCounters) {
+  const { finished, bad, lost } = finishedOf(counters.total);
+  const health = rollout?.strategy.health ?? null;
+  const breach = rollout === null ? null : breachOf(rollout, counters);
+  return {
+    finished,
+    bad,
+    lost,
+    bad_percent: finished === 0 ? 0 : (bad * 100) / finished,
+    at_least_bad_percent: lowerBound(bad, finished) * 100,
+    breach: breach === null || health === null ? null : describeBreach(breach, health),
+    closed: (rollout?.closed ?? []).map(({ slice, at, why, watched }) => ({
+      slice: sliceName(slice),
+      since: timestamp(at),
+      why,
+      only_watched: watched,
+    })),
+  };
+}

@@ -1,0 +1,138 @@
+/**
+ * The shape of a strategy, of maintenance windows and of freezes as they come in: from the API's JSON, from a file's YAML.
+ * Source: ROLLOUTS.md, "Stages".
+ */
+import semver from "semver";
+import { z } from "zod";
+import { PRESETS, readStrategy, type StrategyDocument } from "../rollout/strategy.ts";
+import { readFreeze, readWindow } from "../rollout/windows.ts";
+
+const MAX_STAGES = 50;
+/** Each `*` multiplies what matching may cost. */
+const MAX_STARS = 4;
+
+/** `over: 0s` is a duration, too. */
+const duration = z
+  .string()
+  .max(100)
+  .refine(isDuration, { error: ({ input }) => `"${input}" is not a duration; write e.g. "30s", "15m", "2h" or "1d"` });
+
+function isDuration(text: string): boolean {
+  try {
+    readStrategy({ active_within: text });
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+const percent = z.number().min(0).max(100);
+
+const match = z
+  .strictObject({
+    oem: z.array(z.string().max(64)).min(1).optional(),
+    version: z
+      .string()
+      .max(255)
+      .refine((range) => semver.validRange(range) !== null, {
+        error: ({ input }) => `"${input}" is not a version range; write e.g. "<4000.0.0"`,
+      })
+      .optional(),
+    id: z.array(z.string().min(1).max(128)).min(1).max(10_000).optional(),
+    alias: z
+      .string()
+      .min(1)
+      .max(256)
+      .refine((pattern) => pattern.split("*").length - 1 <= MAX_STARS, `may have ${MAX_STARS} stars at most`)
+      .optional(),
+  })
+  .refine(
+    (names) => Object.values(names).some((one) => one !== undefined),
+    "name at least one of oem, version, id, alias",
+  );
+
+const stage = z
+  .strictObject({
+    percent: percent.optional(),
+    match: match.optional(),
+    over: duration.optional(),
+    bake: duration.optional(),
+    approval: z.enum(["manual", "auto"]).optional(),
+    max_duration: duration.optional(),
+  })
+  .refine((one) => one.percent !== undefined || one.match !== undefined, "needs percent, match or both");
+
+/** The share of everybody may not fall: a node that a stage includes is in every later one. */
+const stages = z
+  .array(stage)
+  .min(1)
+  .max(MAX_STAGES)
+  .superRefine((list, context) => {
+    let highest = 0;
+    for (const [index, one] of list.entries()) {
+      if (one.match !== undefined || one.percent === undefined) continue;
+      if (one.percent < highest) {
+        const message = `is less than the ${highest} % of an earlier stage: shares can only rise`;
+        context.addIssue({ code: "custom", path: [index, "percent"], message });
+      }
+      highest = Math.max(highest, one.percent);
+    }
+  });
+
+const health = z.strictObject({
+  max_failure_percent: z.number().min(0).max(100).optional(),
+  min_finished: z.number().int().min(1).max(1_000_000).optional(),
+  max_lost: z.number().int().min(0).max(1_000_000_000).nullish(),
+  on_breach: z.enum(["halt", "pause", "ask", "watch"]).optional(),
+  slices: z.array(z.enum(["oem", "arch"])).optional(),
+});
+
+export const strategyFields = {
+  stages: stages.optional(),
+  health: health.nullish(),
+  max_in_flight: z.number().int().min(1).max(2_000_000_000).nullish(),
+  retry: z.strictObject({ after: duration.optional(), max: z.number().int().min(1).max(100).optional() }).optional(),
+  on_demand: z.enum(["skip-stages", "no"]).optional(),
+  after: z
+    .array(z.strictObject({ group: z.string().min(1).max(256), bake: duration.optional() }))
+    .max(20)
+    .optional(),
+  seed: z.string().max(256).nullish(),
+  active_within: duration.optional(),
+};
+
+/** A preset is written out; what stands beside it wins. */
+export const strategySchema = z
+  .strictObject({ preset: z.enum(["careful", "normal", "fast", "hotfix"]).optional(), ...strategyFields })
+  .transform(
+    ({ preset, ...written }): StrategyDocument => (preset === undefined ? written : { ...PRESETS[preset], ...written }),
+  );
+
+const WINDOW_DAYS = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"] as const;
+
+export const windowsSchema = z
+  .array(
+    z
+      .strictObject({ days: z.array(z.enum(WINDOW_DAYS)).min(1).optional(), from: z.string(), to: z.string() })
+      .superRefine(saying(readWindow)),
+  )
+  .max(100);
+
+export const freezesSchema = z
+  .array(
+    z
+      .strictObject({ from: z.string(), to: z.string(), reason: z.string().max(1_000).optional() })
+      .superRefine(saying((freeze) => readFreeze(freeze, "UTC"))),
+  )
+  .max(1_000);
+
+/** A reader's complaint as the schema's. */
+function saying<T>(read: (value: T) => unknown) {
+  return (value: T, context: z.RefinementCtx): void => {
+    try {
+      read(value);
+    } catch (error) {
+      context.addIssue({ code: "custom", message: error instanceof Error ? error.message : String(error) });
+    }
+  };
+}

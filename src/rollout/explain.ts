@@ -1,0 +1,182 @@
+/**
+ * The decision that a node would get now, in plain words. It asks `decide` itself, with what the node said last: there is no
+ * second implementation of any rule, only of its wording. Changes nothing.
+ */
+import { decide } from "./decide.ts";
+import type { CheckIn, Counters, Fleet, Group, Node, Outcome, Reason, TraceStep } from "./model.ts";
+
+export interface ExplainedStep {
+  readonly rule: string;
+  readonly verdict: TraceStep["verdict"];
+  /** In plain words. */
+  readonly text: string;
+  readonly facts: TraceStep["facts"];
+}
+
+export interface Explanation {
+  readonly reason: Reason;
+  /** The version that it would be offered; null: none. */
+  readonly offered: string | null;
+  /** The last word, in plain words. */
+  readonly text: string;
+  /** When the decision could change by itself, at the earliest; null: nobody knows. */
+  readonly until: number | null;
+  readonly steps: readonly ExplainedStep[];
+}
+
+/** What update_engine would send now, as far as the node has told us about itself. */
+export function nextCheckIn(node: Node, group: Group, appId: string): CheckIn {
+  return {
+    appId,
+    version: node.version,
+    // By id, so that it is this very group whatever else has the same track.
+    track: group.id,
+    machineId: node.id,
+    machineAlias: node.machineAlias,
+    bootId: node.bootId,
+    oem: node.oem,
+    oemVersion: node.oemVersion,
+    alephVersion: node.alephVersion,
+    arch: node.arch,
+    ping: true,
+    updateCheck: true,
+    targetVersionPrefix: "",
+    events: [],
+    onDemand: false,
+    syncer: false,
+    multiManifest: false,
+    updateEngine: true,
+    brokenQuotes: node.brokenQuotes,
+  };
+}
+
+export function explain(fleet: Fleet, node: Node, checkIn: CheckIn, counters: Counters, now: number): Explanation {
+  const outcome = decide(fleet, node, checkIn, node.ip, counters, now);
+  const steps = outcome.trace.map(({ rule, verdict, facts }) => ({
+    rule,
+    verdict,
+    text: word(rule, verdict, facts),
+    facts,
+  }));
+  return {
+    reason: outcome.reason,
+    offered: outcome.offer?.manifests.at(-1)?.package.version ?? null,
+    text: conclusion(outcome, steps),
+    until: outcome.trace.at(-1)?.until ?? null,
+    steps,
+  };
+}
+
+function conclusion(outcome: Outcome, steps: readonly ExplainedStep[]): string {
+  const version = outcome.offer?.manifests.at(-1)?.package.version;
+  if (version !== undefined) {
+    return outcome.reason === "offered-again" ? `it is offered ${version} again` : `it is offered ${version}`;
+  }
+  return steps.findLast(({ verdict }) => verdict === "stop")?.text ?? "it has asked for nothing";
+}
+
+type Wording = (facts: Readonly<Record<string, unknown>>, holds: boolean) => string;
+
+/** How each rule speaks. `holds`: it lets the node pass. */
+const WORDS: Readonly<Record<string, Wording>> = {
+  "application known": ({ appId }, holds) =>
+    holds ? `the application ${appId} is known` : `there is no application ${appId}`,
+  "group found": ({ track, group }, holds) =>
+    holds ? `it is in group "${group}"` : `no group has the track "${track}"`,
+  "machine id and version valid": (_, holds) =>
+    holds ? "its id and version can be read" : "its id or version can't be read",
+  "package to install": ({ channel }, holds) =>
+    holds
+      ? `channel "${channel}" points to a package`
+      : `${channel === null ? "the group follows no channel" : `channel "${channel}" points to no package`}`,
+  "version taken back": ({ version, to }, holds) =>
+    holds ? `${version} is taken back: it goes to ${to}` : `${version} is taken back, but it did not get it from here`,
+  "below the target": ({ version, target }, holds) =>
+    holds
+      ? `it runs ${version}; the target is ${target}`
+      : `it runs ${version}, and the target is ${target}: nothing to do`,
+  "not waiting for its reboot": (_, holds) =>
+    holds ? "it is not waiting for a reboot" : "it has installed the update and waits for its reboot",
+  architecture: ({ node, package: wanted }, holds) =>
+    holds
+      ? "the package is for its architecture"
+      : `the package is for another architecture (${wanted}, the node's is ${node})`,
+  "not blacklisted": ({ channel, package: version }, holds) =>
+    holds
+      ? `${version ?? "it"} may be offered in channel "${channel}"`
+      : `${version ?? "a package"} is blacklisted in channel "${channel}"`,
+  "target version prefix": ({ prefix, target }, holds) =>
+    holds
+      ? "the node accepts this version"
+      : `the node asks only for versions that begin with ${prefix}, the target is ${target}`,
+  "rollout exists": ({ version }, holds) =>
+    holds ? `there is a rollout of ${version}` : `there is no rollout of ${version} in this group`,
+  "rollout running": ({ state, waitsFor, until }, holds) => {
+    if (holds) return `the rollout is ${state}`;
+    return waitsFor === undefined
+      ? `the rollout is ${state}`
+      : `the rollout has not started: it waits for ${waitsFor}${from(until)}`;
+  },
+  "may try again": ({ attempt, max, at }, holds) => {
+    if (holds) return `it has failed before (try ${attempt} of ${max}), and may try again`;
+    return at === null
+      ? `it has failed ${attempt} times: a person has to let it try again`
+      : `it has failed (try ${attempt} of ${max}); it may try again${from(at)}`;
+  },
+  "updates enabled": ({ group }, holds) =>
+    holds ? `updates are enabled in group "${group}"` : `updates are disabled in group "${group}"`,
+  freeze: ({ reason, until }, holds) =>
+    holds ? "no freeze holds now" : `a freeze holds${reason ? ` (${reason})` : ""} until ${time(until)}`,
+  "maintenance window": ({ timezone, until }, holds) =>
+    holds
+      ? `a maintenance window is open (${timezone})`
+      : `no maintenance window is open (${timezone}); the next opens at ${time(until)}`,
+  "office hours": ({ timezone, until }, holds) =>
+    holds
+      ? `it is within office hours (${timezone})`
+      : `it is outside office hours (${timezone}); they begin at ${time(until)}`,
+  stage: ({ stage, of, percent, percentile, nodeStage, until }, holds) => {
+    if (holds) return `stage ${stage} of ${of} includes this node (it is at ${fixed(percentile)})`;
+    const now = `stage ${stage} of ${of} takes percentiles below ${fixed(percent)}; this node is at ${fixed(percentile)}`;
+    if (nodeStage === null) return `${now}, and no stage includes it`;
+    if (nodeStage === stage) return `${now}; the stage reaches it at ${time(until)}`;
+    return `${now}; stage ${nodeStage} opens ${until == null ? "when a person says so" : `not before ${time(until)}`}`;
+  },
+  "safe mode: first node": ({ complete, inFlight }, holds) =>
+    holds
+      ? `safe mode: ${complete === 0 ? "it is the first node" : `${complete} nodes have completed`}`
+      : `safe mode: ${inFlight} node goes first, and has not completed yet`,
+  "in flight": ({ inFlight, limit }, holds) =>
+    holds
+      ? `${inFlight} updates are in flight in the group, fewer than ${limit}`
+      : `${inFlight} updates are in flight in the group; the limit is ${limit}`,
+  "in flight of this rollout": ({ inFlight, limit }, holds) =>
+    holds
+      ? `${inFlight} updates of this rollout are in flight, fewer than ${limit}`
+      : `${inFlight} updates of this rollout are in flight; the limit is ${limit}`,
+  "granted this period": ({ granted, limit, until }, holds) =>
+    holds
+      ? `${granted} updates were granted this period, fewer than ${limit}`
+      : `${granted} updates were granted this period; the limit is ${limit}, the next slot opens at ${time(until)}`,
+  "health gate": ({ slice, why }, holds) => {
+    if (holds) return "the health gate is open";
+    return slice === undefined ? `the health gate is closed: ${why}` : `the health gate is closed for ${slice}: ${why}`;
+  },
+};
+
+function word(rule: string, verdict: TraceStep["verdict"], facts: TraceStep["facts"]): string {
+  if (verdict === "skip" && Object.keys(facts).length === 0) return "not in force";
+  return WORDS[rule]?.(facts, verdict !== "stop") ?? rule;
+}
+
+function from(until: unknown): string {
+  return until == null ? "" : `, not before ${time(until)}`;
+}
+
+function time(at: unknown): string {
+  return typeof at === "number" ? new Date(at).toISOString().replace(/:\d\d\.\d{3}Z$/, "Z") : "an unknown time";
+}
+
+function fixed(percent: unknown): string {
+  return typeof percent === "number" ? String(Math.round(percent * 10) / 10) : "?";
+}
