@@ -14,27 +14,41 @@ const LOOK_AHEAD_MS = 8 * DAY_MINUTES * MINUTE_MS;
 /** Nebraska's office hours: Monday to Friday, 09:00 to 17:00. */
 export const OFFICE_HOURS: readonly Window[] = [{ days: [1, 2, 3, 4, 5], from: 9 * 60, to: 17 * 60 }];
 
-/** Asked for every check-in of a group, and the same for a whole minute: kept for the minute. */
-const kept = new Map<string, { minute: number; wall: number | null }>();
+/** Making a zone is costly, and the same few are asked for all the time. Null: there is no such zone. */
+const zones = new Map<string, IANAZone | null>();
 
-/**
- * Minutes since Monday 00:00 on the zone's wall clock (an IANA name). Null: there is no such zone.
- * Zones whose offset is not whole minutes are long gone.
- */
-function wallMinute(timezone: string, now: number): number | null {
-  const minute = Math.floor(now / MINUTE_MS);
-  const known = kept.get(timezone);
-  if (known?.minute === minute) return known.wall;
-  const wall = readWall(timezone, now);
-  if (kept.size > 1_000) kept.clear();
-  kept.set(timezone, { minute, wall });
-  return wall;
+function zoneOf(timezone: string): IANAZone | null {
+  const known = zones.get(timezone);
+  if (known !== undefined) return known;
+  if (zones.size > 1_000) zones.clear();
+  const zone = IANAZone.isValidZone(timezone) ? IANAZone.create(timezone) : null;
+  zones.set(timezone, zone);
+  return zone;
 }
 
-function readWall(timezone: string, now: number): number | null {
-  if (!IANAZone.isValidZone(timezone)) return null;
-  const { weekday, hour, minute } = DateTime.fromMillis(now, { zone: timezone });
-  return ((weekday - 1) * 24 + hour) * 60 + minute;
+/** Offsets change on the quarter of an hour, if at all: the last one of each zone is kept for that long. */
+const QUARTER_MS = 15 * MINUTE_MS;
+const offsets = new Map<string, { quarter: number; offset: number }>();
+
+/** Minutes since Monday 00:00 on the zone's wall clock (an IANA name). Null: there is no such zone. */
+function wallMinute(timezone: string, now: number): number | null {
+  const zone = zoneOf(timezone);
+  if (zone === null) return null;
+  const quarter = Math.floor(now / QUARTER_MS);
+  let known = offsets.get(timezone);
+  if (known?.quarter !== quarter) {
+    known = { quarter, offset: zone.offset(now) };
+    if (offsets.size > 1_000) offsets.clear();
+    offsets.set(timezone, known);
+  }
+  return minuteOfWeek(now, known.offset);
+}
+
+/** @param offset minutes east of UTC. Fractions of a minute stay. */
+function minuteOfWeek(at: number, offset: number): number {
+  // The epoch was a Thursday.
+  const local = at / MINUTE_MS + offset + 3 * DAY_MINUTES;
+  return local - Math.floor(local / WEEK_MINUTES) * WEEK_MINUTES;
 }
 
 /** Whether one of the windows is open. In a zone that does not exist none ever is. */
@@ -61,8 +75,8 @@ function lengthOf({ from, to }: Window): number {
  * @returns milliseconds since the epoch; null: never.
  */
 export function nextOpening(windows: readonly Window[], timezone: string, now: number): number | null {
-  if (windows.length === 0 || !IANAZone.isValidZone(timezone)) return null;
-  const zone = IANAZone.create(timezone);
+  const zone = zoneOf(timezone);
+  if (windows.length === 0 || zone === null) return null;
   const change = offsetChange(zone, now, now + LOOK_AHEAD_MS);
   const opening = openingAfter(windows, zone.offset(now), now);
   if (change === null || opening < change) return opening;
@@ -71,9 +85,7 @@ export function nextOpening(windows: readonly Window[], timezone: string, now: n
 
 /** While the zone stays at this offset (minutes east of UTC): the first moment from `at` on that is in a window. */
 function openingAfter(windows: readonly Window[], offset: number, at: number): number {
-  // The epoch was a Thursday.
-  const local = at / MINUTE_MS + offset + 3 * DAY_MINUTES;
-  const wall = local - Math.floor(local / WEEK_MINUTES) * WEEK_MINUTES;
+  const wall = minuteOfWeek(at, offset);
   if (isOpenAt(windows, wall)) return at;
   const waits = windows.flatMap((window) => window.days.map((day) => WEEK_MINUTES - since(window, day, wall)));
   return at + Math.round(Math.min(...waits) * MINUTE_MS);

@@ -481,7 +481,11 @@ describe("a mirror", () => {
 describe("every outcome", () => {
   it("has a trace that ends with what decided it", () => {
     const stops = new World().checkIn(aCheckIn({ track: "nightly" })).trace;
-    expect(stops.at(-1)).toEqual({ rule: "group found", verdict: "stop", facts: { track: "nightly", arch: 1, group: null } });
+    expect(stops.at(-1)).toEqual({
+      rule: "group found",
+      verdict: "stop",
+      facts: { track: "nightly", arch: 1, group: null },
+    });
     const passes = new World().checkIn(aCheckIn()).trace;
     expect(passes.every(({ verdict }) => verdict !== "stop")).toBe(true);
     expect(new World().checkIn(aPing()).trace.length).toBeGreaterThan(2);
