@@ -3,9 +3,23 @@ import { describe, expect, it } from "vitest";
 import { count, emptyRolloutCounters, isInFlight, standingOf } from "../../src/rollout/counters.ts";
 import { decide } from "../../src/rollout/decide.ts";
 import { expire } from "../../src/rollout/expire.ts";
-import type { CheckIn, Counters, Fleet, Node, NodeStatus, RolloutCounters } from "../../src/rollout/model.ts";
+import { explain, nextCheckIn } from "../../src/rollout/explain.ts";
+import { buildFleet } from "../../src/rollout/fleet.ts";
+import type {
+  CheckIn,
+  Counters,
+  Fleet,
+  Node,
+  NodeStatus,
+  Rollout,
+  RolloutCounters,
+  RolloutState,
+} from "../../src/rollout/model.ts";
 import { rebased } from "../../src/rollout/quota.ts";
+import { readStrategy, type StrategyDocument } from "../../src/rollout/strategy.ts";
+import { readWindow } from "../../src/rollout/windows.ts";
 import {
+  APP_ID,
   aChannel,
   aCheckIn,
   aFleet,
@@ -53,6 +67,8 @@ const about = fc.record({
   version: fc.constantFrom(...VERSIONS),
   bootId: fc.constantFrom("", "{1}", "{2}", "{3}"),
   track: fc.constantFrom("stable", "stable", "beta"),
+  oem: fc.constantFrom("azure", "azure", "vmware"),
+  onDemand: fc.constantFrom(false, false, true),
 });
 const checkIn: fc.Arbitrary<CheckIn> = fc.oneof(
   { weight: 5, arbitrary: about.map((what) => aCheckIn(what)) },
@@ -66,20 +82,43 @@ const checkIn: fc.Arbitrary<CheckIn> = fc.oneof(
   },
 );
 
+const windows = [readWindow({ from: "08:00", to: "13:30" })];
 const policy = fc.record({
+  windows: fc.constantFrom([], [], windows),
   updatesEnabled: fc.constantFrom(true, true, true, false),
   safeMode: fc.boolean(),
   maxUpdatesPerPeriod: fc.constantFrom(1, 2, 3, 999_999),
 });
+const stages = [{ percent: 30, over: "2h" }, { match: { oem: ["azure"] } }, { percent: 100, bake: "1h" }] as const;
+const strategy: fc.Arbitrary<StrategyDocument> = fc.record(
+  {
+    stages: fc.constantFrom(stages, [{ percent: 100 }]),
+    health: fc.constantFrom({ min_finished: 2 }, { max_lost: 0 }, { on_breach: "watch" as const }),
+    max_in_flight: fc.constantFrom(1, 2, 4),
+    on_demand: fc.constantFrom("skip-stages" as const, "no" as const),
+  },
+  { requiredKeys: [] },
+);
 const fleet = fc
   .record({
     policies: fc.tuple(policy, policy),
     target: fc.constantFrom("4230.2.1", "4593.2.5"),
     withFloor: fc.boolean(),
     type: fc.constantFrom(1, 4),
-    state: fc.constantFrom("running" as const, "running" as const, "paused" as const),
+    state: fc.constantFrom(
+      "running",
+      "running",
+      "running",
+      "running",
+      "paused",
+      "halted",
+    ) as fc.Arbitrary<RolloutState>,
+    document: strategy,
+    stage: fc.integer({ min: 0, max: 2 }),
+    closed: fc.boolean(),
+    undoes: fc.boolean(),
   })
-  .map(({ policies, target, withFloor, type, state }) => {
+  .map(({ policies, target, withFloor, type, state, document, stage, closed, undoes }) => {
     const floors = withFloor ? [{ package: aPackage({ version: "4152.0.0", type }), reason: null }] : [];
     const channel = (no: number) => aChannel({ no, floors, package: aPackage({ version: target, type }) });
     const groups = policies.map((one, index) =>
@@ -91,17 +130,30 @@ const fleet = fc
         policy: { ...one, periodMs: 20 * MINUTE },
       }),
     );
-    const made = aFleet(groups, { state });
+    const slice = { by: "oem", value: "vmware" } as const;
+    const read = readStrategy(document);
+    const made = aFleet(groups, {
+      state,
+      strategy: read,
+      seed: "seed",
+      stage: Math.min(stage, read.stages.length - 1),
+      closed: closed ? [{ slice, at: NOON, why: "", watched: false }] : [],
+    });
     // The same target has the same rollout in every one of these fleets.
-    const rollouts = made.rollouts.map((rollout) => ({
+    const updates = made.rollouts.map((rollout) => ({
       ...rollout,
       no: rollout.groupNo * 10 + VERSIONS.indexOf(rollout.package.version),
     }));
-    return {
-      ...made,
-      rollouts,
-      rolloutByTarget: new Map(rollouts.map((rollout) => [`${rollout.groupNo} ${rollout.package.no}`, rollout])),
-    };
+    const backs = groups.map((group) => ({
+      ...updates[0],
+      no: 100 + group.no,
+      id: `back-${group.no}`,
+      groupNo: group.no,
+      package: aPackage({ version: "4081.2.0", type }),
+      undoes: target,
+    }));
+    const rollouts = undoes ? [...updates, ...backs] : updates;
+    return buildFleet(made.revision, { applications: made.applications, groups, rollouts: rollouts as Rollout[] });
   });
 
 type Step =
@@ -274,6 +326,41 @@ describe("whatever nodes and people do", () => {
       }),
       { numRuns: 300 },
     );
+  });
+});
+
+describe("an explanation", () => {
+  it("is the decision that a check gets, in 10,000 cases, and changes nothing", () => {
+    let cases = 0;
+    const reasons = new Set<string>();
+    fc.assert(
+      fc.property(fleet, fc.array(step, { minLength: 10, maxLength: 60, size: "max" }), (first, steps) => {
+        const world = new World(first);
+        for (const one of steps) take(world, one);
+        for (const node of world.nodes.values()) {
+          const group = world.fleet.groupByNo.get(node.groupNo);
+          if (group === undefined) throw new Error("a node of no group");
+          const before = structuredClone(world.counters);
+          const told = explain(world.fleet, freeze(node), nextCheckIn(node, group, APP_ID), world.counters, world.now);
+          expect(world.counters).toEqual(before);
+          const { version, bootId, oem } = node;
+          const real = aCheckIn({ machineId: node.id, version, bootId, oem, track: group.track });
+          const { reason, offer, trace } = decide(world.fleet, node, real, node.ip, world.counters, world.now);
+          expect(told.reason).toBe(reason);
+          expect(told.offered).toBe(offer?.manifests.at(-1)?.package.version ?? null);
+          expect(told.until).toBe(trace.at(-1)?.until ?? null);
+          expect(told.steps.map(({ rule, verdict }) => [rule, verdict])).toEqual(
+            trace.map(({ rule, verdict }) => [rule, verdict]),
+          );
+          for (const { text } of [told, ...told.steps]) expect(text).not.toMatch(/undefined|null|NaN|\?$/);
+          cases += 1;
+          reasons.add(reason);
+        }
+      }),
+      { numRuns: 2_500 },
+    );
+    expect(cases).toBeGreaterThanOrEqual(10_000);
+    expect(reasons.size).toBeGreaterThan(12);
   });
 });
 

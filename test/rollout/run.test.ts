@@ -1,0 +1,294 @@
+import { describe, expect, it } from "vitest";
+import { count } from "../../src/rollout/counters.ts";
+import { buildFleet } from "../../src/rollout/fleet.ts";
+import type { CountedStatus, Counters, Fleet, Rollout, RolloutCounters } from "../../src/rollout/model.ts";
+import { planRollouts } from "../../src/rollout/plan.ts";
+import {
+  abort,
+  advance,
+  due,
+  firstRun,
+  halt,
+  NotPossible,
+  opensNotBefore,
+  outlook,
+  pause,
+  replan,
+  resume,
+  stageFinished,
+} from "../../src/rollout/run.ts";
+import { readStrategy, type StrategyDocument } from "../../src/rollout/strategy.ts";
+import {
+  aChannel,
+  aCheckIn,
+  aFleet,
+  aGroup,
+  anEvent,
+  aPackage,
+  aReport,
+  aStagedFleet,
+  HOUR,
+  MINUTE,
+  NOON,
+  noCounters,
+  World,
+} from "./builders.ts";
+
+const THREE: StrategyDocument = {
+  stages: [
+    { percent: 10, bake: "2h" },
+    { percent: 50, over: "4h", approval: "manual" },
+    { percent: 100, bake: "1h" },
+  ],
+};
+const fleet = aFleet();
+function aRollout(document: StrategyDocument = THREE, changes: Partial<Rollout> = {}): Rollout {
+  const [rollout] = aStagedFleet(document, changes).rollouts;
+  if (rollout === undefined) throw new Error("no rollout");
+  return rollout;
+}
+function nodes(standing: Partial<Record<CountedStatus, number>>): RolloutCounters {
+  const counters: Counters = noCounters();
+  for (const [status, number] of Object.entries(standing)) {
+    const where = { rolloutNo: 1, groupNo: 1, cell: "0 1 azure", failure: null, errorCode: null };
+    count(counters, { ...where, status: status as CountedStatus }, number);
+  }
+  return counters.rollouts.get(1) ?? { total: noCounters().rollouts as never, cells: new Map(), causes: new Map() };
+}
+const some = nodes({ complete: 5 });
+const flying = nodes({ complete: 5, downloading: 1 });
+/** The rollout as its change makes it. */
+const after = (rollout: Rollout, change: ReturnType<typeof due>): Rollout => {
+  if (change === null || change === "look") throw new Error("nothing has changed");
+  return { ...rollout, ...change.next };
+};
+
+describe("time", () => {
+  it("ends a stage when nobody is in flight or waited for, lets it bake, and opens the next", () => {
+    let rollout = aRollout();
+    expect(due(rollout, fleet, flying, NOON + HOUR)).toBeNull();
+    expect(due(rollout, fleet, some, NOON + HOUR)).toBe("look");
+    rollout = after(rollout, stageFinished(rollout, NOON + HOUR));
+    expect(rollout).toMatchObject({ stage: 0, bakingSince: NOON + HOUR, state: "running" });
+    expect(due(rollout, fleet, some, NOON + 3 * HOUR - 1)).toBeNull();
+    const opened = due(rollout, fleet, flying, NOON + 3 * HOUR);
+    rollout = after(rollout, opened);
+    expect(opened).toMatchObject({ reason: "stage 2 of 3 opened by itself" });
+    expect(rollout).toMatchObject({ stage: 1, stageOpenedAt: NOON + 3 * HOUR, bakingSince: null });
+
+    // A rise is not over before its time; then a person is asked.
+    expect(due(rollout, fleet, some, NOON + 6 * HOUR)).toBeNull();
+    expect(due(rollout, fleet, some, NOON + 7 * HOUR)).toBe("look");
+    rollout = after(rollout, stageFinished(rollout, NOON + 7 * HOUR));
+    expect(rollout).toMatchObject({ stage: 1, awaitsApproval: true });
+    expect(due(rollout, fleet, some, NOON + 99 * HOUR)).toBeNull();
+    rollout = after(rollout, advance(rollout, NOON + 8 * HOUR, "looks good"));
+    expect(rollout).toMatchObject({ stage: 2, awaitsApproval: false });
+
+    rollout = after(rollout, stageFinished(rollout, NOON + 9 * HOUR));
+    expect(rollout.state).toBe("running");
+    rollout = after(rollout, due(rollout, fleet, some, NOON + 10 * HOUR));
+    expect(rollout).toMatchObject({ state: "completed", stateAt: NOON + 10 * HOUR });
+    expect(due(rollout, fleet, some, NOON + 99 * HOUR)).toBeNull();
+  });
+
+  it("ends a stage whose longest time is over, though nodes are still under way", () => {
+    const rollout = aRollout({ stages: [{ percent: 10, max_duration: "1h" }, { percent: 100 }] });
+    expect(due(rollout, fleet, flying, NOON + HOUR - 1)).toBeNull();
+    expect(due(rollout, fleet, flying, NOON + HOUR)).toMatchObject({ next: { stage: 1 } });
+  });
+
+  it("does not complete a rollout that nobody has completed", () => {
+    const plain = aRollout({});
+    expect(due(plain, fleet, nodes({ failed: 3 }), NOON + HOUR)).toBeNull();
+    expect(due(plain, fleet, some, NOON + HOUR)).toBe("look");
+    expect(stageFinished(plain, NOON)).toMatchObject({ next: { state: "completed" } });
+  });
+
+  it("starts what is scheduled at its time", () => {
+    const strategy = readStrategy({});
+    const scheduled = { ...aRollout({}), ...firstRun(strategy, NOON + HOUR, NOON) };
+    expect(scheduled.state).toBe("scheduled");
+    expect(due(scheduled, fleet, some, NOON + HOUR - 1)).toBeNull();
+    expect(outlook(scheduled, fleet, NOON)).toMatchObject({ until: NOON + HOUR });
+    expect(due(scheduled, fleet, some, NOON + HOUR)).toMatchObject({
+      next: { state: "running", stageOpenedAt: NOON + HOUR },
+    });
+    expect(firstRun(strategy, NOON - 1, NOON).state).toBe("running");
+  });
+
+  it("starts a rollout when the group before it has completed and baked", () => {
+    const canary = aGroup({ no: 2, id: "canary-id", name: "Canary", track: "canary", channel: aChannel({ no: 2 }) });
+    const base = aFleet([aGroup(), canary]);
+    const strategy = readStrategy({ after: [{ group: "canary", bake: "1d" }] });
+    const [first, second] = base.rollouts;
+    if (first === undefined || second === undefined) throw new Error("two rollouts");
+    const waiting: Rollout = { ...first, strategy, ...firstRun(strategy, null, NOON) };
+    const fleetWith = (changes: Partial<Rollout>): Fleet =>
+      buildFleet(1, { ...base, rollouts: [waiting, { ...second, ...changes }] });
+    expect(waiting.state).toBe("scheduled");
+    expect(due(waiting, fleetWith({}), some, NOON + HOUR)).toBeNull();
+    expect(outlook(waiting, fleetWith({}), NOON)?.on).toContain('the rollout in group "canary" (running)');
+    const done = fleetWith({ state: "completed", stateAt: NOON + HOUR });
+    expect(due(waiting, done, some, NOON + 24 * HOUR)).toBeNull();
+    expect(opensNotBefore(waiting, 0, done, NOON + 2 * HOUR)).toBe(NOON + 25 * HOUR);
+    expect(due(waiting, done, some, NOON + 25 * HOUR)).toMatchObject({ next: { state: "running" } });
+    // Another version does not count, nor does a group that is not there.
+    const other = fleetWith({ state: "completed", package: aPackage({ version: "4593.2.5" }) });
+    expect(due(waiting, other, some, NOON + 99 * HOUR)).toBeNull();
+    expect(outlook(waiting, aFleet(), NOON)?.on).toContain('a rollout of 4230.2.1 in group "canary"');
+  });
+
+  it("does nothing to what is paused by hand or halted", () => {
+    for (const state of ["paused", "halted", "aborted", "superseded"] as const) {
+      expect(due(aRollout(THREE, { state }), fleet, some, NOON + 99 * HOUR)).toBeNull();
+    }
+  });
+});
+
+describe("a person", () => {
+  it("pauses and resumes: stage, rise and bake stand still meanwhile", () => {
+    const baking = aRollout(THREE, { bakingSince: NOON });
+    const paused = after(baking, pause(baking, NOON + HOUR, "lunch"));
+    expect(paused).toMatchObject({ state: "paused", stateAt: NOON + HOUR });
+    const resumed = after(paused, resume(paused, some, NOON + 5 * HOUR, "back"));
+    expect(resumed).toMatchObject({ state: "running", stageOpenedAt: NOON + 4 * HOUR, bakingSince: NOON + 4 * HOUR });
+  });
+
+  it("opens closed slices again with resume", () => {
+    const closed = [{ slice: { by: "oem", value: "vmware" } as const, at: NOON, why: "", watched: false }];
+    const rollout = aRollout(THREE, { closed, stageOpenedAt: NOON - HOUR });
+    expect(resume(rollout, some, NOON + HOUR, "mended").next).toMatchObject({
+      state: "running",
+      closed: [],
+      stageOpenedAt: NOON - HOUR,
+    });
+  });
+
+  it("starts a scheduled rollout, and opens the next stage, at once", () => {
+    const scheduled = aRollout(THREE, { state: "scheduled", startAt: NOON + HOUR });
+    expect(advance(scheduled, NOON, "now").next).toMatchObject({ state: "running", stage: 0, stageOpenedAt: NOON });
+    expect(advance(aRollout(), NOON + 1, "urgent").next).toMatchObject({ stage: 1, stageOpenedAt: NOON + 1 });
+  });
+
+  it.each([
+    ["pause what is halted", () => pause(aRollout(THREE, { state: "halted" }), NOON, ""), "only a running one"],
+    ["pause what has ended", () => pause(aRollout(THREE, { state: "completed" }), NOON, ""), "is completed"],
+    ["resume what runs", () => resume(aRollout(), some, NOON, ""), "is running"],
+    [
+      "resume what has not started",
+      () => resume(aRollout(THREE, { state: "scheduled" }), some, NOON, ""),
+      "has not started",
+    ],
+    ["halt twice", () => halt(aRollout(THREE, { state: "halted" }), NOON, ""), "halted already"],
+    ["advance what is paused", () => advance(aRollout(THREE, { state: "paused" }), NOON, ""), "resume it first"],
+    ["advance past the end", () => advance(aRollout(THREE, { stage: 2 }), NOON, ""), "last stage"],
+    ["abort twice", () => abort(aRollout(THREE, { state: "aborted" }), NOON, ""), "is aborted"],
+    [
+      "change what has opened",
+      () => replan(aRollout(THREE, { stage: 1 }), readStrategy({ stages: [{ percent: 20 }, { percent: 50 }] })),
+      "stage 1 has opened",
+    ],
+  ] as const)("can't %s", (_, act, message) => {
+    expect(act).toThrow(NotPossible);
+    expect(act).toThrow(message);
+  });
+
+  it("aborts, also what has completed", () => {
+    for (const state of ["running", "paused", "halted", "scheduled", "completed"] as const) {
+      expect(abort(aRollout(THREE, { state }), NOON, "bad").next.state).toBe("aborted");
+    }
+  });
+
+  it("changes stages that have not opened", () => {
+    const [first, second] = THREE.stages ?? [];
+    const rollout = aRollout(THREE, { stage: 1 });
+    const stages = [first ?? {}, second ?? {}, { percent: 60 }, { percent: 100 }];
+    expect(() => replan(rollout, readStrategy({ stages }))).not.toThrow();
+    expect(() => replan(aRollout(THREE, { state: "scheduled" }), readStrategy({}))).not.toThrow();
+  });
+});
+
+describe("the outlook", () => {
+  it.each([
+    [{}, "stage 2, after the nodes of stage 1 of 3 have finished", null],
+    [{ bakingSince: NOON }, "stage 2, when it has baked", NOON + 2 * HOUR],
+    [{ stage: 1 }, "the wait for approval, after", null],
+    [{ stage: 1, awaitsApproval: true }, "a person to open stage 3", null],
+    [{ stage: 2, bakingSince: NOON }, "completion, when it has baked", NOON + HOUR],
+    [{ state: "paused" }, "a person to resume it", null],
+    [{ state: "paused", pausedByGate: true }, "the gate to open again", null],
+    [{ state: "halted" }, "a person to resume or abort it", null],
+  ] as const)("of %j", (changes, on, until) => {
+    const next = outlook(aRollout(THREE, changes), fleet, NOON);
+    expect(next?.on).toContain(on);
+    expect(next?.until).toBe(until);
+  });
+
+  it("knows when a later stage can open at the earliest", () => {
+    expect(opensNotBefore(aRollout(), 1, fleet, NOON)).toBe(NOON + 2 * HOUR);
+    expect(opensNotBefore(aRollout(THREE, { bakingSince: NOON - HOUR }), 1, fleet, NOON)).toBe(NOON + HOUR);
+    expect(opensNotBefore(aRollout(), 2, fleet, NOON)).toBeNull();
+    expect(opensNotBefore(aRollout(THREE, { state: "halted" }), 1, fleet, NOON)).toBeNull();
+    const risen: StrategyDocument = { stages: [{ percent: 1, over: "3h", bake: "1h" }, { percent: 2, over: "5h" }, { percent: 100 }] }; // biome-ignore format: one line
+    expect(opensNotBefore(aRollout(risen), 2, fleet, NOON + HOUR)).toBe(NOON + 9 * HOUR);
+  });
+});
+
+describe("going back", () => {
+  const group = aGroup();
+  const back: Partial<Rollout> = { no: 9, id: "back", package: aPackage({ version: "4081.2.0" }), undoes: "4230.2.1" };
+  function aWorld(): World {
+    const world = new World(aFleet([group]));
+    world.checkIn(aCheckIn());
+    world.checkIn(aCheckIn({ version: "4230.2.1" }));
+    expect(world.node().status).toBe("complete");
+    const [bad] = world.fleet.rollouts;
+    if (bad === undefined) throw new Error("no rollout");
+    world.fleet = buildFleet(2, {
+      ...world.fleet,
+      rollouts: [
+        { ...bad, state: "aborted" },
+        { ...bad, ...back },
+      ],
+    });
+    return world;
+  }
+
+  it("offers the version before to nodes that took the bad one, and sees them through", () => {
+    const world = aWorld();
+    const outcome = world.checkIn(aCheckIn({ version: "4230.2.1" }));
+    expect(outcome.reason).toBe("granted");
+    expect(outcome.offer?.manifests[0]?.package.version).toBe("4081.2.0");
+    expect(world.node()).toMatchObject({ status: "granted", grant: { rolloutNo: 9, fromVersion: "4230.2.1" } });
+    world.checkIn(aReport(anEvent(3, 1), { version: "4230.2.1" }));
+    world.now += MINUTE;
+    expect(world.checkIn(aCheckIn({ version: "4081.2.0", bootId: "{2}" })).reason).toBe("rollout-not-running");
+    expect(world.node().status).toBe("complete");
+    expect(world.counters.rollouts.get(9)?.total.complete).toBe(1);
+  });
+
+  it("sees a node that falls back from it to the bad version", () => {
+    const world = aWorld();
+    world.checkIn(aCheckIn({ version: "4230.2.1" }));
+    world.checkIn(aReport(anEvent(3, 1), { version: "4230.2.1" }));
+    world.checkIn(aCheckIn({ version: "4230.2.1", bootId: "{2}" }));
+    expect(world.node()).toMatchObject({ status: "rolled-back", grant: { rolloutNo: 9 } });
+  });
+
+  it("leaves nodes alone that did not get the bad version from here, or never had it", () => {
+    const world = aWorld();
+    const other = "1".repeat(32);
+    expect(world.checkIn(aCheckIn({ machineId: other, version: "4230.2.1" })).reason).toBe("up-to-date");
+    expect(world.checkIn(aCheckIn({ machineId: "2".repeat(32) })).reason).toBe("rollout-not-running");
+  });
+
+  it("is over when the channel goes beyond what was taken back; the aborted rollout is not made again before", () => {
+    const { rollouts } = aWorld().fleet;
+    expect(planRollouts([group], rollouts)).toEqual({ create: [], retire: [] });
+    const older = aGroup({ channel: aChannel({ package: aPackage({ version: "4081.2.0" }) }) });
+    expect(planRollouts([older], rollouts)).toMatchObject({ retire: [1] });
+    const newer = aGroup({ channel: aChannel({ package: aPackage({ version: "4593.2.5" }) }) });
+    expect(planRollouts([newer], rollouts).retire).toEqual([9, 1]);
+  });
+});
