@@ -5,6 +5,7 @@ import { appRoutes } from "./apps.ts";
 import type { Authenticate } from "./auth/tokens.ts";
 import { channelRoutes, floorRoutes } from "./channels.ts";
 import { type AdminContext, setActor } from "./context.ts";
+import { counterRoutes } from "./counters.ts";
 import { explainRoutes } from "./explain.ts";
 import { groupRoutes } from "./groups.ts";
 import { instanceRoutes } from "./instances.ts";
@@ -32,6 +33,7 @@ export function adminRouter(options: AdminOptions): Router {
   rolloutRoutes(router, options);
   explainRoutes(router, options);
   activityRoutes(router, options);
+  counterRoutes(router, options);
   router.use(unknownPath);
   router.use(problems(options.onFault));
   return router;

@@ -1,6 +1,9 @@
 /** The `turnout` command. One file a subcommand. */
 import { Command } from "commander";
+import { countersCommand } from "./counters.ts";
+import { explainCommand } from "./explain.ts";
 import { fleetSimCommand } from "./fleet-sim.ts";
+import { rolloutsCommand } from "./rollouts.ts";
 
 /** @param serve runs the server; handed in, since it wires everything and the other subcommands need none of it. */
 export async function turnout(argv: readonly string[], serve: () => Promise<void>): Promise<void> {
@@ -9,6 +12,9 @@ export async function turnout(argv: readonly string[], serve: () => Promise<void
     .command("serve")
     .description("run the server; settings come from the environment and config/turnout.yaml")
     .action(serve);
+  program.addCommand(rolloutsCommand());
+  program.addCommand(explainCommand());
+  program.addCommand(countersCommand());
   program.addCommand(fleetSimCommand());
   await program.parseAsync([...argv]);
 }

@@ -3,6 +3,7 @@
  * finished nodes only, whatever the size of the group. Source: ROLLOUTS.md, "Stages".
  */
 import { type Cell, readCell } from "./cell.ts";
+import { inFlight } from "./counters.ts";
 import {
   ARCH,
   type Arch,
@@ -54,6 +55,8 @@ export function baselineOf(counters: RolloutCounters): Record<string, Finished> 
 interface CellHealth {
   readonly cell: Cell;
   readonly finished: Finished;
+  /** Finished or under way: whoever could have failed by now. */
+  readonly exposed: number;
 }
 
 /**
@@ -81,7 +84,8 @@ function openCells({ closed, baseline }: Rollout, counters: RolloutCounters): Ce
   for (const [name, tally] of counters.cells) {
     const cell = readCell(name);
     if (closedSlice(closed, cell) !== null) continue;
-    cells.push({ cell, finished: beyond(finishedOf(tally), baseline[name]) });
+    const finished = beyond(finishedOf(tally), baseline[name]);
+    cells.push({ cell, finished, exposed: finished.finished + inFlight(tally) - tally.retrying });
   }
   return cells;
 }
@@ -101,19 +105,21 @@ function exceeds(health: Health, of: Finished): Omit<Breach, "slice"> | null {
 }
 
 /**
- * The slice whose fault it is, when the others are fine: they have completed nodes, no more failures than allowed, and it is
- * improbable that the failures met in this slice by chance. Null: the release itself must be taken for bad.
+ * The slice whose fault it is: the others have no more failures than they may, and it is improbable that the failures met in
+ * this slice by chance. Nodes under way count among those that could have failed, since failures show sooner than successes.
+ * Null: the release itself must be taken for bad.
  */
 function blame(health: Health, cells: readonly CellHealth[]): Slice | null {
   const all = sum(cells);
+  const exposed = exposedIn(cells);
   let suspect: Slice | null = null;
   let least = BLAME;
   for (const slice of slicesOf(health, cells)) {
-    const inside = sum(cells.filter(({ cell }) => isInSlice(slice, cell)));
+    const own = cells.filter(({ cell }) => isInSlice(slice, cell));
+    const inside = sum(own);
     const others = { finished: all.finished - inside.finished, bad: all.bad - inside.bad };
-    const othersFine = others.finished > others.bad && others.bad <= (others.finished * health.maxFailurePercent) / 100;
-    if (!othersFine) continue;
-    const chance = chanceOfMeeting(inside.bad, all.bad, inside.finished, all.finished);
+    if (others.bad * 100 > others.finished * health.maxFailurePercent) continue;
+    const chance = chanceOfMeeting(inside.bad, all.bad, exposedIn(own), exposed);
     if (chance > least) continue;
     suspect = slice;
     least = chance;
@@ -121,11 +127,15 @@ function blame(health: Health, cells: readonly CellHealth[]): Slice | null {
   return suspect;
 }
 
-/** How probable it is that of `bad` failures among `finished` nodes at least `met` fall upon some `inside` of them. */
-function chanceOfMeeting(met: number, bad: number, inside: number, finished: number): number {
+function exposedIn(cells: readonly CellHealth[]): number {
+  return cells.reduce((total, { exposed }) => total + exposed, 0);
+}
+
+/** How probable it is that of `bad` failures among `all` nodes at least `met` fall upon some `inside` of them. */
+function chanceOfMeeting(met: number, bad: number, inside: number, all: number): number {
   let chance = 0;
   for (let count = met; count <= Math.min(bad, inside); count += 1) {
-    chance += Math.exp(logChoose(inside, count) + logChoose(finished - inside, bad - count) - logChoose(finished, bad));
+    chance += Math.exp(logChoose(inside, count) + logChoose(all - inside, bad - count) - logChoose(all, bad));
   }
   // A tenth is a tenth, whatever the logarithms lose on the way.
   return Math.round(chance * 1e9) / 1e9;

@@ -16,6 +16,7 @@ export interface TestTurnout {
   readonly url: string;
   readonly clock: VirtualClock;
   readonly turnout: Turnout;
+  readonly dataDir: string;
   /** The admin API: throws on an answer that is not 2xx. */
   api<T = Record<string, unknown>>(method: string, path: string, body?: unknown): Promise<T>;
   /** Posts an Omaha request; the strict client models read the answer. */
@@ -45,6 +46,7 @@ export async function aTurnout(
     url: turnout.url,
     clock,
     turnout,
+    dataDir,
     api,
     omaha: (xml) => postOmaha(turnout.url, xml),
     release: (version, changes) => release(api, version, changes),

@@ -79,8 +79,11 @@ describe("the gate", () => {
     expect(breachOf(rollout, standing(["failed", 5, "azure", 2], ["complete", 20, "azure", 1]))).toMatchObject({
       slice: { by: "arch", value: "aarch64" },
     });
-    // Nothing says that the others are fine.
-    expect(breachOf(rollout, standing(["failed", 5, "vmware"], ["granted", 20]))).toMatchObject({ slice: null });
+    // Failures show sooner than successes: whoever is under way could have failed as well.
+    expect(breachOf(rollout, standing(["failed", 5, "vmware"], ["downloading", 20]))).toMatchObject({
+      slice: { value: "vmware" },
+    });
+    expect(breachOf(rollout, standing(["failed", 5, "vmware"], ["granted", 1]))).toMatchObject({ slice: null });
     expect(breachOf(rollout, standing(["failed", 5, "vmware"], ["failed", 2], ["complete", 5]))).toMatchObject({
       slice: null,
     });

@@ -58,7 +58,7 @@ function nodes(standing: Partial<Record<CountedStatus, number>>): RolloutCounter
 const some = nodes({ complete: 5 });
 const flying = nodes({ complete: 5, downloading: 1 });
 /** The rollout as its change makes it. */
-const after = (rollout: Rollout, change: ReturnType<typeof due>): Rollout => {
+const moved = (rollout: Rollout, change: ReturnType<typeof due>): Rollout => {
   if (change === null || change === "look") throw new Error("nothing has changed");
   return { ...rollout, ...change.next };
 };
@@ -68,26 +68,26 @@ describe("time", () => {
     let rollout = aRollout();
     expect(due(rollout, fleet, flying, NOON + HOUR)).toBeNull();
     expect(due(rollout, fleet, some, NOON + HOUR)).toBe("look");
-    rollout = after(rollout, stageFinished(rollout, NOON + HOUR));
+    rollout = moved(rollout, stageFinished(rollout, NOON + HOUR));
     expect(rollout).toMatchObject({ stage: 0, bakingSince: NOON + HOUR, state: "running" });
     expect(due(rollout, fleet, some, NOON + 3 * HOUR - 1)).toBeNull();
     const opened = due(rollout, fleet, flying, NOON + 3 * HOUR);
-    rollout = after(rollout, opened);
+    rollout = moved(rollout, opened);
     expect(opened).toMatchObject({ reason: "stage 2 of 3 opened by itself" });
     expect(rollout).toMatchObject({ stage: 1, stageOpenedAt: NOON + 3 * HOUR, bakingSince: null });
 
     // A rise is not over before its time; then a person is asked.
     expect(due(rollout, fleet, some, NOON + 6 * HOUR)).toBeNull();
     expect(due(rollout, fleet, some, NOON + 7 * HOUR)).toBe("look");
-    rollout = after(rollout, stageFinished(rollout, NOON + 7 * HOUR));
+    rollout = moved(rollout, stageFinished(rollout, NOON + 7 * HOUR));
     expect(rollout).toMatchObject({ stage: 1, awaitsApproval: true });
     expect(due(rollout, fleet, some, NOON + 99 * HOUR)).toBeNull();
-    rollout = after(rollout, advance(rollout, NOON + 8 * HOUR, "looks good"));
+    rollout = moved(rollout, advance(rollout, NOON + 8 * HOUR, "looks good"));
     expect(rollout).toMatchObject({ stage: 2, awaitsApproval: false });
 
-    rollout = after(rollout, stageFinished(rollout, NOON + 9 * HOUR));
+    rollout = moved(rollout, stageFinished(rollout, NOON + 9 * HOUR));
     expect(rollout.state).toBe("running");
-    rollout = after(rollout, due(rollout, fleet, some, NOON + 10 * HOUR));
+    rollout = moved(rollout, due(rollout, fleet, some, NOON + 10 * HOUR));
     expect(rollout).toMatchObject({ state: "completed", stateAt: NOON + 10 * HOUR });
     expect(due(rollout, fleet, some, NOON + 99 * HOUR)).toBeNull();
   });
@@ -149,9 +149,9 @@ describe("time", () => {
 describe("a person", () => {
   it("pauses and resumes: stage, rise and bake stand still meanwhile", () => {
     const baking = aRollout(THREE, { bakingSince: NOON });
-    const paused = after(baking, pause(baking, NOON + HOUR, "lunch"));
+    const paused = moved(baking, pause(baking, NOON + HOUR, "lunch"));
     expect(paused).toMatchObject({ state: "paused", stateAt: NOON + HOUR });
-    const resumed = after(paused, resume(paused, some, NOON + 5 * HOUR, "back"));
+    const resumed = moved(paused, resume(paused, some, NOON + 5 * HOUR, "back"));
     expect(resumed).toMatchObject({ state: "running", stageOpenedAt: NOON + 4 * HOUR, bakingSince: NOON + 4 * HOUR });
   });
 
