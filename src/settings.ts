@@ -79,13 +79,15 @@ export class SettingsError extends Error {
   override readonly name = "SettingsError";
 }
 
+/** Where the settings are, and what the command line asks a server with. */
+const NOT_SETTINGS: ReadonlySet<string> = new Set(["TURNOUT_CONFIG", "TURNOUT_SERVER", "TURNOUT_TOKEN"]);
+
 /** @throws SettingsError */
 export function readSettings(environment: Readonly<Record<string, string | undefined>>): Settings {
   const file = environment.TURNOUT_CONFIG ?? "config/turnout.yaml";
   const given: Record<string, string> = { ...readFile(file, environment.TURNOUT_CONFIG !== undefined) };
   for (const [name, value] of Object.entries(environment)) {
-    if (name.startsWith("TURNOUT_") && name !== "TURNOUT_CONFIG" && name !== "TURNOUT_TOKEN" && value)
-      given[name] = value;
+    if (name.startsWith("TURNOUT_") && !NOT_SETTINGS.has(name) && value) given[name] = value;
   }
   const parsed = schema.safeParse(given);
   if (!parsed.success) throw new SettingsError(parsed.error.issues.map(describe).join("\n"));

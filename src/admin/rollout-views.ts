@@ -100,7 +100,10 @@ function toHealth(rollout: Rollout | null, counters: RolloutCounters) {
     lost,
     bad_percent: finished === 0 ? 0 : (bad * 100) / finished,
     at_least_bad_percent: lowerBound(bad, finished) * 100,
-    breach: breach === null || health === null ? null : describeBreach(breach, health),
+    breach:
+      breach === null || health === null
+        ? null
+        : `${breach.slice === null ? "" : `${sliceName(breach.slice)}: `}${describeBreach(breach, health)}`,
     closed: (rollout?.closed ?? []).map(({ slice, at, why, watched }) => ({
       slice: sliceName(slice),
       since: timestamp(at),

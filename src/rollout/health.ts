@@ -192,10 +192,9 @@ export function sliceName({ by, value }: Slice): string {
   return `${by}=${value}`;
 }
 
-/** The breach in a sentence, for the history. */
-export function describeBreach({ slice, why, finished, bad, lost, bound }: Breach, health: Health): string {
-  const where = slice === null ? "" : ` on ${sliceName(slice)}`;
-  if (why === "lost") return `${lost} nodes lost${where}, more than ${health.maxLost}`;
+/** What is wrong, for the history; where it is, `slice` says. */
+export function describeBreach({ why, finished, bad, lost, bound }: Breach, health: Health): string {
+  if (why === "lost") return `${lost} nodes lost, more than ${health.maxLost}`;
   const percent = (bound * 100).toFixed(1);
-  return `${bad} of ${finished} finished nodes failed${where}: at least ${percent} % fail, more than ${health.maxFailurePercent} %`;
+  return `${bad} of ${finished} finished nodes failed: at least ${percent} % fail, more than ${health.maxFailurePercent} %`;
 }

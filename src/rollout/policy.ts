@@ -169,7 +169,8 @@ const RULES: readonly Rule[] = [
       if (breach === null) return { holds: true, facts: { maxFailurePercent: health.maxFailurePercent } };
       const elsewhere = breach.slice !== null && !isInSlice(breach.slice, node);
       const holds = elsewhere || health.onBreach === "watch";
-      return { holds, facts: { why: describeBreach(breach, health) } };
+      const slice = breach.slice === null ? {} : { slice: sliceName(breach.slice) };
+      return { holds, facts: { ...slice, why: describeBreach(breach, health) } };
     },
   },
 ];

@@ -56,7 +56,10 @@ export function gated(rollout: Rollout, counters: RolloutCounters, now: number):
   if (health.onBreach === "watch") return watched(rollout, breach, why, now);
   if (breach.slice !== null && health.onBreach !== "pause") {
     const closing = { slice: breach.slice, at: now, why, watched: false };
-    return { next: { ...runOf(rollout), closed: [...rollout.closed, closing] }, reason: `closed for ${why}` };
+    return {
+      next: { ...runOf(rollout), closed: [...rollout.closed, closing] },
+      reason: `closed for ${sliceName(breach.slice)}: ${why}`,
+    };
   }
   if (breach.slice !== null) return null; // its nodes wait for as long as the breach lasts
   if (health.onBreach === "halt") return into(rollout, "halted", now, why);
@@ -67,8 +70,12 @@ export function gated(rollout: Rollout, counters: RolloutCounters, now: number):
 function watched(rollout: Rollout, breach: Breach, why: string, now: number): Change | null {
   const slice = breach.slice ?? EVERYTHING;
   if (rollout.closed.some((one) => sliceName(one.slice) === sliceName(slice))) return null;
+  const where = breach.slice === null ? "all of it" : sliceName(breach.slice);
   const closing = { slice, at: now, why, watched: true };
-  return { next: { ...runOf(rollout), closed: [...rollout.closed, closing] }, reason: `would have halted: ${why}` };
+  return {
+    next: { ...runOf(rollout), closed: [...rollout.closed, closing] },
+    reason: `would have closed ${where}: ${why}`,
+  };
 }
 
 const EVERYTHING = { by: "oem", value: "*" } as const;
