@@ -1,4 +1,3 @@
-import { randomUUID } from "node:crypto";
 import Database from "better-sqlite3";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { type CheckInRequest, Decisions } from "../../src/checkin/decisions.ts";
@@ -7,7 +6,7 @@ import { recount } from "../../src/store/recount.ts";
 import { SYSTEM, settleConfiguration } from "../../src/store/rollouts.ts";
 import { StoreUnavailable } from "../../src/store/store.ts";
 import { aCheckIn, anEvent, aPing, aReport, HOUR, MINUTE } from "../rollout/builders.ts";
-import { aDatabase, type InProcess, NOW } from "../store/in-process.ts";
+import { aDatabase, type InProcess, NOW, releaseIn } from "../store/in-process.ts";
 
 let world: InProcess;
 let decisions: Decisions;
@@ -28,36 +27,7 @@ const reasons = async (...requests: CheckInRequest[]) =>
   (await decisions.run(requests)).flat().map(({ reason }) => reason);
 const all = <T>(sql: string) => world.db.prepare<[], T>(sql).all();
 
-/** Puts a version on the stable channel. */
-async function release(version: string): Promise<void> {
-  await world.store.write(async (tx) => {
-    const channel = await tx
-      .selectFrom("channels")
-      .selectAll()
-      .where("name", "=", "stable")
-      .where("arch", "=", 1)
-      .executeTakeFirstOrThrow();
-    const { no } = await tx
-      .insertInto("packages")
-      .values({
-        id: randomUUID(),
-        application_no: channel.application_no,
-        type: 1,
-        version,
-        arch: 1,
-        url: "https://updates.example.org/",
-        filename: "flatcar_production_update.gz",
-        size: "5",
-        description: null,
-        hash: null,
-        created_at: NOW,
-      })
-      .returning("no")
-      .executeTakeFirstOrThrow();
-    await tx.updateTable("channels").set({ package_no: no }).where("no", "=", channel.no).execute();
-    await settleConfiguration(tx, SYSTEM, NOW);
-  });
-}
+const release = (version: string) => releaseIn(world, version);
 const setPolicy = (policy: Record<string, number | string>) =>
   world.store.write(async (tx) => {
     await tx.updateTable("groups").set(policy).where("track", "=", "stable").execute();

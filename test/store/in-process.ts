@@ -1,9 +1,12 @@
 /** The SQLite store in this process, without threads: the same code, where a test can see all of it. */
+import { randomUUID } from "node:crypto";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import type Database from "better-sqlite3";
 import { seedFleet } from "../../src/fleet/seed.ts";
+import type { StrategyDocument } from "../../src/rollout/strategy.ts";
+import { SYSTEM, settleConfiguration } from "../../src/store/rollouts.ts";
 import { sqliteCheckIns } from "../../src/store/sqlite/checkins.ts";
 import { openWriter, sessionOn } from "../../src/store/sqlite/connection.ts";
 import { kyselyOver } from "../../src/store/sqlite/dialect.ts";
@@ -32,12 +35,14 @@ export async function aDatabase(): Promise<InProcess> {
   const kysely = kyselyOver({
     async acquire() {
       if (busy) await new Promise<void>((turn) => turns.push(turn));
-      busy = true;
+      else busy = true;
       return session;
     },
     async release() {
-      busy = false;
-      turns.shift()?.();
+      // Handed over, if somebody waits: nobody slips in between.
+      const next = turns.shift();
+      if (next === undefined) busy = false;
+      else next();
     },
   });
   const store: Store = {
@@ -56,4 +61,52 @@ export async function aDatabase(): Promise<InProcess> {
       rmSync(folder, { recursive: true, force: true });
     },
   };
+}
+
+/** Puts a version on the stable amd64 channel. */
+export async function releaseIn(world: InProcess, version: string): Promise<void> {
+  await world.store.write(async (tx) => {
+    const channel = await tx
+      .selectFrom("channels")
+      .selectAll()
+      .where("name", "=", "stable")
+      .where("arch", "=", 1)
+      .executeTakeFirstOrThrow();
+    const { no } = await tx
+      .insertInto("packages")
+      .values({
+        id: randomUUID(),
+        application_no: channel.application_no,
+        type: 1,
+        version,
+        arch: 1,
+        url: "https://updates.example.org/",
+        filename: "flatcar_production_update.gz",
+        size: "5",
+        description: null,
+        hash: null,
+        created_at: NOW,
+      })
+      .returning("no")
+      .executeTakeFirstOrThrow();
+    await tx.updateTable("channels").set({ package_no: no }).where("no", "=", channel.no).execute();
+    await settleConfiguration(tx, SYSTEM, NOW);
+  });
+}
+
+/** Gives the groups of the stable track a strategy, as people write it. */
+export async function planIn(
+  world: InProcess,
+  strategy: StrategyDocument,
+  policy: Record<string, number> = {},
+): Promise<void> {
+  await world.store.write(async (tx) => {
+    const text = JSON.stringify(strategy);
+    await tx
+      .updateTable("groups")
+      .set({ strategy: text, ...policy })
+      .where("track", "=", "stable")
+      .execute();
+    await settleConfiguration(tx, SYSTEM, NOW);
+  });
 }

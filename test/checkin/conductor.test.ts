@@ -1,0 +1,122 @@
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { Conductor } from "../../src/checkin/conductor.ts";
+import { type CheckInRequest, Decisions } from "../../src/checkin/decisions.ts";
+import type { CheckIn } from "../../src/rollout/model.ts";
+import { recount } from "../../src/store/recount.ts";
+import { aCheckIn, anEvent, aReport, HOUR } from "../rollout/builders.ts";
+import { aDatabase, type InProcess, NOW, planIn, releaseIn } from "../store/in-process.ts";
+
+let world: InProcess;
+let decisions: Decisions;
+let now = NOW;
+beforeEach(async () => {
+  now = NOW;
+  world = await aDatabase();
+  decisions = new Decisions(world.checkIns, { newNodesPerMinute: 0, onFault: (error) => { throw error; } }); // biome-ignore format: one line
+});
+afterEach(async () => {
+  expect(await recount(world.store.read, false)).toEqual([]);
+  world.close();
+});
+
+const machine = (n: number) => n.toString(16).padStart(32, "0");
+const request = (app: CheckIn): CheckInRequest => ({ apps: [app], ip: "192.0.2.1", now });
+async function ask(nodes: readonly number[], what: Partial<CheckIn> = {}): Promise<number[]> {
+  const answers = await decisions.run(nodes.map((n) => request(aCheckIn({ machineId: machine(n), ...what }))));
+  return nodes.filter((_, index) => answers[index]?.[0]?.offer != null);
+}
+const range = (length: number) => Array.from({ length }, (_, n) => n);
+const history = async () =>
+  (
+    await world.store.read.selectFrom("rollout_history").select(["stage", "to_state", "reason"]).orderBy("no").execute()
+  ).map(({ stage, to_state: state, reason }) => `${stage} ${state} ${reason}`);
+const rollout = () =>
+  world.store.read.selectFrom("rollouts").selectAll().orderBy("no", "desc").executeTakeFirstOrThrow();
+
+describe("a conductor", () => {
+  it("counts a fleet larger than what it reads at a time, and waits for the last node of a stage", async () => {
+    await planIn(world, { stages: [{ percent: 50 }, { percent: 100 }] });
+    await ask(range(2_500));
+    await releaseIn(world, "4230.2.1");
+    const conductor = new Conductor(world.store);
+    await conductor.moveRollouts(now);
+    const eligible = JSON.parse((await rollout()).eligible) as number[];
+    expect(eligible.reduce((sum, nodes) => sum + nodes, 0)).toBe(2_500);
+    const first = await ask(range(2_500));
+    expect(first).toHaveLength(eligible[0] ?? 0);
+    const last = first.at(-1) ?? 0;
+    await ask(first.slice(0, -1), { version: "4230.2.1" });
+    await conductor.moveRollouts(now);
+    expect(await rollout()).toMatchObject({ stage: 0 });
+    await ask([last], { version: "4230.2.1" });
+    await conductor.moveRollouts(now);
+    expect(await rollout()).toMatchObject({ stage: 1 });
+    // The same eligible nodes, of which half are through.
+    expect(JSON.parse((await rollout()).eligible)).toEqual(eligible);
+  });
+
+  it("finds a node that came after it had looked", async () => {
+    await planIn(world, { stages: [{ percent: 100, bake: "1h" }] });
+    await ask([1, 2]);
+    await releaseIn(world, "4230.2.1");
+    const conductor = new Conductor(world.store);
+    await ask([1, 2], { version: "4230.2.1" });
+    await ask([3]);
+    await ask([1], { version: "4230.2.1" });
+    await ask([4], { version: "4081.2.0", ping: true, updateCheck: false });
+    await conductor.moveRollouts(now);
+    expect((await rollout()).baking_since).toBeNull();
+    await ask([3, 4], { version: "4230.2.1" });
+    await conductor.moveRollouts(now);
+    expect((await rollout()).baking_since).toBe(now);
+  });
+
+  it("is one of several: nothing is done twice", async () => {
+    await planIn(world, { stages: [{ percent: 40, bake: "1h" }, { percent: 70 }, { percent: 100, bake: "1h" }] });
+    await ask(range(30));
+    await releaseIn(world, "4230.2.1");
+    const conductors = range(4).map(() => new Conductor(world.store));
+    const move = () => Promise.all(conductors.map((one) => one.moveRollouts(now)));
+    for (let step = 0; step < 6; step += 1) {
+      await ask(await ask(range(30)), { version: "4230.2.1" });
+      await move();
+      now += HOUR;
+      await move();
+    }
+    expect(await history()).toEqual([
+      "0 running the group's channel points to this package",
+      "0 running stage 1 of 3: its nodes have finished; it bakes",
+      "1 running stage 2 of 3 opened by itself",
+      "2 running stage 3 of 3 opened by itself",
+      "2 running stage 3 of 3: its nodes have finished; it bakes",
+      "2 completed every active node of the group is through",
+    ]);
+    expect(await rollout()).toMatchObject({ state: "completed", revision: 6 });
+  });
+});
+
+describe("the gate within a batch", () => {
+  it("closes with the node that is one too many: what comes after it in the same batch gets nothing", async () => {
+    await planIn(world, { health: {} });
+    await releaseIn(world, "4230.2.1");
+    expect(await ask(range(9))).toHaveLength(9);
+    const failures = range(5).map((n) => request(aReport(anEvent(3, 0, { errorCode: 9 }), { machineId: machine(n) })));
+    const batch = [...failures.slice(0, 4), request(aCheckIn({ machineId: machine(20) })), ...failures.slice(4), request(aCheckIn({ machineId: machine(21) })), request(aCheckIn({ machineId: machine(8) }))]; // biome-ignore format: one line
+    const reasons = (await decisions.run(batch)).map(([one]) => one?.reason);
+    expect([reasons[4], reasons[6], reasons[7]]).toEqual(["granted", "rollout-not-running", "rollout-not-running"]);
+    expect(await rollout()).toMatchObject({ state: "halted", revision: 2 });
+    const [line] = (await history()).slice(-1);
+    expect(line).toContain("5 of 5 finished nodes failed");
+  });
+
+  it("closes on nodes that are lost, as time shows it", async () => {
+    await planIn(world, { health: { max_lost: 1 } });
+    await releaseIn(world, "4230.2.1");
+    await ask(range(3));
+    await decisions.run(range(3).map((n) => request(aReport(anEvent(3, 1), { machineId: machine(n) }))));
+    now += 2 * HOUR;
+    await decisions.expireDue(now);
+    expect(await rollout()).toMatchObject({ state: "halted" });
+    expect((await history()).at(-1)).toContain("2 nodes lost, more than 1");
+  });
+});
