@@ -3,6 +3,11 @@ import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import Database from "better-sqlite3";
 import { describe, expect, it } from "vitest";
+import { loadCounters } from "../../src/store/counters.ts";
+import { loadFleet } from "../../src/store/fleet.ts";
+import { recount } from "../../src/store/recount.ts";
+import { sessionOn } from "../../src/store/sqlite/connection.ts";
+import { kyselyOver } from "../../src/store/sqlite/dialect.ts";
 import { migrate, NewerDatabase } from "../../src/store/sqlite/migrate.ts";
 
 const FOLDER = resolve(import.meta.dirname, "../../migrations/sqlite");
@@ -32,5 +37,58 @@ describe("migrations", () => {
     expect(() => migrate(db, 1, folder)).toThrow();
     expect(db.prepare("SELECT name FROM sqlite_master WHERE name = 'half'").all()).toEqual([]);
     expect(db.prepare("SELECT max(number) AS newest FROM migrations").get()).not.toEqual({ newest: 9998 });
+  });
+
+  it("bring rollouts of the first schema along, counters and all", async () => {
+    const folder = mkdtempSync(join(tmpdir(), "turnout-first-"));
+    cpSync(join(FOLDER, "0001_foundation.sql"), join(folder, "0001_foundation.sql"));
+    const db = new Database(":memory:");
+    migrate(db, 1, folder);
+    db.exec(`
+      INSERT INTO applications VALUES (1, 'app', NULL, 'Flatcar', '', 1);
+      INSERT INTO packages VALUES (1, 'package', 1, 1, '4230.2.1', 1, 'https://x/', 'f.gz', NULL, '5', NULL, 1);
+      INSERT INTO channels VALUES (1, 'channel', 1, 'stable', '', 1, 1, 1);
+      INSERT INTO groups VALUES (1, 'group', 1, 'Stable', '', 1, 'stable', 1, 0, 0, 'UTC', '1 hours', 999999, '1 hours', 1);
+      INSERT INTO rollouts VALUES (1, 'rollout', 1, 1, 'running', '[{"percent":100}]', '{"afterMs":1800000,"max":3}', 7, 8);
+      INSERT INTO rollouts VALUES (2, 'older', 1, 1, 'superseded', '[{"percent":100}]', '{"afterMs":3600000,"max":5}', 5, 6);
+      INSERT INTO rollout_counters (rollout_no, granted, complete, failed, lost) VALUES (1, 1, 2, 2, 1), (2, 0, 0, 0, 0);
+      INSERT INTO group_counters VALUES (1, 1, '[]');
+    `);
+    const node = db.prepare(`
+      INSERT INTO nodes (id, application_no, group_no, version, arch, machine_alias, ip, oem, oem_version, aleph_version, boot_id,
+        broken_quotes, created_at, status, status_at, rollout_no, grant_group_no, grant_version, deadline, error_code)
+      VALUES (?, 1, 1, '4081.2.0', 1, '', '', ?, '', '', '', 0, 1, ?, 1, ?, ?, ?, ?, ?)`);
+    node.run("a", "azure", "granted", 1, 1, "4230.2.1", 99, null);
+    node.run("b", "azure", "complete", 1, 1, "4230.2.1", null, null);
+    node.run("c", "ami", "failed", 1, 1, "4230.2.1", null, 9);
+    node.run("d", "ami", "lost", 1, 1, "4230.2.1", null, null);
+    node.run("e", "ami", "unknown", null, null, null, null, null);
+    db.exec(`
+      INSERT INTO past_grants (rollout_no, node_no, status, version, granted_at, ended_at, attempt, error_code)
+      VALUES (1, 9, 'complete', '4230.2.1', 1, 2, 1, NULL), (1, 8, 'failed', '4230.2.1', 1, 2, 1, 12)`);
+    migrate(db, 2);
+    const session = sessionOn(db);
+    const kysely = kyselyOver({ acquire: async () => session, release: async () => {} });
+    expect(await recount(kysely, false)).toEqual([]);
+    const { rollouts } = await loadFleet(kysely);
+    expect(rollouts).toMatchObject([
+      {
+        id: "rollout",
+        seed: "rollout",
+        state: "running",
+        stage: 0,
+        strategy: { retry: { afterMs: 1_800_000, max: 3 } },
+      },
+    ]);
+    const { rollouts: counters } = await loadCounters(kysely, [1]);
+    expect(counters.get(1)?.causes).toEqual(new Map([[9, 1], [12, 1]])); // biome-ignore format: one line
+    // A counter that is wrong is found, and repaired when that is asked for.
+    db.exec("UPDATE rollout_counters SET complete = 7 WHERE rollout_no = 1; UPDATE group_counters SET in_flight = 3");
+    const wrong = [
+      { id: "rollout", what: "complete", kept: 7, counted: 2 },
+      { id: "group", what: "in flight", kept: 3, counted: 1 },
+    ];
+    expect(await recount(kysely, true)).toEqual(wrong);
+    expect(await recount(kysely, false)).toEqual([]);
   });
 });

@@ -1,0 +1,105 @@
+import { execFile } from "node:child_process";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { aTurnout, checks, NODE_ID, type TestTurnout } from "../e2e/turnout.ts";
+
+let server: TestTurnout;
+const folder = mkdtempSync(join(tmpdir(), "turnout-cli-"));
+beforeAll(async () => {
+  server = await aTurnout();
+});
+afterAll(async () => {
+  await server.close();
+  rmSync(folder, { recursive: true, force: true });
+});
+
+interface Ran {
+  readonly code: number;
+  readonly out: string;
+  readonly err: string;
+}
+function turnout(args: readonly string[], environment: Record<string, string> = {}): Promise<Ran> {
+  const bin = resolve(import.meta.dirname, "../../bin/turnout");
+  const env = { PATH: process.env.PATH, TURNOUT_SERVER: server.url, ...environment };
+  return new Promise((done) => {
+    execFile(process.execPath, [bin, ...args], { env }, (error, out, err) => {
+      done({ code: typeof error?.code === "number" ? error.code : 0, out, err });
+    });
+  });
+}
+const GROUP = ["--group", "Stable (AMD64)"];
+const file = (name: string, text: string): string => {
+  writeFileSync(join(folder, name), text);
+  return join(folder, name);
+};
+
+describe("turnout rollouts", () => {
+  it("steers a rollout from the terminal, from its making to its end", async () => {
+    expect((await turnout(["rollouts", "list", ...GROUP])).out).toContain("no rollouts yet");
+    expect(await turnout(["rollouts", "show", ...GROUP])).toMatchObject({
+      code: 1,
+      err: expect.stringContaining("has no rollout yet"),
+    });
+    await server.release("4230.2.1");
+    const plan = file(
+      "plan.yaml",
+      "strategy:\n  stages:\n    - { percent: 0, bake: 2h }\n    - { percent: 100 }\n  health: {}\n",
+    );
+    const made = await turnout(["rollouts", "create", ...GROUP, "--strategy", plan, "--reason", "by the book"]);
+    expect(made.out).toMatch(/state +running, stage 1 of 2/);
+    expect(made.out).toMatch(/STAGE +NODES +STATE +ELIGIBLE/);
+    expect(made.out).toContain("by the book");
+    await server.omaha(checks());
+    const why = await turnout(["explain", NODE_ID]);
+    expect(why.out).toMatch(/NO +stage +stage 1 of 2 takes percentiles below 0; this node is at/);
+    expect(why.out).toMatch(/not-in-stage: .*\nthis can change by itself from \d{4}-/);
+    expect((await turnout(["rollouts", "pause", ...GROUP, "--reason", "lunch"])).out).toMatch(/state +paused/);
+    expect(await turnout(["rollouts", "advance", ...GROUP])).toMatchObject({
+      code: 1,
+      err: "turnout: the rollout is paused; resume it first\n",
+    });
+    expect(await turnout(["rollouts", "resume", ...GROUP, "--revision", "1"])).toMatchObject({
+      code: 1,
+      err: expect.stringContaining("its revision is 2, not 1"),
+    });
+    expect((await turnout(["rollouts", "resume", ...GROUP])).out).toMatch(/state +running/);
+    const later = file("later.json", JSON.stringify({ stages: [{ percent: 0, bake: "2h" }, { percent: 50 }, { percent: 100 }], health: {} })); // biome-ignore format: one line
+    expect((await turnout(["rollouts", "set", ...GROUP, "--strategy", later])).out).toMatch(/stage 1 of 3/);
+    expect((await turnout(["rollouts", "advance", ...GROUP, "--json"])).out).toContain('"stage": 2');
+    expect((await turnout(["rollouts", "retry-failed", ...GROUP])).out).toBe(
+      "0 nodes may try again with their next check\n",
+    );
+    expect((await turnout(["rollouts", "halt", ...GROUP])).out).toMatch(/state +halted/);
+    expect(await turnout(["rollouts", "abort", ...GROUP, "--rollback"])).toMatchObject({
+      code: 1,
+      err: expect.stringContaining("no package to go back to"),
+    });
+    expect((await turnout(["rollouts", "abort", ...GROUP])).out).toMatch(/state +aborted/);
+    expect((await turnout(["rollouts", "list", ...GROUP])).out).toMatch(
+      /4230\.2\.1 +aborted[\s\S]+4230\.2\.1 +superseded/,
+    );
+    expect((await turnout(["counters"])).out).toBe("the counters are what the nodes say\n");
+  }, 60_000);
+
+  it("says what was wrong, and what would be right", async () => {
+    expect((await turnout(["rollouts", "list", "--group", "stable"])).err).toMatch(
+      /several groups have the track "stable": "Stable \(.*; say which/,
+    );
+    expect((await turnout(["rollouts", "list", "--group", "nix"])).err).toContain(
+      'there is no group "nix"; there are: ',
+    );
+    expect((await turnout(["rollouts", "list"])).err).toContain("--group");
+    expect((await turnout(["explain", "nobody"])).err).toContain('there is no node "nobody"');
+    const bad = file("bad.yaml", "stages: [{ percent: 5, bake: soon }]");
+    expect((await turnout(["rollouts", "create", ...GROUP, "--strategy", bad])).err).toContain(
+      'stages.0.bake: "soon" is not a duration',
+    );
+    expect((await turnout(["rollouts", "create", ...GROUP, "--strategy", "nowhere.yaml"])).err).toContain(
+      "nowhere.yaml",
+    );
+    const gone = await turnout(["rollouts", "list", ...GROUP], { TURNOUT_SERVER: "http://127.0.0.1:9" });
+    expect(gone).toMatchObject({ code: 1, err: expect.stringContaining("can't be reached") });
+  }, 60_000);
+});
