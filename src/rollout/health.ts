@@ -20,6 +20,8 @@ import {
 const Z = 3.29;
 /** How probable it may be, at most, that failures fell into one slice by chance, for that slice to be blamed alone. */
 const BLAME = 0.1;
+/** The same when there are failures elsewhere, too. */
+const CERTAIN = 0.01;
 
 export interface Breach extends Finished {
   /** Null: the whole rollout. */
@@ -70,7 +72,8 @@ export function breachOf(rollout: Rollout, counters: RolloutCounters): Breach | 
   if (whole !== null) return { ...whole, slice: blame(health, cells) };
   for (const slice of slicesOf(health, cells)) {
     const within = exceeds(health, sum(cells.filter(({ cell }) => isInSlice(slice, cell))));
-    if (within !== null) return { ...within, slice };
+    // If the others are no better, the release is bad, and the slice only shows it first.
+    if (within !== null) return { ...within, slice: isToBlame(health, cells, slice) ? slice : null };
   }
   return null;
 }
@@ -104,27 +107,31 @@ function exceeds(health: Health, of: Finished): Omit<Breach, "slice"> | null {
   return tooMany ? { ...of, why: "failures", bound } : null;
 }
 
-/**
- * The slice whose fault it is: the others have no more failures than they may, and it is improbable that the failures met in
- * this slice by chance. Nodes under way count among those that could have failed, since failures show sooner than successes.
- * Null: the release itself must be taken for bad.
- */
+/** The slice whose fault it is; null: the release itself must be taken for bad. */
 function blame(health: Health, cells: readonly CellHealth[]): Slice | null {
-  const all = sum(cells);
-  const exposed = exposedIn(cells);
-  let suspect: Slice | null = null;
-  let least = BLAME;
-  for (const slice of slicesOf(health, cells)) {
-    const own = cells.filter(({ cell }) => isInSlice(slice, cell));
-    const inside = sum(own);
-    const others = { finished: all.finished - inside.finished, bad: all.bad - inside.bad };
-    if (others.bad * 100 > others.finished * health.maxFailurePercent) continue;
-    const chance = chanceOfMeeting(inside.bad, all.bad, exposedIn(own), exposed);
-    if (chance > least) continue;
-    suspect = slice;
-    least = chance;
-  }
-  return suspect;
+  const suspects = slicesOf(health, cells).filter((slice) => isToBlame(health, cells, slice));
+  return suspects.sort((a, b) => chanceOf(a, cells) - chanceOf(b, cells))[0] ?? null;
+}
+
+/**
+ * Whether the failures are this slice's alone: it is improbable that they met there by chance, and the others have no more
+ * than they may, or so few that it is clear who stands out.
+ */
+function isToBlame(health: Health, cells: readonly CellHealth[], slice: Slice): boolean {
+  const others = sum(cells.filter(({ cell }) => !isInSlice(slice, cell)));
+  const chance = chanceOf(slice, cells);
+  const fine = others.bad * 100 <= others.finished * health.maxFailurePercent;
+  const bearable = lowerBound(others.bad, others.finished) * 100 <= health.maxFailurePercent;
+  return fine ? chance <= BLAME : bearable && chance <= CERTAIN;
+}
+
+/**
+ * How probable it is that so many of the failures met in this slice by chance. Nodes under way count among those that could
+ * have failed, since failures show sooner than successes.
+ */
+function chanceOf(slice: Slice, cells: readonly CellHealth[]): number {
+  const own = cells.filter(({ cell }) => isInSlice(slice, cell));
+  return chanceOfMeeting(sum(own).bad, sum(cells).bad, exposedIn(own), exposedIn(cells));
 }
 
 function exposedIn(cells: readonly CellHealth[]): number {
