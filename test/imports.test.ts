@@ -6,13 +6,14 @@ const SRC = resolve(import.meta.dirname, "../src");
 
 /** Which folders of src/ may import a file of this one (besides the folder itself). DESIGN.md, "Who may import whom". */
 const IMPORTERS: Readonly<Record<string, readonly string[]>> = {
-  rollout: ["checkin", "store", "admin", "fleet", "cli", "settings.ts"],
+  rollout: ["checkin", "store", "admin", "fleet", "forecast", "cli", "settings.ts"],
   omaha: ["checkin", "main.ts"],
   checkin: ["main.ts"],
   store: ["checkin", "admin", "sync", "fleet", "main.ts", "metrics.ts"],
   admin: ["main.ts"],
   fleet: ["main.ts", "cli", "admin"],
-  virtual: ["cli"],
+  virtual: ["cli", "forecast"],
+  forecast: ["admin", "cli"],
   "clock.ts": ["checkin", "admin", "fleet", "main.ts"],
   "settings.ts": ["main.ts"],
   "metrics.ts": ["main.ts", "server.ts"],

@@ -1,0 +1,91 @@
+/** What is forecast, and what comes out. Plain data: it goes to a thread and back. Times are milliseconds since the epoch. */
+import type { Arch, Policy, RolloutState, Strategy } from "../rollout/model.ts";
+import type { Rule } from "../virtual/behaviour.ts";
+
+export interface ForecastNode {
+  readonly id: string;
+  readonly oem: string;
+  readonly arch: Arch;
+  readonly version: string;
+  readonly alias: string;
+}
+
+/** How nodes take to the release, and how long things take them. */
+export interface Behaviour {
+  readonly pollMs: number;
+  readonly downloadMs: number;
+  readonly installMs: number;
+  /** From being installed until the node is back and has asked for the first time. */
+  readonly rebootMs: number;
+  /** Which of them fail, die or fall back. */
+  readonly rules: readonly Rule[];
+}
+
+export interface Scenario {
+  readonly nodes: readonly ForecastNode[];
+  readonly version: string;
+  readonly strategy: Strategy;
+  readonly policy: Policy;
+  readonly behaviour: Behaviour;
+  readonly startsAt: number;
+  readonly durationMs: number;
+  /** How long a person takes to open the next stage; null: nobody ever does. */
+  readonly approveAfterMs: number | null;
+  /** The same seed has the same nodes go first, and the same ones fail. */
+  readonly seed: string;
+}
+
+export interface ForecastStage {
+  readonly number: number;
+  readonly percent: number;
+  /** Null: it never opened. */
+  readonly openedAt: number | null;
+  /** When its nodes had finished and it began to bake; null: not. */
+  readonly finishedAt: number | null;
+  readonly eligible: number;
+  readonly granted: number;
+  readonly complete: number;
+  readonly bad: number;
+}
+
+export interface ForecastPoint {
+  readonly at: number;
+  readonly granted: number;
+  readonly inFlight: number;
+  readonly complete: number;
+  readonly bad: number;
+}
+
+export type ForecastEnd =
+  | "completed"
+  | "halted"
+  | "paused"
+  | "waiting for approval"
+  | "updates turned off"
+  | "time over";
+
+export interface Forecast {
+  readonly nodes: number;
+  readonly version: string;
+  readonly startsAt: number;
+  readonly endsAt: number;
+  readonly end: ForecastEnd;
+  readonly stages: readonly ForecastStage[];
+  /** What the rollout's history would say. */
+  readonly history: readonly {
+    readonly at: number;
+    readonly state: RolloutState;
+    readonly stage: number;
+    readonly reason: string;
+  }[];
+  /** A few hundred points at most. */
+  readonly curve: readonly ForecastPoint[];
+  /** Nodes that were ever offered the release. */
+  readonly reached: number;
+  /** Nodes that came to a bad end on it, and have not recovered. */
+  readonly broken: number;
+  /** The same when the gate closed; null: it did not. */
+  readonly brokenAtHalt: number | null;
+  readonly lost: number;
+  readonly peakInFlight: number;
+}
