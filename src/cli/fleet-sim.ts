@@ -1,7 +1,7 @@
 /** `turnout fleet-sim`: a fleet of virtual nodes, asking a server as update_engine does. */
 import { SingleBar } from "cli-progress";
 import { Command, InvalidArgumentError, Option } from "commander";
-import { parseInterval } from "../rollout/interval.ts";
+import { parseDuration } from "../rollout/interval.ts";
 import { parseRule, type Rule } from "../virtual/behaviour.ts";
 import { FleetError, runFleet } from "../virtual/fleet.ts";
 import { FLATCAR_APP_ID } from "../virtual/options.ts";
@@ -170,7 +170,7 @@ function duration(milliseconds: number): string {
 /** @param shortest milliseconds */
 function interval(name: string, description: string, otherwise: string, shortest = 0): Option {
   const parse = (text: string): number => {
-    const value = /^0[smhd]?$/.test(text) ? 0 : parseInterval(text);
+    const value = parseDuration(text);
     if (value === null) throw new InvalidArgumentError("Write a duration, e.g. 30s, 15m, 2h or 1d.");
     if (value < shortest) throw new InvalidArgumentError(`The shortest is ${shortest / 1000}s.`);
     return value;

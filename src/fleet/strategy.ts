@@ -4,7 +4,8 @@
  */
 import semver from "semver";
 import { z } from "zod";
-import { PRESETS, readStrategy, type StrategyDocument } from "../rollout/strategy.ts";
+import { notADuration, parseDuration } from "../rollout/interval.ts";
+import { PRESETS, type StrategyDocument } from "../rollout/strategy.ts";
 import { readFreeze, readWindow } from "../rollout/windows.ts";
 
 const MAX_STAGES = 50;
@@ -12,19 +13,10 @@ const MAX_STAGES = 50;
 const MAX_STARS = 4;
 
 /** `over: 0s` is a duration, too. */
-const duration = z
+export const duration = z
   .string()
   .max(100)
-  .refine(isDuration, { error: ({ input }) => `"${input}" is not a duration; write e.g. "30s", "15m", "2h" or "1d"` });
-
-function isDuration(text: string): boolean {
-  try {
-    readStrategy({ active_within: text });
-    return true;
-  } catch {
-    return false;
-  }
-}
+  .refine((text) => parseDuration(text) !== null, { error: ({ input }) => notADuration(String(input)) });
 
 const percent = z.number().min(0).max(100);
 

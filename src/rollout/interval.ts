@@ -26,6 +26,16 @@ export function parseInterval(text: string): number | null {
   return positive(total);
 }
 
+/** The same, where nothing at all is as good a length of time: `0s`. */
+export function parseDuration(text: string): number | null {
+  return /^0 ?(?:[smhd]|ms)?$/.test(text) ? 0 : parseInterval(text);
+}
+
+/** What to say about a text that is no duration. */
+export function notADuration(text: string): string {
+  return `"${text}" is not a duration; write e.g. "30s", "15m", "2h" or "1d"`;
+}
+
 function positive(milliseconds: number): number | null {
   return milliseconds > 0 ? milliseconds : null;
 }

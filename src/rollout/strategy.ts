@@ -2,7 +2,7 @@
  * A strategy as people write it (the API's JSON, a file's YAML) and as the engine reads it. Source: ROLLOUTS.md, "Stages".
  * What is written is kept as written; its shape is checked where it comes in.
  */
-import { parseInterval } from "./interval.ts";
+import { notADuration, parseDuration } from "./interval.ts";
 import type { Health, Match, OnBreach, SliceBy, Stage, Strategy } from "./model.ts";
 import { bareId } from "./percentile.ts";
 
@@ -125,8 +125,7 @@ function readHealth(document: HealthDocument): Health {
 }
 
 function milliseconds(text: string): number {
-  // "0s" is a duration here: no wait at all.
-  const value = /^0 ?[a-z]*$/.test(text) ? 0 : parseInterval(text);
-  if (value === null) throw new Error(`"${text}" is not a duration; write e.g. "30s", "15m", "2h" or "1d"`);
+  const value = parseDuration(text);
+  if (value === null) throw new Error(notADuration(text));
   return value;
 }
