@@ -1,6 +1,7 @@
 /** Errors as RFC 9457 problem details, with a `message` beside them for clients of the older API. */
 import type { ErrorRequestHandler, RequestHandler, Response } from "express";
 import type { z } from "zod";
+import { ForecastUnavailable } from "../forecast/forecaster.ts";
 import { NotPossible } from "../rollout/run.ts";
 import { RolloutMoved } from "../store/rollouts.ts";
 import { StoreUnavailable } from "../store/store.ts";
@@ -114,6 +115,8 @@ function answer(response: Response, { status, message, errors, headers }: Proble
 function toProblem(error: unknown): Problem {
   if (error instanceof Problem) return error;
   if (error instanceof StoreUnavailable) return new Problem(503, error.message, { headers: { "Retry-After": "5" } });
+  if (error instanceof ForecastUnavailable)
+    return new Problem(503, error.message, { headers: { "Retry-After": "10" } });
   if (error instanceof NotPossible) return new Problem(409, error.message);
   if (error instanceof RolloutMoved) return new Problem(412, `${error.message}; read it again, and then decide`);
   // What express.json() and the router throw: they have a status of their own.

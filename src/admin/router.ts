@@ -7,6 +7,7 @@ import { channelRoutes, floorRoutes } from "./channels.ts";
 import { type AdminContext, setActor } from "./context.ts";
 import { counterRoutes } from "./counters.ts";
 import { explainRoutes } from "./explain.ts";
+import { forecastRoutes } from "./forecast.ts";
 import { groupRoutes } from "./groups.ts";
 import { instanceRoutes } from "./instances.ts";
 import { packageRoutes } from "./packages.ts";
@@ -30,6 +31,7 @@ export function adminRouter(options: AdminOptions): Router {
   floorRoutes(router, options);
   packageRoutes(router, options);
   instanceRoutes(router, options);
+  forecastRoutes(router, options); // before the rollouts: to them its name would be an id
   rolloutRoutes(router, options);
   explainRoutes(router, options);
   activityRoutes(router, options);

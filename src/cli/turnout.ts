@@ -4,6 +4,7 @@ import { countersCommand } from "./counters.ts";
 import { explainCommand } from "./explain.ts";
 import { fleetSimCommand } from "./fleet-sim.ts";
 import { rolloutsCommand } from "./rollouts.ts";
+import { simulateCommand } from "./simulate.ts";
 
 /** @param serve runs the server; handed in, since it wires everything and the other subcommands need none of it. */
 export async function turnout(argv: readonly string[], serve: () => Promise<void>): Promise<void> {
@@ -13,6 +14,7 @@ export async function turnout(argv: readonly string[], serve: () => Promise<void
     .description("run the server; settings come from the environment and config/turnout.yaml")
     .action(serve);
   program.addCommand(rolloutsCommand());
+  program.addCommand(simulateCommand());
   program.addCommand(explainCommand());
   program.addCommand(countersCommand());
   program.addCommand(fleetSimCommand());

@@ -92,6 +92,7 @@ export class Recorder {
       history: this.#history,
       curve: this.#points,
       reached: this.#reached.size,
+      complete: counters.total.complete,
       broken: finishedOf(counters.total).bad,
       brokenAtHalt: this.#brokenAtHalt,
       lost: counters.total.lost,
@@ -106,11 +107,12 @@ export class Recorder {
       const own = tallies[readCell(cell).stage];
       if (own !== undefined) for (const key of TALLY_KEYS) own[key] += tally[key];
     }
-    return stages.map(({ percent }, index) => {
+    return stages.map(({ percent, match }, index) => {
       const tally = tallies[index] ?? emptyTally();
       return {
         number: index + 1,
         percent,
+        matched: match !== null,
         openedAt: this.#openedAt[index] ?? null,
         finishedAt: this.#finishedAt[index] ?? null,
         eligible: this.#eligible[index] ?? 0,

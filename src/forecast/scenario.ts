@@ -21,8 +21,8 @@ export interface Behaviour {
   readonly rules: readonly Rule[];
 }
 
-export interface Scenario {
-  readonly nodes: readonly ForecastNode[];
+/** All but the nodes. */
+export interface Plan {
   readonly version: string;
   readonly strategy: Strategy;
   readonly policy: Policy;
@@ -35,9 +35,15 @@ export interface Scenario {
   readonly seed: string;
 }
 
+export interface Scenario extends Plan {
+  readonly nodes: readonly ForecastNode[];
+}
+
 export interface ForecastStage {
   readonly number: number;
   readonly percent: number;
+  /** Whether it is for some nodes only, whatever their percentile. */
+  readonly matched: boolean;
   /** Null: it never opened. */
   readonly openedAt: number | null;
   /** When its nodes had finished and it began to bake; null: not. */
@@ -82,6 +88,7 @@ export interface Forecast {
   readonly curve: readonly ForecastPoint[];
   /** Nodes that were ever offered the release. */
   readonly reached: number;
+  readonly complete: number;
   /** Nodes that came to a bad end on it, and have not recovered. */
   readonly broken: number;
   /** The same when the gate closed; null: it did not. */

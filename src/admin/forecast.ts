@@ -1,0 +1,100 @@
+/** What a rollout would do: forecast, with nothing changed. */
+import type { Router } from "express";
+import { type ForecastRequest, forecastSchema, MAX_NODES, madeUpNodes, planOf, toForecastView } from "../forecast/document.ts"; // biome-ignore format: one line
+import { Forecaster } from "../forecast/forecaster.ts";
+import type { ForecastNode } from "../forecast/scenario.ts";
+import type { Group } from "../rollout/model.ts";
+import { NotPossible } from "../rollout/run.ts";
+import { loadFleet, toArch } from "../store/fleet.ts";
+import { strategyOf } from "../store/rollouts.ts";
+import type { AdminContext, Db } from "./context.ts";
+import { countOf, findApplication, findGroup } from "./lookups.ts";
+import { invalid, notFound, onlyMethods, validated } from "./problem.ts";
+
+/** Of nodes that are read and handed on at a time. */
+const PORTION = 5_000;
+
+export function forecastRoutes(router: Router, { store, clock }: AdminContext): void {
+  const forecaster = new Forecaster();
+
+  router
+    .route("/apps/:app/groups/:group/rollouts/simulate")
+    .post(async (request, response) => {
+      const body = validated(forecastSchema, request.body ?? {});
+      const row = await findGroup(
+        store.read,
+        await findApplication(store.read, request.params.app),
+        request.params.group,
+      );
+      const group = (await loadFleet(store.read)).groupByNo.get(row.no);
+      if (group === undefined) throw notFound("group", request.params.group);
+      const plan = planOf(body, {
+        version: versionOf(body, group),
+        strategy: await strategyOf(store.read, group.no),
+        policy: group.policy,
+        now: clock.now(),
+      });
+      const since = clock.now() - plan.strategy.activeWithinMs;
+      const nodes =
+        body.nodes === undefined ? await nodesOf(store.read, group, since) : madeUpNodes(body, plan.version);
+
+      const left = new AbortController();
+      response.once("close", () => left.abort());
+      response.json(toForecastView(await forecaster.run(plan, nodes, left.signal)));
+    })
+    .all(onlyMethods("POST"));
+}
+
+function versionOf({ version }: ForecastRequest, group: Group): string {
+  const wanted = version ?? group.channel?.package?.version;
+  if (wanted !== undefined) return wanted;
+  throw new NotPossible(
+    `group "${group.name}" has nothing to roll out: its channel points to no package; give version`,
+  );
+}
+
+/** The group's nodes that are still there, in portions. */
+async function nodesOf(db: Db, group: Group, since: number): Promise<AsyncIterable<readonly ForecastNode[]>> {
+  const active = db
+    .selectFrom("nodes")
+    .leftJoin("seen", "seen.node_no", "nodes.no")
+    .where("group_no", "=", group.no)
+    .where((eb) => eb(eb.fn.coalesce("seen.at", "nodes.created_at"), ">", since));
+  const count = await countOf(active.select((eb) => eb.fn.countAll().as("count")));
+  if (count === 0)
+    throw new NotPossible(`group "${group.name}" has no nodes that are there; give nodes: how many to make up`);
+  if (count > MAX_NODES) {
+    throw invalid(
+      "nodes",
+      `the group has ${count}, and a forecast takes ${MAX_NODES}: say how many to make up instead`,
+    );
+  }
+  return (async function* () {
+    for (let after = 0; ; ) {
+      const rows = await active
+        .select([
+          "nodes.no",
+          "nodes.id",
+          "nodes.oem",
+          "nodes.arch",
+          "nodes.version",
+          "nodes.alias",
+          "nodes.machine_alias",
+        ])
+        .where("nodes.no", ">", after)
+        .orderBy("nodes.no")
+        .limit(PORTION)
+        .execute();
+      const last = rows.at(-1);
+      if (last === undefined) return;
+      after = last.no;
+      yield rows.map(({ id, oem, arch, version, alias, machine_alias: machineAlias }) => ({
+        id,
+        oem,
+        arch: toArch(arch),
+        version,
+        alias: alias || machineAlias,
+      }));
+    }
+  })();
+}
