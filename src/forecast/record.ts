@@ -43,15 +43,15 @@ export class Recorder {
     this.#history.push({ at, state, stage: stage + 1, reason });
   }
 
-  /** @param atGate how nodes stood when it was the gate that moved the rollout. */
-  change(at: number, before: Rollout, now: Rollout, reason: string, atGate: RolloutCounters | null): void {
+  change(at: number, before: Rollout, now: Rollout, reason: string, counters: RolloutCounters): void {
     this.note(at, now, reason);
     if (now.stage !== before.stage) {
       this.#finishedAt[before.stage] ??= at;
       this.#openedAt[now.stage] = at;
     }
     if (now.bakingSince !== null || now.state === "completed") this.#finishedAt[now.stage] ??= now.bakingSince ?? at;
-    if (atGate !== null) this.#brokenAtHalt ??= finishedOf(atGate.total).bad;
+    const gateCloses = now.state === "halted" || now.state === "paused" || closedIn(now) > closedIn(before);
+    if (gateCloses) this.#brokenAtHalt ??= finishedOf(counters.total).bad;
   }
 
   grants(node: number, { total }: RolloutCounters): void {
@@ -122,4 +122,9 @@ export class Recorder {
       };
     });
   }
+}
+
+/** Slices that are held back, not only watched. */
+function closedIn({ closed }: Rollout): number {
+  return closed.filter(({ watched }) => !watched).length;
 }

@@ -49,7 +49,7 @@ class Simulation {
   #ringAt = NEVER;
   #fleet: Fleet;
   #rollout: Rollout;
-  #updatesOn = true;
+  #updatesOn: boolean;
   #approvalSince: number | null = null;
   #waiting: number[] = [];
   #waitingStage = -1;
@@ -58,6 +58,7 @@ class Simulation {
     const { nodes, behaviour, startsAt, seed } = scenario;
     this.#scenario = scenario;
     this.#everyPoll = everyPoll;
+    this.#updatesOn = scenario.policy.updatesEnabled;
     this.#records = nodes.map(() => null);
     this.#fates = nodes.map(() => null);
     this.#boots = new Uint32Array(nodes.length);
@@ -65,7 +66,9 @@ class Simulation {
     this.#nextAt = new Float64Array(nodes.length);
     this.#seenAt = new Float64Array(nodes.length);
     const random = seededRandom(`forecast\n${seed}`);
-    this.#phases = Float64Array.from(nodes, () => random() * behaviour.pollMs);
+    // Each at its own millisecond of the second: no two of a thousand ever ask in the same one.
+    const second = () => Math.floor((random() * behaviour.pollMs) / 1000) * 1000;
+    this.#phases = Float64Array.from(nodes, (_, index) => second() + 1 + (index % 999));
     this.#ring = new Ring(behaviour.pollMs, this.#phases);
     this.#rollout = firstRollout(scenario);
     this.#fleet = fleetOf(scenario, this.#rollout, true);
@@ -188,7 +191,7 @@ class Simulation {
       const leaves = left !== null && isInFlight(left.status) && (entered === null || !isInFlight(entered.status));
       if (leaves) this.#wakeRing(at);
       if (transition.grants) this.#record.grants(index, this.#standing);
-      if (entered?.failure != null) this.#move(gated(this.#rollout, this.#standing, at), at, true);
+      if (entered?.failure != null) this.#move(gated(this.#rollout, this.#standing, at), at);
     }
     if (changes.disableUpdates !== null) {
       this.#updatesOn = false;
@@ -253,14 +256,14 @@ class Simulation {
     this.#seenAt[next.node] = at;
     this.#poll(next.node, at);
     // While there are slots, the next one in turn may have one as well.
-    if (this.#life[next.node] !== LIFE.inRing) this.#wakeRing(at + 0.001);
+    if (this.#life[next.node] !== LIFE.inRing) this.#wakeRing(at);
   }
 
   /** The rollout has moved: whoever waits for that asks again in its turn. */
   #wakeAll(at: number): void {
     if (this.#everyPoll) return;
     for (const index of this.#records.keys()) {
-      if (this.#life[index] === LIFE.polling) this.#wait(index, Math.max(at, (this.#seenAt[index] ?? 0) + 0.001));
+      if (this.#life[index] === LIFE.polling) this.#wait(index, Math.max(at, (this.#seenAt[index] ?? 0) + 1));
     }
     this.#wakeRing(at);
   }
@@ -279,12 +282,12 @@ class Simulation {
     this.#record.sample(at, this.#standing);
     const { approveAfterMs } = this.#scenario;
     if (this.#approvalSince !== null && approveAfterMs !== null && at >= this.#approvalSince + approveAfterMs) {
-      this.#move(advance(this.#rollout, at, "approved"), at, false);
+      this.#move(advance(this.#rollout, at, "approved"), at);
     }
     for (;;) {
       const change = due(this.#rollout, this.#fleet, this.#standing, at);
       if (change === null || (change === "look" && this.#isWaiting(at))) return;
-      this.#move(change === "look" ? stageFinished(this.#rollout, at) : change, at, false);
+      this.#move(change === "look" ? stageFinished(this.#rollout, at) : change, at);
     }
   }
 
@@ -315,13 +318,13 @@ class Simulation {
     return isWaitedFor(this.#rollout, straggler, at);
   }
 
-  #move(change: Change | null, at: number, byGate: boolean): void {
+  #move(change: Change | null, at: number): void {
     if (change === null) return;
     const before = this.#rollout;
     this.#rollout = { ...before, ...change.next, revision: before.revision + 1 };
     this.#fleet = fleetOf(this.#scenario, this.#rollout, this.#updatesOn);
     this.#approvalSince = this.#rollout.awaitsApproval ? at : null;
-    this.#record.change(at, before, this.#rollout, change.reason, byGate ? this.#standing : null);
+    this.#record.change(at, before, this.#rollout, change.reason, this.#standing);
     const matters =
       before.state !== this.#rollout.state ||
       before.stage !== this.#rollout.stage ||

@@ -1,9 +1,9 @@
-import { execFile } from "node:child_process";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join, resolve } from "node:path";
+import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { aTurnout, checks, NODE_ID, type TestTurnout } from "../e2e/turnout.ts";
+import { ran } from "./ran.ts";
 
 let server: TestTurnout;
 const folder = mkdtempSync(join(tmpdir(), "turnout-cli-"));
@@ -15,20 +15,8 @@ afterAll(async () => {
   rmSync(folder, { recursive: true, force: true });
 });
 
-interface Ran {
-  readonly code: number;
-  readonly out: string;
-  readonly err: string;
-}
-function turnout(args: readonly string[], environment: Record<string, string> = {}): Promise<Ran> {
-  const bin = resolve(import.meta.dirname, "../../bin/turnout");
-  const env = { PATH: process.env.PATH, TURNOUT_SERVER: server.url, ...environment };
-  return new Promise((done) => {
-    execFile(process.execPath, [bin, ...args], { env }, (error, out, err) => {
-      done({ code: typeof error?.code === "number" ? error.code : 0, out, err });
-    });
-  });
-}
+const turnout = (args: readonly string[], environment: Record<string, string> = {}) =>
+  ran(args, { TURNOUT_SERVER: server.url, ...environment });
 const GROUP = ["--group", "Stable (AMD64)"];
 const file = (name: string, text: string): string => {
   writeFileSync(join(folder, name), text);
