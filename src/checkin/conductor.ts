@@ -2,10 +2,10 @@
  * Moves rollouts on as time goes: starts them, ends stages, opens the next, completes. Any number of processes may run one:
  * a change is written only if the rollout is still as it was read.
  */
-import { sql } from "kysely";
+import { type Kysely, sql } from "kysely";
 import { readCell } from "../rollout/cell.ts";
 import { emptyRolloutCounters } from "../rollout/counters.ts";
-import type { Arch, Fleet, NodeStatus, Rollout, RolloutCounters } from "../rollout/model.ts";
+import type { Arch, Fleet, NodeStatus, Rollout } from "../rollout/model.ts";
 import { due, stageFinished } from "../rollout/run.ts";
 import { isForAll, isWaitedFor, type Straggler, stageOf } from "../rollout/stages.ts";
 import { compareVersions } from "../rollout/version.ts";
@@ -13,6 +13,9 @@ import { loadCounters } from "../store/counters.ts";
 import { loadFleet } from "../store/fleet.ts";
 import { RolloutMoved, recordChange, SYSTEM } from "../store/rollouts.ts";
 import type { Store } from "../store/store.ts";
+import type { Tables } from "../store/tables.ts";
+
+type Db = Kysely<Tables>;
 
 /** Nodes read at a time: a few milliseconds each, so that check-ins come in between. */
 const CHUNK = 1_000;
@@ -60,7 +63,7 @@ export class Conductor {
     let moved = false;
     for (const rollout of live) {
       const counters = rollouts.get(rollout.no) ?? emptyRolloutCounters();
-      await this.#countEligible(rollout, counters);
+      await this.#countEligible(rollout);
       let change = due(rollout, fleet, counters, now);
       if (change === null) continue;
       if (change === "look") {
@@ -95,7 +98,7 @@ export class Conductor {
   async #isWaiting(rollout: Rollout, now: number): Promise<boolean> {
     const known = this.#waiting.get(rollout.no);
     if (known?.stage === rollout.stage && (await this.#findNext(rollout, known, now))) return true;
-    const nodeNos = await this.#search(rollout, now);
+    const nodeNos = await this.#store.snapshot((db) => this.#search(db, rollout, now));
     this.#waiting.set(rollout.no, { stage: rollout.stage, nodeNos, next: 0 });
     return nodeNos.length > 0;
   }
@@ -103,7 +106,7 @@ export class Conductor {
   async #findNext(rollout: Rollout, waiting: Waiting, now: number): Promise<boolean> {
     while (waiting.next < waiting.nodeNos.length) {
       const asked = waiting.nodeNos.slice(waiting.next, waiting.next + CHUNK / 2);
-      const rows = await stragglers(this.#store)
+      const rows = await stragglers(this.#store.read)
         .where("nodes.group_no", "=", rollout.groupNo)
         .where("nodes.no", "in", asked)
         .execute();
@@ -118,21 +121,24 @@ export class Conductor {
     return false;
   }
 
-  async #search(rollout: Rollout, now: number): Promise<number[]> {
+  async #search(db: Db, rollout: Rollout, now: number): Promise<number[]> {
     const found: number[] = [];
-    await this.#visit(rollout, (row) => {
+    await this.#visit(db, rollout, (row) => {
       if (isWaitedFor(rollout, toStraggler(row), now)) found.push(row.no);
       return found.length < REMEMBERED;
     });
     return found;
   }
 
-  /** Shows the nodes that the rollout is for, as far as they have not got it yet, until `visitor` has seen enough. */
-  async #visit(rollout: Rollout, visitor: (row: Row) => boolean): Promise<void> {
-    for (const version of await this.#versionsToLookAt(rollout)) {
+  /**
+   * Shows the nodes that the rollout is for, as far as they have not got it yet, until `visitor` has seen enough.
+   * @param db a snapshot: nodes that move meanwhile would be missed, or seen twice.
+   */
+  async #visit(db: Db, rollout: Rollout, visitor: (row: Row) => boolean): Promise<void> {
+    for (const version of await this.#versionsToLookAt(db, rollout)) {
       let [status, no] = ["", 0];
       for (;;) {
-        const rows = await stragglers(this.#store)
+        const rows = await stragglers(db)
           .where("nodes.group_no", "=", rollout.groupNo)
           .where("nodes.version", "=", version)
           .where(sql<boolean>`(nodes.status, nodes.no) > (${status}, ${no})`)
@@ -149,21 +155,24 @@ export class Conductor {
   }
 
   /** How many nodes each stage is for: counted over the fleet whenever a stage has opened, to be shown. */
-  async #countEligible(rollout: Rollout, counters: RolloutCounters): Promise<void> {
+  async #countEligible(rollout: Rollout): Promise<void> {
     if (rollout.state !== "running" || this.#counted.get(rollout.no) === rollout.stage) return;
-    this.#counted.set(rollout.no, rollout.stage);
     const eligible = rollout.strategy.stages.map(() => 0);
     const add = (stage: number | null, nodes: number) => {
       if (stage !== null && eligible[stage] !== undefined) eligible[stage] += nodes;
     };
-    for (const [cell, { complete }] of counters.cells) add(readCell(cell).stage, complete);
-    if (isForAll(rollout.strategy)) add(0, await this.#nodesToGo(rollout));
-    else {
-      await this.#visit(rollout, (row) => {
-        add(stageOf(rollout, toStraggler(row)), 1);
-        return true;
-      });
-    }
+    await this.#store.snapshot(async (db) => {
+      const counters = await loadCounters(db, [rollout.no]);
+      const { cells } = counters.rollouts.get(rollout.no) ?? emptyRolloutCounters();
+      for (const [cell, { complete }] of cells) add(readCell(cell).stage, complete);
+      if (isForAll(rollout.strategy)) add(0, await this.#nodesToGo(db, rollout));
+      else {
+        await this.#visit(db, rollout, (row) => {
+          add(stageOf(rollout, toStraggler(row)), 1);
+          return true;
+        });
+      }
+    });
     await this.#store.write((tx) =>
       tx
         .updateTable("rollouts")
@@ -171,35 +180,36 @@ export class Conductor {
         .where("no", "=", rollout.no)
         .execute(),
     );
+    this.#counted.set(rollout.no, rollout.stage);
   }
 
-  async #nodesToGo({ groupNo, undoes, package: wanted }: Rollout): Promise<number> {
-    const counts = await this.#versionCounts(groupNo);
+  async #nodesToGo(db: Db, { groupNo, undoes, package: wanted }: Rollout): Promise<number> {
+    const counts = await versionCounts(db, groupNo);
     return counts.reduce((sum, { version, nodes }) => sum + (concerns(version, undoes, wanted.version) ? nodes : 0), 0);
   }
 
-  async #versionsToLookAt({ groupNo, undoes, package: wanted }: Rollout): Promise<string[]> {
-    const counts = await this.#versionCounts(groupNo);
+  async #versionsToLookAt(db: Db, { groupNo, undoes, package: wanted }: Rollout): Promise<string[]> {
+    const counts = await versionCounts(db, groupNo);
     return counts.map(({ version }) => version).filter((version) => concerns(version, undoes, wanted.version));
   }
+}
 
-  async #versionCounts(groupNo: number): Promise<{ version: string; nodes: number }[]> {
-    const rows = await this.#store.read
-      .selectFrom("node_counts")
-      .select(["version", (eb) => eb.fn.sum("count").as("nodes")])
-      .where("group_no", "=", groupNo)
-      .groupBy("version")
-      .execute();
-    return rows.map(({ version, nodes }) => ({ version, nodes: Number(nodes) }));
-  }
+async function versionCounts(db: Db, groupNo: number): Promise<{ version: string; nodes: number }[]> {
+  const rows = await db
+    .selectFrom("node_counts")
+    .select(["version", (eb) => eb.fn.sum("count").as("nodes")])
+    .where("group_no", "=", groupNo)
+    .groupBy("version")
+    .execute();
+  return rows.map(({ version, nodes }) => ({ version, nodes: Number(nodes) }));
 }
 
 function concerns(version: string, undoes: string | null, target: string): boolean {
   return undoes === null ? compareVersions(version, target) < 0 : version === undoes;
 }
 
-function stragglers(store: Store) {
-  return store.read
+function stragglers(db: Db) {
+  return db
     .selectFrom("nodes")
     .leftJoin("seen", "seen.node_no", "nodes.no")
     .select(["nodes.no", "nodes.id", "nodes.oem", "nodes.version", "nodes.machine_alias", "nodes.alias"])

@@ -68,6 +68,8 @@ export interface CheckInStore {
 export interface Store {
   /** Reads of the admin side. Sees committed data only. */
   readonly read: Kysely<Tables>;
+  /** Reads that all see the same moment. Keeps a session to itself meanwhile. */
+  snapshot<T>(work: (db: Kysely<Tables>) => Promise<T>): Promise<T>;
   /** One transaction between two batches. Durable when it resolves; nothing is kept when `work` throws. */
   write<T>(work: (tx: Transaction<Tables>) => Promise<T>): Promise<T>;
   close(): Promise<void>;

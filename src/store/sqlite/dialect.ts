@@ -13,19 +13,25 @@ import {
 import type { SqlSession, SqlSessions } from "../store.ts";
 import type { Tables } from "../tables.ts";
 
-export function kyselyOver(sessions: SqlSessions): Kysely<Tables> {
-  return new Kysely<Tables>({ dialect: new SessionDialect(sessions) });
+/** @param begin how a transaction starts: a plain `BEGIN` is for those that only read. */
+export function kyselyOver(
+  sessions: SqlSessions,
+  begin: "BEGIN" | "BEGIN IMMEDIATE" = "BEGIN IMMEDIATE",
+): Kysely<Tables> {
+  return new Kysely<Tables>({ dialect: new SessionDialect(sessions, begin) });
 }
 
 class SessionDialect implements Dialect {
   readonly #sessions: SqlSessions;
+  readonly #begin: string;
 
-  constructor(sessions: SqlSessions) {
+  constructor(sessions: SqlSessions, begin: string) {
     this.#sessions = sessions;
+    this.#begin = begin;
   }
 
   createAdapter = () => new SqliteAdapter();
-  createDriver = () => new SessionDriver(this.#sessions);
+  createDriver = () => new SessionDriver(this.#sessions, this.#begin);
   createIntrospector = (db: Kysely<unknown>) => new SqliteIntrospector(db);
   createQueryCompiler = () => new SqliteQueryCompiler();
 }
@@ -51,9 +57,11 @@ class SessionConnection implements DatabaseConnection {
 
 class SessionDriver implements Driver {
   readonly #sessions: SqlSessions;
+  readonly #begin: string;
 
-  constructor(sessions: SqlSessions) {
+  constructor(sessions: SqlSessions, begin: string) {
     this.#sessions = sessions;
+    this.#begin = begin;
   }
 
   async init(): Promise<void> {}
@@ -63,7 +71,7 @@ class SessionDriver implements Driver {
   }
 
   async beginTransaction(connection: SessionConnection): Promise<void> {
-    await connection.executeQuery(CompiledQuery.raw("BEGIN IMMEDIATE"));
+    await connection.executeQuery(CompiledQuery.raw(this.#begin));
   }
 
   async commitTransaction(connection: SessionConnection): Promise<void> {

@@ -16,10 +16,11 @@ export function sqliteStore(path: string, writer: SqlSessions, onDeath: (error: 
   });
   checkpoints.on("error", onDeath);
   checkpoints.unref();
-  const read = kyselyOver(readers);
+  const read = kyselyOver(readers, "BEGIN");
   const write = kyselyOver(writer);
   return {
     read,
+    snapshot: (work) => read.transaction().execute(work),
     write: (work) => write.transaction().execute(work),
     async close() {
       await readers.close();
