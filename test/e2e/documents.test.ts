@@ -2,30 +2,37 @@ import { spawn } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterEach, describe, expect, it } from "vitest";
 import { apiClient, FLATCAR, STABLE_GROUP } from "./turnout.ts";
 
 const ROOT = resolve(import.meta.dirname, "../..");
-const README = readFileSync(join(ROOT, "README.md"), "utf8");
 const TOKEN = "tour-of-the-turnout";
-
-/** The code of all blocks fenced as ```sh NAME. */
-const blocks = (name: string) =>
-  [...README.matchAll(new RegExp(`^\`\`\`sh ${name}\\n([\\s\\S]*?)^\`\`\`$`, "gm"))].map(([, code = ""]) => code);
 
 interface Ran {
   readonly code: number | null;
   readonly output: string;
 }
 
-describe("the README's tour", () => {
-  const dataDir = mkdtempSync(join(tmpdir(), "turnout-tour-"));
-  let stop: () => Promise<unknown> = async () => {};
-  let url = "";
+/** A document whose code is run as it stands: the server's, and then the rest. */
+class Tour {
+  readonly #text: string;
+  readonly #name: string;
 
-  beforeAll(async () => {
-    const [start = ""] = blocks("tour-server");
+  constructor(file: string, name: string) {
+    this.#text = readFileSync(join(ROOT, file), "utf8");
+    this.#name = name;
+  }
+
+  /** The code of all blocks fenced as ```sh NAME. */
+  blocks(name = this.#name): string[] {
+    const fenced = new RegExp(`^\`\`\`sh ${name}\\n([\\s\\S]*?)^\`\`\`$`, "gm");
+    return [...this.#text.matchAll(fenced)].map(([, code = ""]) => code);
+  }
+
+  async start(): Promise<string> {
+    const [start = ""] = this.blocks(`${this.#name}-server`);
     expect(start).toContain("npm start");
+    const dataDir = mkdtempSync(join(tmpdir(), "turnout-tour-"));
     // A process group of its own: npm and the server end together.
     const server = spawn("bash", ["-c", start], {
       cwd: ROOT,
@@ -33,12 +40,13 @@ describe("the README's tour", () => {
       env: { ...process.env, TURNOUT_PORT: "0", TURNOUT_DATA_DIR: dataDir },
     });
     const ended = new Promise((done) => server.once("exit", done));
-    stop = () => {
+    stop = async () => {
       if (server.pid !== undefined) process.kill(-server.pid, "SIGTERM");
-      return ended;
+      await ended;
+      rmSync(dataDir, { recursive: true, force: true });
     };
     let output = "";
-    url = await new Promise((ready, failed) => {
+    return new Promise((ready, failed) => {
       const read = (chunk: Buffer) => {
         output += chunk;
         const found = /turnout listening on (\S+)/.exec(output)?.[1];
@@ -48,14 +56,17 @@ describe("the README's tour", () => {
       server.stderr.on("data", read);
       void ended.then(() => failed(new Error(output)));
     });
-  });
-  afterAll(async () => {
-    await stop();
-    rmSync(dataDir, { recursive: true, force: true });
-  });
+  }
+}
 
+let stop: () => Promise<void> = async () => {};
+afterEach(() => stop());
+
+describe("the README's tour", () => {
   it("runs as it stands, and takes a fleet of 1,000 from 4081.2.0 to 4230.2.1, every node complete", async () => {
-    const tour = blocks("tour");
+    const document = new Tour("README.md", "tour");
+    const url = await document.start();
+    const tour = document.blocks();
     expect(tour.length).toBeGreaterThanOrEqual(7);
     const script = tour
       .join("\n")
@@ -75,13 +86,39 @@ describe("the README's tour", () => {
     expect(new Set(instances.map(({ application }) => `${application.version} ${application.state}`))).toEqual(
       new Set(["4230.2.1 complete"]),
     );
-  });
 
-  it("wants its token", async () => {
     expect((await fetch(`${url}/api/apps`)).status).toBe(401);
     expect((await fetch(`${url}/api/apps`, { headers: { Authorization: "Bearer wrong" } })).status).toBe(401);
   });
 });
+
+describe("the worked example of docs/rollouts.md", () => {
+  it("takes a good release to every node, and halts one that kills in its first stage", async () => {
+    const document = new Tour("docs/rollouts.md", "worked");
+    const url = await document.start();
+    const script = document.blocks().join("\n").replaceAll("http://127.0.0.1:8000", url);
+    const { code, output } = await run(`set -euo pipefail\n${script}`);
+    expect(code, output).toBe(0);
+    expect(output).toContain("1000 on 4230.2.1");
+    expect(output).toMatch(/state +halted, stage 1 of 3/);
+    expect(output).toMatch(/NO +rollout running +the rollout is halted/);
+    expect(output).toMatch(/state +aborted/);
+    expect(output).toContain("exit code 3: it would be halted");
+
+    const api = apiClient(url, TOKEN);
+    const { rollouts } = await api<{ rollouts: Rollout[] }>("GET", `/apps/${FLATCAR}/groups/${STABLE_GROUP}/rollouts`);
+    const [killer, good] = rollouts;
+    expect(good).toMatchObject({ version: "4230.2.1", stage: 3, counters: { complete: 1000, lost: 0 } });
+    expect(killer).toMatchObject({ version: "4459.2.0", state: "aborted", stage: 1, counters: { complete: 0 } });
+    expect(killer?.counters.lost).toBe(killer?.counters.granted);
+    // 2 % of a thousand are some twenty nodes; the hash has its spread.
+    expect(killer?.counters.granted).toBeLessThan(45);
+  }, 180_000);
+});
+
+interface Rollout {
+  readonly counters: Readonly<Record<string, number>>;
+}
 
 function run(script: string): Promise<Ran> {
   return new Promise((done) => {
