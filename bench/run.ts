@@ -7,6 +7,7 @@ import { cpus, totalmem } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { canPin } from "./processes.ts";
+import { forecasts, gate } from "./rollouts.ts";
 import {
   againstExpress,
   type Figure,
@@ -24,6 +25,8 @@ const SCENARIOS: Readonly<Record<string, (plan: Plan) => Promise<Figure[]>>> = {
   start: startUp,
   reading: whileReading,
   disk: slowDisk,
+  gate,
+  forecasts,
 };
 
 const { values } = parseArgs({ options: { quick: { type: "boolean", default: false }, only: { type: "string" } } });

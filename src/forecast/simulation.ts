@@ -156,7 +156,10 @@ class Simulation {
   }
 
   #afterRefusal(index: number, at: number, { reason, trace }: Outcome): void {
-    const until = trace.at(-1)?.until;
+    const stop = trace.at(-1);
+    // Its stage opens no sooner than the rollout moves; when that is, the trace can only give a bound for.
+    const ofLaterStage = Number(stop?.facts.nodeStage) > Number(stop?.facts.stage);
+    const until = ofLaterStage ? undefined : stop?.until;
     if (reason === "up-to-date") this.#go(index, LIFE.resting, NEVER);
     else if (this.#everyPoll) this.#wait(index, at + 1);
     else if (FOR_A_SLOT.has(reason)) {
