@@ -17,22 +17,27 @@ export interface BatchOptions<Q, A> {
   /** Beyond this many waiting requests, new ones are refused at once. */
   readonly maxWaiting: number;
   readonly onBatch?: (size: number, milliseconds: number) => void;
+  /** Milliseconds that never go back. */
+  readonly stopwatch?: () => number;
 }
 
 export class Batches<Q, A> {
   readonly #options: BatchOptions<Q, A>;
   #waiting: Waiting<Q, A>[] = [];
   #running = false;
-  /** What a request has cost lately, in milliseconds. */
-  #cost = 0;
+  /** What a batch has taken lately, in milliseconds. */
+  #batchMs = 0;
 
   constructor(options: BatchOptions<Q, A>) {
     this.#options = options;
   }
 
-  /** How long a request that came now would wait for its batch, in milliseconds, as far as the last batches tell. */
+  /**
+   * How long a request that came now would wait for its batch, in milliseconds, as far as the last batches tell. Counted in
+   * batches, since most of a small one is the fsync, which a large one has only once, too.
+   */
   get expectedWaitMs(): number {
-    return this.#waiting.length * this.#cost;
+    return Math.ceil(this.#waiting.length / this.#options.maxBatch) * this.#batchMs;
   }
 
   /** @throws StoreUnavailable when the batch could not be written, or too many requests wait already. */
@@ -50,9 +55,10 @@ export class Batches<Q, A> {
   }
 
   async #runAll(): Promise<void> {
+    const { stopwatch = () => performance.now() } = this.#options;
     while (this.#waiting.length > 0) {
       const batch = this.#waiting.splice(0, this.#options.maxBatch);
-      const startedAt = performance.now();
+      const startedAt = stopwatch();
       try {
         const answers = await this.#options.run(batch.map(({ request }) => request));
         for (const [index, { resolve, reject }] of batch.entries()) {
@@ -63,8 +69,8 @@ export class Batches<Q, A> {
       } catch (error) {
         for (const { reject } of batch) reject(error);
       }
-      const took = performance.now() - startedAt;
-      this.#cost = this.#cost * 0.8 + (took / batch.length) * 0.2;
+      const took = stopwatch() - startedAt;
+      this.#batchMs = this.#batchMs * 0.8 + took * 0.2;
       this.#options.onBatch?.(batch.length, took);
     }
     this.#running = false;
