@@ -216,6 +216,73 @@ describe("kill -9 under load", () => {
   });
 });
 
+describe("kill -9 while the gate closes", () => {
+  it("leaves a rollout that is running or halted, never half of it, with counters that are right", async () => {
+    const dataDir = aDataDir();
+    let server: TurnoutProcess = await aProcess(dataDir, { TURNOUT_LOG_LEVEL: "error" });
+    cleanUp.push(() => server.child.kill("SIGKILL"));
+    const path = `/apps/${FLATCAR}/groups/${STABLE_GROUP}`;
+    const group = await apiClient(server.url)("GET", path);
+    await apiClient(server.url)("PUT", path, {
+      ...group,
+      policy_max_updates_per_period: 900_000,
+      strategy: { health: {} },
+    });
+    let next = 0;
+    for (let round = 1; round <= 6; round += 1) {
+      const version = `4230.2.${round}`;
+      await release(apiClient(server.url), version);
+      let alive = true;
+      let failed = 0;
+      void server.ended.then(() => {
+        alive = false;
+      });
+      const { url, child, ended } = server;
+      const talk = async () => {
+        while (alive) {
+          const machineId = machine(next++);
+          try {
+            await postOmaha(url, checks({ machineId }));
+            await postOmaha(url, reports(13, 1, { machineId }));
+            await postOmaha(url, reports(3, 0, { machineId }, 9));
+            failed += 1;
+          } catch {
+            // It died in the middle: not acknowledged.
+          }
+        }
+      };
+      const talkers = Array.from({ length: 8 }, talk);
+      // The fifth failure closes the gate: now a little before, now a little after.
+      while (failed < round + 1) await new Promise((turn) => setImmediate(turn));
+      child.kill("SIGKILL");
+      await ended;
+      await Promise.all(talkers);
+      const acknowledged = failed;
+
+      server = await aProcess(dataDir, { TURNOUT_LOG_LEVEL: "error" });
+      const api = apiClient(server.url);
+      const { rollouts } = await api<{ rollouts: { id: string }[] }>("GET", `${path}/rollouts?perpage=1`);
+      const view = await api<{
+        version: string;
+        state: string;
+        revision: number;
+        counters: Record<string, number>;
+        history: { to_state: string }[];
+      }>("GET", `${path}/rollouts/${rollouts[0]?.id}`);
+      expect(view.version).toBe(version);
+      const { failed: counted = 0 } = view.counters;
+      expect(counted).toBeGreaterThanOrEqual(Math.min(acknowledged, 5));
+      // The failure that closes the gate and the halt are one transaction.
+      expect(view.state).toBe(counted >= 5 ? "halted" : "running");
+      expect(view.history.map(({ to_state: state }) => state)).toEqual(
+        counted >= 5 ? ["running", "halted"] : ["running"],
+      );
+      expect(view.revision).toBe(view.history.length);
+      expect(await api("POST", "/counters/recount", { repair: false })).toMatchObject({ differences: [] });
+    }
+  });
+});
+
 describe("a clock set back by an hour", () => {
   it("loses no grant and doubles no quota", async () => {
     const server = await running();
