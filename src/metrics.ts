@@ -109,18 +109,37 @@ function rolloutsGauge(store: Store, registers: Registry[]): void {
     registers,
     async collect() {
       this.reset();
-      const rows = await store.read
-        .selectFrom("rollouts")
-        .innerJoin("rollout_counters as c", "c.rollout_no", "rollouts.no")
-        .innerJoin("packages", "packages.no", "rollouts.package_no")
-        .innerJoin("groups", "groups.no", "rollouts.group_no")
-        .selectAll("c")
-        .select(["groups.id as group", "packages.version", "rollouts.state"])
-        .where("rollouts.present", "=", 1)
-        .execute();
-      for (const { rollout_no: _, cells: __, causes: ___, group, version, state, ...counts } of rows) {
+      for (const row of await presentRollouts(store)) {
+        const { rollout_no: _, cells: __, causes: ___, group, version, state, ...counts } = row;
         for (const [status, count] of Object.entries(counts)) this.set({ group, version, state, status }, count);
       }
     },
   });
+  new Gauge({
+    name: "turnout_rollout_failures",
+    help: "Nodes of the rollouts under way or completed whose last try failed, by update_engine's error code",
+    labelNames: ["group", "version", "code"],
+    registers,
+    async collect() {
+      this.reset();
+      for (const { group, version, causes } of await presentRollouts(store)) {
+        // Written by us alone: nodes by code.
+        for (const [code, nodes] of Object.entries(JSON.parse(causes) as Record<string, number>)) {
+          this.inc({ group, version, code: Number(code) < 0 ? "other" : code }, nodes);
+        }
+      }
+    },
+  });
+}
+
+function presentRollouts(store: Store) {
+  return store.read
+    .selectFrom("rollouts")
+    .innerJoin("rollout_counters as c", "c.rollout_no", "rollouts.no")
+    .innerJoin("packages", "packages.no", "rollouts.package_no")
+    .innerJoin("groups", "groups.no", "rollouts.group_no")
+    .selectAll("c")
+    .select(["groups.id as group", "packages.version", "rollouts.state"])
+    .where("rollouts.present", "=", 1)
+    .execute();
 }

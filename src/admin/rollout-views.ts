@@ -1,7 +1,7 @@
 /** A rollout as the API shows it: where it stands, stage by stage, and what comes next. */
 import type { Selectable } from "kysely";
 import { readCell } from "../rollout/cell.ts";
-import { emptyTally, grantedTotal, inFlight, rolloutCounters, TALLY_KEYS } from "../rollout/counters.ts";
+import { emptyTally, grantedTotal, inFlight, OTHER_CAUSE, rolloutCounters, TALLY_KEYS } from "../rollout/counters.ts";
 import { breachOf, describeBreach, finishedOf, lowerBound, sliceName } from "../rollout/health.ts";
 import type { Counters, Fleet, Rollout, RolloutCounters, Tally } from "../rollout/model.ts";
 import { outlook } from "../rollout/run.ts";
@@ -39,7 +39,9 @@ export function toRolloutView(row: RolloutRow, groupId: string, counters: Counte
     baking_since: row.baking_since === null ? null : timestamp(row.baking_since),
     stages: toStages(row, strategy.stages ?? PLAIN_STAGES, standing, rollout, now),
     counters: toCountersView(standing.total),
-    failed_by_cause: Object.fromEntries(standing.causes),
+    failed_by_cause: Object.fromEntries(
+      [...standing.causes].map(([code, nodes]) => [code === OTHER_CAUSE ? "other" : code, nodes]),
+    ),
     health: toHealth(rollout, standing),
     strategy: { ...strategy, stages: strategy.stages ?? PLAIN_STAGES },
     seed: row.seed,

@@ -106,6 +106,14 @@ export function archived(standing: Standing): Standing {
   return isInFlight(standing.status) ? { ...standing, status: standing.failure ?? "withdrawn" } : standing;
 }
 
+/** Of a code that update_engine does not have. */
+export const OTHER_CAUSE = -1;
+
+/** update_engine's own codes, and its 2000 + HTTP status: nodes can invent others, and each would be counted on its own. */
+function causeOf(code: number): number {
+  return code < 128 || (code >= 2_000 && code < 3_000) ? code : OTHER_CAUSE;
+}
+
 /** Counts so many nodes more in one standing, or less. */
 export function count(counters: Counters, standing: Standing, by: number): void {
   let rollout = counters.rollouts.get(standing.rolloutNo);
@@ -124,7 +132,7 @@ export function count(counters: Counters, standing: Standing, by: number): void 
     if (inFlight && standing.failure !== null) tally.retrying += by;
   }
   if (standing.failure === "failed") {
-    const code = standing.errorCode ?? 0;
+    const code = causeOf(standing.errorCode ?? 0);
     const nodes = (rollout.causes.get(code) ?? 0) + by;
     if (nodes === 0) rollout.causes.delete(code);
     else rollout.causes.set(code, nodes);

@@ -187,6 +187,8 @@ describe("the health gate", () => {
       "/activity?perpage=100",
     );
     expect(activities).toContainEqual(expect.objectContaining({ class: 4, severity: 4, version: "4230.2.1" }));
+    const metrics = await (await fetch(`${server.url}/metrics`)).text();
+    expect(metrics).toMatch(/^turnout_rollout_failures{group="[^"]+",version="4230\.2\.1",code="9"} \d+$/m);
     const failures = await server.api<{ total: number; instances: object[] }>(
       "GET",
       `${GROUP}/rollouts/${halted.id}/failures`,

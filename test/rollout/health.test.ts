@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { count } from "../../src/rollout/counters.ts";
+import { count, OTHER_CAUSE } from "../../src/rollout/counters.ts";
 import { baselineOf, breachOf, lowerBound } from "../../src/rollout/health.ts";
 import type { Arch, CountedStatus, Counters, Failure, Rollout, RolloutCounters } from "../../src/rollout/model.ts";
 import { due, gated, resume } from "../../src/rollout/run.ts";
@@ -192,6 +192,17 @@ describe("a halted or closed rollout", () => {
     expect(world.counters.rollouts.get(1)?.causes).toEqual(new Map([[9, 1]]));
     world.checkIn(aCheckIn({ version: "4230.2.1" }));
     expect(world.counters.rollouts.get(1)?.causes).toEqual(new Map());
+  });
+
+  it("counts the codes that nodes invent as one, so that they are no more than there are", () => {
+    const counters = noCounters();
+    const standing = { rolloutNo: 1, groupNo: 1, cell: "0 1 azure", status: "failed", failure: "failed" } as const;
+    for (let code = 0; code < 10_000; code += 1) count(counters, { ...standing, errorCode: code }, 1);
+    const causes = counters.rollouts.get(1)?.causes;
+    expect(causes?.size).toBe(128 + 1_000 + 1);
+    expect(causes?.get(OTHER_CAUSE)).toBe(10_000 - 1_128);
+    for (let code = 0; code < 10_000; code += 1) count(counters, { ...standing, errorCode: code }, -1);
+    expect(causes?.size).toBe(0);
   });
 });
 
