@@ -1,10 +1,11 @@
 /** Settings → store → server; signals. The only file that wires everything. */
-import { mkdirSync } from "node:fs";
+import { mkdirSync, readFileSync } from "node:fs";
 import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import pino, { type Logger } from "pino";
-import { bearerAuthentication, issueToken, noAuthentication, rememberToken } from "./admin/auth/tokens.ts";
+import { ANONYMOUS } from "./admin/auth/principal.ts";
+import { bearerAuthentication, firstToken, rememberToken } from "./admin/auth/tokens.ts";
 import { adminRouter } from "./admin/router.ts";
 import { answering } from "./checkin/answer.ts";
 import { Batches } from "./checkin/batch.ts";
@@ -20,6 +21,8 @@ import { readSettings, type Settings, SettingsError } from "./settings.ts";
 import { sqliteStore } from "./store/sqlite/open.ts";
 import type { Store } from "./store/store.ts";
 
+/** Read, not imported: so it needs no flag of the runtime's. */
+const VERSION = String(JSON.parse(readFileSync(new URL("../package.json", import.meta.url), "utf8")).version);
 const FIRST_FLEET = fileURLToPath(new URL("../config/flatcar.yaml", import.meta.url));
 const MAX_BATCH = 512;
 const MAX_WAITING = 20_000;
@@ -59,7 +62,7 @@ export async function startTurnout(settings: Settings, options: StartOptions = {
   );
   const store = sqliteStore(databasePath, writer, onFatal);
   if (await seedFleet(store, FIRST_FLEET, clock.now())) log.info("new database: made the Flatcar application");
-  await firstToken(store, settings, clock, options);
+  await provideToken(store, settings, clock, options);
 
   const metrics = createMetrics(store);
   const batches = new Batches<CheckInRequest, readonly Decision[]>({
@@ -90,12 +93,14 @@ export async function startTurnout(settings: Settings, options: StartOptions = {
     },
     onFault: (error) => log.error(error, "answering an Omaha request failed"),
   });
-  const authenticate = settings.auth === "none" ? noAuthentication() : bearerAuthentication(store);
+  const authenticate = settings.auth === "none" ? async () => ANONYMOUS : bearerAuthentication(store, clock);
   const admin = adminRouter({
     store,
     clock,
+    version: VERSION,
     authenticate,
     onFault: (error) => log.error(error, "an admin request failed"),
+    onFailedLogin: (ip, why) => log.warn({ ip, why }, "a login failed"),
   });
   const chores = housekeeping({
     writer,
@@ -141,14 +146,14 @@ export async function startTurnout(settings: Settings, options: StartOptions = {
   };
 }
 
-async function firstToken(store: Store, settings: Settings, clock: Clock, options: StartOptions): Promise<void> {
+async function provideToken(store: Store, settings: Settings, clock: Clock, options: StartOptions): Promise<void> {
   if (settings.auth === "none") return;
   if (settings.adminToken !== null) {
-    await rememberToken(store, "admin", settings.adminToken, clock.now());
+    await rememberToken(store, settings.adminToken, clock.now());
     return;
   }
-  const existing = await store.read.selectFrom("tokens").select("no").limit(1).executeTakeFirst();
-  if (existing === undefined) options.onFirstToken?.(await issueToken(store, "admin", clock.now()));
+  const token = await firstToken(store, clock.now());
+  if (token !== null) options.onFirstToken?.(token);
 }
 
 /** Runs until a signal comes. */

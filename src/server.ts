@@ -37,7 +37,8 @@ export function createApp(parts: ServerParts): Express {
     response.setHeader("Content-Type", parts.metrics.registry.contentType);
     response.end(await parts.metrics.registry.metrics());
   });
-  app.use(helmet());
+  // On plain http a browser must not be sent to https for a page's scripts.
+  app.use(helmet({ contentSecurityPolicy: { directives: { "upgrade-insecure-requests": null } } }));
   app.use("/api", parts.admin);
   app.use((_request, response) => {
     response

@@ -1,10 +1,9 @@
 /** Activity: what happened, newest first. */
-import type { Router } from "express";
 import { z } from "zod";
-import { type AdminContext, timestamp } from "./context.ts";
+import { timestamp } from "./context.ts";
 import { countOf, findApplication } from "./lookups.ts";
-import { pageQuery, rangeOf, wholeNumber } from "./paging.ts";
-import { onlyMethods, validated } from "./problem.ts";
+import { type Operation, operation } from "./operation.ts";
+import { listOf, pageQuery, rangeOf, wholeNumber } from "./paging.ts";
 
 const THREE_DAYS_MS = 3 * 86_400_000;
 
@@ -23,53 +22,78 @@ const query = z.object({
   severity: wholeNumber(0, 4).optional(),
 });
 
-export function activityRoutes(router: Router, { store, clock }: AdminContext): void {
-  router
-    .route("/activity")
-    .get(async (request, response) => {
-      const wanted = validated(query, request.query);
-      const end = wanted.end ?? clock.now();
-      const start = wanted.start ?? end - THREE_DAYS_MS;
-      let entries = store.read
-        .selectFrom("activity")
-        .innerJoin("applications", "applications.no", "activity.application_no")
-        .leftJoin("groups", "groups.no", "activity.group_no")
-        .leftJoin("channels", "channels.no", "activity.channel_no")
-        .where("activity.at", ">=", start)
-        .where("activity.at", "<=", end);
-      if (wanted.appIDorProductID) {
-        const { no } = await findApplication(store.read, wanted.appIDorProductID);
-        entries = entries.where("activity.application_no", "=", no);
-      }
-      if (wanted.groupID) entries = entries.where("groups.id", "=", wanted.groupID.toLowerCase());
-      if (wanted.channelID) entries = entries.where("channels.id", "=", wanted.channelID.toLowerCase());
-      if (wanted.instanceID) entries = entries.where("activity.instance_id", "=", wanted.instanceID);
-      if (wanted.version) entries = entries.where("activity.version", "=", wanted.version);
-      if (wanted.severity) entries = entries.where("activity.severity", "=", wanted.severity);
-      const { limit, offset } = rangeOf(wanted);
-      const rows = await entries
-        .selectAll("activity")
-        .select(["applications.id as app_id", "applications.name as application_name"])
-        .select(["groups.id as group_id", "groups.name as group_name", "channels.name as channel_name"])
-        .orderBy("activity.no", "desc")
-        .limit(limit)
-        .offset(offset)
-        .execute();
-      const totalCount = await countOf(entries.select((eb) => eb.fn.countAll().as("count")));
-      const activities = rows.map((row) => ({
-        id: row.id,
-        app_id: row.app_id,
-        group_id: row.group_id,
-        created_ts: timestamp(row.at),
-        class: row.class,
-        severity: row.severity,
-        version: row.version,
-        application_name: row.application_name,
-        group_name: row.group_name,
-        channel_name: row.channel_name,
-        instance_id: row.instance_id,
-      }));
-      response.json({ totalCount, count: activities.length, activities });
-    })
-    .all(onlyMethods("GET"));
-}
+const activityObject = z
+  .object({
+    id: z.uuid(),
+    app_id: z.uuid(),
+    group_id: z.uuid().nullable(),
+    created_ts: z.iso.datetime(),
+    class: z.int(),
+    severity: z.int(),
+    version: z.string(),
+    application_name: z.string(),
+    group_name: z.string().nullable(),
+    channel_name: z.string().nullable(),
+    instance_id: z.string().nullable(),
+  })
+  .meta({ id: "Activity" });
+
+const listActivity = operation({
+  id: "listActivity",
+  method: "get",
+  path: "/activity",
+  tag: "activity",
+  summary: "What happened, the newest first; of the last three days, if not said otherwise",
+  role: "viewer",
+  confined: "filters",
+  query,
+  answer: listOf("activities", activityObject),
+  async handle({ read, query: wanted, now, who }) {
+    const end = wanted.end ?? now;
+    const start = wanted.start ?? end - THREE_DAYS_MS;
+    let entries = read
+      .selectFrom("activity")
+      .innerJoin("applications", "applications.no", "activity.application_no")
+      .leftJoin("groups", "groups.no", "activity.group_no")
+      .leftJoin("channels", "channels.no", "activity.channel_no")
+      .where("activity.at", ">=", start)
+      .where("activity.at", "<=", end);
+    const mine = who.scope.applications;
+    if (mine !== null) entries = entries.where("applications.id", "in", [...mine]);
+    if (wanted.appIDorProductID) {
+      const { no } = await findApplication(read, wanted.appIDorProductID);
+      entries = entries.where("activity.application_no", "=", no);
+    }
+    if (wanted.groupID) entries = entries.where("groups.id", "=", wanted.groupID.toLowerCase());
+    if (wanted.channelID) entries = entries.where("channels.id", "=", wanted.channelID.toLowerCase());
+    if (wanted.instanceID) entries = entries.where("activity.instance_id", "=", wanted.instanceID);
+    if (wanted.version) entries = entries.where("activity.version", "=", wanted.version);
+    if (wanted.severity) entries = entries.where("activity.severity", "=", wanted.severity);
+    const { limit, offset } = rangeOf(wanted);
+    const rows = await entries
+      .selectAll("activity")
+      .select(["applications.id as app_id", "applications.name as application_name"])
+      .select(["groups.id as group_id", "groups.name as group_name", "channels.name as channel_name"])
+      .orderBy("activity.no", "desc")
+      .limit(limit)
+      .offset(offset)
+      .execute();
+    const totalCount = await countOf(entries.select((eb) => eb.fn.countAll().as("count")));
+    const activities = rows.map((row) => ({
+      id: row.id,
+      app_id: row.app_id,
+      group_id: row.group_id,
+      created_ts: timestamp(row.at),
+      class: row.class,
+      severity: row.severity,
+      version: row.version,
+      application_name: row.application_name,
+      group_name: row.group_name,
+      channel_name: row.channel_name,
+      instance_id: row.instance_id,
+    }));
+    return { totalCount, count: activities.length, activities };
+  },
+});
+
+export const activityOperations: readonly Operation[] = [listActivity];

@@ -1,14 +1,14 @@
 /** Applications: what is updated. */
 import { randomUUID } from "node:crypto";
-import type { Router } from "express";
 import { z } from "zod";
-import { toChannels } from "./channels.ts";
-import { type AdminContext, change, type Db, readOnly, type Tx, timestamp } from "./context.ts";
-import { toGroups } from "./groups.ts";
+import { channelObject, createChannel, toChannels } from "./channels.ts";
+import { type Db, readOnly, type Tx, timestamp } from "./context.ts";
+import { createGroup, type GroupObject, groupBody, groupObject, toGroup, toGroups, updateGroup } from "./groups.ts";
 import { realNodesSince } from "./instances.ts";
-import { type ApplicationRow, countOf, findApplication } from "./lookups.ts";
-import { pageQuery, rangeOf } from "./paging.ts";
-import { invalid, onlyMethods, validated } from "./problem.ts";
+import { type ApplicationRow, countOf, findApplication, findGroup } from "./lookups.ts";
+import { type Audit, type Operation, operation } from "./operation.ts";
+import { listOf, pageQuery, rangeOf } from "./paging.ts";
+import { invalid } from "./problem.ts";
 
 const DAY_MS = 86_400_000;
 
@@ -20,7 +20,7 @@ function isProductId(text: string): boolean {
   );
 }
 
-const appBody = z.strictObject({
+export const appBody = z.strictObject({
   name: z.string().min(1).max(50),
   description: z.string().max(10_000).nullish(),
   product_id: z
@@ -29,79 +29,162 @@ const appBody = z.strictObject({
     .nullish(),
   ...readOnly("id", "created_ts", "groups", "channels", "instances"),
 });
-type AppBody = z.infer<typeof appBody>;
+export type AppBody = z.output<typeof appBody>;
 
-export function appRoutes(router: Router, context: AdminContext): void {
-  const { store, clock } = context;
+const applicationObject = z
+  .object({
+    id: z.uuid(),
+    product_id: z.string().nullable(),
+    name: z.string(),
+    description: z.string(),
+    created_ts: z.iso.datetime(),
+    groups: z.array(groupObject),
+    channels: z.array(channelObject),
+    instances: z.object({ count: z.int() }),
+  })
+  .meta({ id: "Application" });
+type ApplicationObject = z.input<typeof applicationObject>;
 
-  router
-    .route("/apps")
-    .get(async (request, response) => {
-      const page = validated(z.object(pageQuery), request.query);
-      const { limit, offset } = rangeOf(page);
-      const rows = await store.read
-        .selectFrom("applications")
-        .selectAll()
-        .orderBy("created_at", "desc")
-        .orderBy("no", "desc")
-        .limit(limit)
-        .offset(offset)
-        .execute();
-      const totalCount = await countOf(
-        store.read.selectFrom("applications").select((eb) => eb.fn.countAll().as("count")),
-      );
-      response.json({
-        totalCount,
-        count: rows.length,
-        applications: await toApplications(store.read, rows, clock.now()),
-      });
-    })
-    .post(async (request, response) => {
-      const { clone_from: cloneFrom } = validated(z.object({ clone_from: z.string().optional() }), request.query);
-      const body = validated(appBody, request.body);
-      const created = await change(context, response, async (tx, now) => {
-        await checkUnique(tx, body, null);
-        const { no } = await tx
-          .insertInto("applications")
-          .values({ id: randomUUID(), created_at: now, ...columnsOf(body) })
-          .returning("no")
-          .executeTakeFirstOrThrow();
-        if (cloneFrom) await clone(tx, await findApplication(tx, cloneFrom), no, now);
-        return shown(tx, no, now);
-      });
-      response.json(created);
-    })
-    .all(onlyMethods("GET", "POST"));
+const TAG = "applications";
 
-  router
-    .route("/apps/:app")
-    .get(async (request, response) => {
-      const { no } = await findApplication(store.read, request.params.app);
-      response.json(await shown(store.read, no, clock.now()));
-    })
-    .put(async (request, response) => {
-      const body = validated(appBody, request.body);
-      const updated = await change(context, response, async (tx, now) => {
-        const { no } = await findApplication(tx, request.params.app);
-        await checkUnique(tx, body, no);
-        await tx.updateTable("applications").set(columnsOf(body)).where("no", "=", no).execute();
-        return shown(tx, no, now);
-      });
-      response.json(updated);
-    })
-    .delete(async (request, response) => {
-      await change(context, response, async (tx) => {
-        const { no } = await findApplication(tx, request.params.app);
-        await deleteNodes(tx, no);
-        await tx
-          .deleteFrom("channel_floors")
-          .where("channel_no", "in", tx.selectFrom("channels").select("no").where("application_no", "=", no))
-          .execute();
-        await tx.deleteFrom("applications").where("no", "=", no).execute();
-      });
-      response.status(204).end();
-    })
-    .all(onlyMethods("GET", "PUT", "DELETE"));
+const listApps = operation({
+  id: "listApplications",
+  method: "get",
+  path: "/apps",
+  tag: TAG,
+  summary: "The applications, the newest first, each with its groups and channels",
+  role: "viewer",
+  confined: "filters",
+  query: z.object(pageQuery),
+  answer: listOf("applications", applicationObject),
+  async handle({ read, query, now, who }) {
+    const { limit, offset } = rangeOf(query);
+    const mine = who.scope.applications;
+    const all = read.selectFrom("applications").$if(mine !== null, (some) => some.where("id", "in", [...(mine ?? [])]));
+    const newest = all.selectAll().orderBy("created_at", "desc").orderBy("no", "desc");
+    const rows = await newest.limit(limit).offset(offset).execute();
+    const totalCount = await countOf(all.select((eb) => eb.fn.countAll().as("count")));
+    return { totalCount, count: rows.length, applications: await toApplications(read, rows, now) };
+  },
+});
+
+const postApp = operation({
+  id: "createApplication",
+  method: "post",
+  path: "/apps",
+  tag: TAG,
+  summary: "Make an application; with clone_from, with the channels and groups of another one",
+  role: "admin",
+  confined: "everywhere",
+  query: z.object({ clone_from: z.string().optional() }),
+  body: appBody,
+  answer: applicationObject,
+  handle: (call) =>
+    call.configure(async (tx, now, audit) => {
+      const row = await createApp(tx, call.body, now, audit);
+      if (call.query.clone_from) await clone(tx, await findApplication(tx, call.query.clone_from), row, now, audit);
+      return toApplication(tx, row, now);
+    }),
+});
+
+const getApp = operation({
+  id: "getApplication",
+  method: "get",
+  path: "/apps/:app",
+  tag: TAG,
+  summary: "One application, with its groups and channels",
+  role: "viewer",
+  answer: applicationObject,
+  async handle(call) {
+    const row = await findApplication(call.read, call.params.app);
+    call.tag(stateOf(row));
+    return toApplication(call.read, row, call.now);
+  },
+});
+
+const putApp = operation({
+  id: "updateApplication",
+  method: "put",
+  path: "/apps/:app",
+  tag: TAG,
+  summary: "Change an application: what the body leaves out is cleared",
+  role: "admin",
+  body: appBody,
+  answer: applicationObject,
+  handle: (call) =>
+    call.configure(async (tx, now, audit) => {
+      const before = await findApplication(tx, call.params.app);
+      call.expect(stateOf(before));
+      const after = await updateApp(tx, before, call.body, audit);
+      call.tag(stateOf(after));
+      return toApplication(tx, after, now);
+    }),
+});
+
+const removeApp = operation({
+  id: "deleteApplication",
+  method: "delete",
+  path: "/apps/:app",
+  tag: TAG,
+  summary: "Delete an application with its groups, channels, packages and nodes",
+  role: "admin",
+  answer: null,
+  handle: (call) =>
+    call.configure(async (tx, _now, audit) => {
+      const row = await findApplication(tx, call.params.app);
+      call.expect(stateOf(row));
+      await deleteApp(tx, row, audit);
+    }),
+});
+
+export const appOperations: readonly Operation[] = [listApps, postApp, getApp, putApp, removeApp];
+
+export async function createApp(
+  tx: Tx,
+  body: AppBody,
+  now: number,
+  audit: Audit,
+  id: string = randomUUID(),
+): Promise<ApplicationRow> {
+  await checkUnique(tx, body, null);
+  const row = await tx
+    .insertInto("applications")
+    .values({ id, created_at: now, ...columnsOf(body) })
+    .returningAll()
+    .executeTakeFirstOrThrow();
+  await audit({ ...subject(row), before: null, after: stateOf(row) });
+  return row;
+}
+
+export async function updateApp(tx: Tx, row: ApplicationRow, body: AppBody, audit: Audit): Promise<ApplicationRow> {
+  await checkUnique(tx, body, row.no);
+  const after = await tx
+    .updateTable("applications")
+    .set(columnsOf(body))
+    .where("no", "=", row.no)
+    .returningAll()
+    .executeTakeFirstOrThrow();
+  await audit({ ...subject(row), before: stateOf(row), after: stateOf(after) });
+  return after;
+}
+
+export async function deleteApp(tx: Tx, row: ApplicationRow, audit: Audit): Promise<void> {
+  await deleteNodes(tx, row.no);
+  await tx
+    .deleteFrom("channel_floors")
+    .where("channel_no", "in", tx.selectFrom("channels").select("no").where("application_no", "=", row.no))
+    .execute();
+  await tx.deleteFrom("applications").where("no", "=", row.no).execute();
+  await audit({ ...subject(row), before: stateOf(row), after: null });
+}
+
+function subject({ id }: ApplicationRow) {
+  return { subject: "application", id, applicationId: id };
+}
+
+/** What a person has set of it: for the audit log, and to tell whether it has changed. */
+function stateOf({ name, description, product_id }: ApplicationRow): object {
+  return { name, description, product_id };
 }
 
 function columnsOf(body: AppBody) {
@@ -123,39 +206,35 @@ async function checkUnique(tx: Tx, body: AppBody, ownNo: number | null): Promise
 }
 
 /** Channels, pointing to nothing, and groups with their policies, updates enabled. */
-async function clone(tx: Tx, from: ApplicationRow, toNo: number, now: number): Promise<void> {
-  const channelNos = new Map<number, number>();
-  for (const { no, name, color, arch } of await tx
-    .selectFrom("channels")
-    .selectAll()
-    .where("application_no", "=", from.no)
-    .execute()) {
-    const copy = await tx
-      .insertInto("channels")
-      .values({ id: randomUUID(), application_no: toNo, name, color, arch, package_no: null, created_at: now })
-      .returning("no")
-      .executeTakeFirstOrThrow();
-    channelNos.set(no, copy.no);
+async function clone(tx: Tx, from: ApplicationRow, to: ApplicationRow, now: number, audit: Audit): Promise<void> {
+  const channelIds = new Map<number, string>();
+  const channels = await tx.selectFrom("channels").selectAll().where("application_no", "=", from.no).execute();
+  for (const { no, name, color, arch } of channels) {
+    channelIds.set(no, (await createChannel(tx, to, { name, color, arch }, now, audit)).id);
   }
-  for (const { no: _, ...group } of await tx
-    .selectFrom("groups")
-    .selectAll()
-    .where("application_no", "=", from.no)
-    .execute()) {
-    const id = randomUUID();
-    await tx
-      .insertInto("groups")
-      .values({
-        ...group,
-        id,
-        application_no: toNo,
-        channel_no: group.channel_no === null ? null : (channelNos.get(group.channel_no) ?? null),
-        track: group.track === group.id ? id : group.track,
-        policy_updates_enabled: 1,
-        created_at: now,
-      })
-      .execute();
+  const rows = await tx.selectFrom("groups").selectAll().where("application_no", "=", from.no).execute();
+  const groupIds = new Map<string, string>();
+  for (const row of rows) {
+    const channelId = row.channel_no === null ? null : (channelIds.get(row.channel_no) ?? null);
+    const body = { ...copied(await toGroup(tx, row)), channel_id: channelId, strategy: null };
+    groupIds.set(row.id, (await createGroup(tx, to, groupBody.parse(body), now, audit)).id);
   }
+  // Strategies may name other groups: they come when all of these are there.
+  for (const row of rows.filter(({ strategy }) => strategy !== null)) {
+    const copy = await findGroup(tx, to, groupIds.get(row.id) ?? "");
+    const { strategy } = await toGroup(tx, row);
+    const after = strategy?.after?.map((one) => ({ ...one, group: groupIds.get(one.group) ?? one.group }));
+    const body = {
+      ...copied(await toGroup(tx, copy)),
+      track: copy.track,
+      strategy: { ...strategy, ...(after && { after }) },
+    };
+    await updateGroup(tx, to, copy, groupBody.parse(body), audit);
+  }
+}
+
+function copied({ id, track, ...group }: GroupObject) {
+  return { ...group, track: track === id ? null : track, policy_updates_enabled: true };
 }
 
 /** The tables that grow with the fleet have no foreign keys: what belongs to an application is deleted by name. */
@@ -170,37 +249,34 @@ async function deleteNodes(tx: Tx, applicationNo: number): Promise<void> {
   await tx.deleteFrom("activity").where("application_no", "=", applicationNo).execute();
 }
 
-async function shown(db: Db, no: number, now: number) {
-  const row = await db.selectFrom("applications").selectAll().where("no", "=", no).executeTakeFirstOrThrow();
-  return (await toApplications(db, [row], now))[0];
+async function toApplications(db: Db, rows: readonly ApplicationRow[], now: number): Promise<ApplicationObject[]> {
+  const applications: ApplicationObject[] = [];
+  for (const row of rows) applications.push(await toApplication(db, row, now));
+  return applications;
 }
 
-async function toApplications(db: Db, rows: readonly ApplicationRow[], now: number) {
-  const objects = [];
-  for (const row of rows) {
-    const groups = await db
-      .selectFrom("groups")
-      .selectAll()
-      .where("application_no", "=", row.no)
-      .orderBy("created_at", "desc")
-      .execute();
-    const channels = await db
-      .selectFrom("channels")
-      .selectAll()
-      .where("application_no", "=", row.no)
-      .orderBy("name")
-      .execute();
-    const instances = realNodesSince(db, now - DAY_MS).where("nodes.application_no", "=", row.no);
-    objects.push({
-      id: row.id,
-      product_id: row.product_id,
-      name: row.name,
-      description: row.description,
-      created_ts: timestamp(row.created_at),
-      groups: await toGroups(db, groups),
-      channels: await toChannels(db, channels),
-      instances: { count: await countOf(instances.select((eb) => eb.fn.countAll().as("count"))) },
-    });
-  }
-  return objects;
+async function toApplication(db: Db, row: ApplicationRow, now: number): Promise<ApplicationObject> {
+  const groups = await db
+    .selectFrom("groups")
+    .selectAll()
+    .where("application_no", "=", row.no)
+    .orderBy("created_at", "desc")
+    .execute();
+  const channels = await db
+    .selectFrom("channels")
+    .selectAll()
+    .where("application_no", "=", row.no)
+    .orderBy("name")
+    .execute();
+  const instances = realNodesSince(db, now - DAY_MS).where("nodes.application_no", "=", row.no);
+  return {
+    id: row.id,
+    product_id: row.product_id,
+    name: row.name,
+    description: row.description,
+    created_ts: timestamp(row.created_at),
+    groups: await toGroups(db, groups),
+    channels: await toChannels(db, channels),
+    instances: { count: await countOf(instances.select((eb) => eb.fn.countAll().as("count"))) },
+  };
 }

@@ -1,186 +1,204 @@
-/** Channels: a named pointer to a package, for one architecture; and their floors. */
+/** Channels: a named pointer to a package, for one architecture. */
 import { randomUUID } from "node:crypto";
-import type { Router } from "express";
 import { z } from "zod";
 import { ACTIVITY, SEVERITY } from "../rollout/model.ts";
-import { compareVersions } from "../rollout/version.ts";
-import { type AdminContext, change, type Db, readOnly, type Tx, timestamp } from "./context.ts";
-import { type ApplicationRow, type ChannelRow, countOf, findApplication, findChannel, findPackage } from "./lookups.ts";
-import { toPackages } from "./packages.ts";
-import { cut, pageQuery, rangeOf } from "./paging.ts";
-import { invalid, notFound, onlyMethods, validated } from "./problem.ts";
+import { type Db, readOnly, type Tx, timestamp } from "./context.ts";
+import { type ApplicationRow, type ChannelRow, countOf, findApplication, findChannel } from "./lookups.ts";
+import { type Audit, type Operation, operation } from "./operation.ts";
+import { packageObject, toPackages } from "./package-objects.ts";
+import { listOf, pageQuery, rangeOf } from "./paging.ts";
+import { invalid } from "./problem.ts";
 
-const channelBody = z.strictObject({
+export const channelBody = z.strictObject({
   name: z.string().min(1).max(25),
   color: z.string().min(1).max(25),
-  arch: z.number().int().min(0).max(3),
+  arch: z.int().min(0).max(3),
   application_id: z.string().optional(),
   package_id: z.string().nullish(),
   ...readOnly("id", "created_ts", "package"),
 });
-type ChannelBody = z.infer<typeof channelBody>;
+export type ChannelBody = z.output<typeof channelBody>;
 
-const floorBody = z.strictObject({ floor_reason: z.string().max(500).nullish() }).optional();
-const listQuery = z.object(pageQuery);
+export const channelObject = z
+  .object({
+    id: z.uuid(),
+    name: z.string(),
+    color: z.string(),
+    created_ts: z.iso.datetime(),
+    application_id: z.uuid(),
+    package_id: z.uuid().nullable(),
+    package: packageObject.nullable(),
+    arch: z.int(),
+  })
+  .meta({ id: "Channel" });
+type ChannelObject = z.input<typeof channelObject>;
 
-export function channelRoutes(router: Router, context: AdminContext): void {
-  const { store } = context;
+const TAG = "channels";
 
-  router
-    .route("/apps/:app/channels")
-    .get(async (request, response) => {
-      const page = validated(listQuery, request.query);
-      const application = await findApplication(store.read, request.params.app);
-      const { limit, offset } = rangeOf(page);
-      const channels = store.read.selectFrom("channels").where("application_no", "=", application.no);
-      const rows = await channels.selectAll().orderBy("name").orderBy("arch").limit(limit).offset(offset).execute();
-      const totalCount = await countOf(channels.select((eb) => eb.fn.countAll().as("count")));
-      response.json({ totalCount, count: rows.length, channels: await toChannels(store.read, rows) });
-    })
-    .post(async (request, response) => {
-      const body = validated(channelBody, request.body);
-      const created = await change(context, response, async (tx, now) => {
-        const application = await findApplication(tx, request.params.app);
-        const { no } = await tx
-          .insertInto("channels")
-          .values({
-            id: randomUUID(),
-            application_no: application.no,
-            name: body.name,
-            color: body.color,
-            arch: body.arch,
-            package_no: null,
-            created_at: now,
-          })
-          .onConflict((conflict) => conflict.doNothing())
-          .returning("no")
-          .executeTakeFirst()
-          .then((row) => row ?? Promise.reject(taken(body)));
-        await point(tx, application, await channelByNo(tx, no), body, now);
-        return shown(tx, no);
-      });
-      response.json(created);
-    })
-    .all(onlyMethods("GET", "POST"));
+const listChannels = operation({
+  id: "listChannels",
+  method: "get",
+  path: "/apps/:app/channels",
+  tag: TAG,
+  summary: "The application's channels by name, each with its package",
+  role: "viewer",
+  query: z.object(pageQuery),
+  answer: listOf("channels", channelObject),
+  async handle({ read, params, query }) {
+    const application = await findApplication(read, params.app);
+    const { limit, offset } = rangeOf(query);
+    const channels = read.selectFrom("channels").where("application_no", "=", application.no);
+    const rows = await channels.selectAll().orderBy("name").orderBy("arch").limit(limit).offset(offset).execute();
+    const totalCount = await countOf(channels.select((eb) => eb.fn.countAll().as("count")));
+    return { totalCount, count: rows.length, channels: await toChannels(read, rows) };
+  },
+});
 
-  router
-    .route("/apps/:app/channels/:channel")
-    .get(async (request, response) => {
-      const application = await findApplication(store.read, request.params.app);
-      const { no } = await findChannel(store.read, application, request.params.channel);
-      response.json(await shown(store.read, no));
-    })
-    .put(async (request, response) => {
-      const body = validated(channelBody, request.body);
-      const updated = await change(context, response, async (tx, now) => {
-        const application = await findApplication(tx, request.params.app);
-        const before = await findChannel(tx, application, request.params.channel);
-        const twin = await tx
-          .selectFrom("channels")
-          .select("no")
-          .where("application_no", "=", application.no)
-          .where("name", "=", body.name)
-          .where("arch", "=", before.arch)
-          .where("no", "!=", before.no)
-          .executeTakeFirst();
-        if (twin !== undefined) throw taken(body);
-        // Its architecture never changes.
-        await tx
-          .updateTable("channels")
-          .set({ name: body.name, color: body.color })
-          .where("no", "=", before.no)
-          .execute();
-        await point(tx, application, before, body, now);
-        return shown(tx, before.no);
-      });
-      response.json(updated);
-    })
-    .delete(async (request, response) => {
-      await change(context, response, async (tx) => {
-        const application = await findApplication(tx, request.params.app);
-        const { no } = await findChannel(tx, application, request.params.channel);
-        await tx.updateTable("groups").set({ channel_no: null }).where("channel_no", "=", no).execute();
-        await tx.deleteFrom("channels").where("no", "=", no).execute();
-      });
-      response.status(204).end();
-    })
-    .all(onlyMethods("GET", "PUT", "DELETE"));
+const postChannel = operation({
+  id: "createChannel",
+  method: "post",
+  path: "/apps/:app/channels",
+  tag: TAG,
+  summary: "Make a channel",
+  role: "admin",
+  body: channelBody,
+  answer: channelObject,
+  handle: (call) =>
+    call.configure(async (tx, now, audit) =>
+      createChannel(tx, await findApplication(tx, call.params.app), call.body, now, audit),
+    ),
+});
+
+const getChannel = operation({
+  id: "getChannel",
+  method: "get",
+  path: "/apps/:app/channels/:channel",
+  tag: TAG,
+  summary: "One channel, with its package",
+  role: "viewer",
+  answer: channelObject,
+  async handle(call) {
+    const application = await findApplication(call.read, call.params.app);
+    const channel = await toChannel(call.read, await findChannel(call.read, application, call.params.channel));
+    call.tag(stateOf(channel));
+    return channel;
+  },
+});
+
+const putChannel = operation({
+  id: "updateChannel",
+  method: "put",
+  path: "/apps/:app/channels/:channel",
+  tag: TAG,
+  summary: "Change a channel, and what it points to: this is how a release starts",
+  description: "Its architecture never changes. Without `package_id` it points to nothing.",
+  role: "admin",
+  body: channelBody,
+  answer: channelObject,
+  handle: (call) =>
+    call.configure(async (tx, now, audit) => {
+      const application = await findApplication(tx, call.params.app);
+      const before = await findChannel(tx, application, call.params.channel);
+      call.expect(stateOf(await toChannel(tx, before)));
+      const after = await updateChannel(tx, application, before, call.body, now, audit);
+      call.tag(stateOf(after));
+      return after;
+    }),
+});
+
+const removeChannel = operation({
+  id: "deleteChannel",
+  method: "delete",
+  path: "/apps/:app/channels/:channel",
+  tag: TAG,
+  summary: "Delete a channel; its groups are left without one",
+  role: "admin",
+  answer: null,
+  handle: (call) =>
+    call.configure(async (tx, _now, audit) => {
+      const application = await findApplication(tx, call.params.app);
+      const row = await findChannel(tx, application, call.params.channel);
+      call.expect(stateOf(await toChannel(tx, row)));
+      await deleteChannel(tx, row, audit);
+    }),
+});
+
+export const channelOperations: readonly Operation[] = [
+  listChannels,
+  postChannel,
+  getChannel,
+  putChannel,
+  removeChannel,
+];
+
+export async function createChannel(
+  tx: Tx,
+  application: ApplicationRow,
+  body: ChannelBody,
+  now: number,
+  audit: Audit,
+  id: string = randomUUID(),
+): Promise<ChannelObject> {
+  const { name, color, arch } = body;
+  const row = await tx
+    .insertInto("channels")
+    .values({ id, application_no: application.no, name, color, arch, package_no: null, created_at: now })
+    .onConflict((conflict) => conflict.doNothing())
+    .returningAll()
+    .executeTakeFirst();
+  if (row === undefined) throw taken(body);
+  await point(tx, application, row, body, now);
+  const channel = await toChannel(tx, await channelByNo(tx, row.no));
+  await audit({ ...subject(channel), before: null, after: stateOf(channel) });
+  return channel;
 }
 
-export function floorRoutes(router: Router, context: AdminContext): void {
-  const { store } = context;
+export async function updateChannel(
+  tx: Tx,
+  application: ApplicationRow,
+  row: ChannelRow,
+  body: ChannelBody,
+  now: number,
+  audit: Audit,
+): Promise<ChannelObject> {
+  const before = await toChannel(tx, row);
+  const twin = await tx
+    .selectFrom("channels")
+    .select("no")
+    .where("application_no", "=", application.no)
+    .where("name", "=", body.name)
+    .where("arch", "=", row.arch)
+    .where("no", "!=", row.no)
+    .executeTakeFirst();
+  if (twin !== undefined) throw taken(body);
+  await tx.updateTable("channels").set({ name: body.name, color: body.color }).where("no", "=", row.no).execute();
+  await point(tx, application, row, body, now);
+  const channel = await toChannel(tx, await channelByNo(tx, row.no));
+  await audit({ ...subject(channel), before: stateOf(before), after: stateOf(channel) });
+  return channel;
+}
 
-  router
-    .route("/channels/:channel/floors")
-    .get(async (request, response) => {
-      const page = validated(z.object({ ...pageQuery, perpage: pageQuery.perpage.default(100) }), request.query);
-      const channel = await findChannel(store.read, null, request.params.channel);
-      const floors = await store.read
-        .selectFrom("channel_floors")
-        .innerJoin("packages", "packages.no", "channel_floors.package_no")
-        .selectAll("packages")
-        .select("channel_floors.reason")
-        .where("channel_floors.channel_no", "=", channel.no)
-        .execute();
-      const shownFloors = cut(
-        floors.sort((a, b) => compareVersions(a.version, b.version)),
-        page,
-      );
-      const objects = await toPackages(store.read, shownFloors);
-      const packages = objects.map((object, index) => ({
-        ...object,
-        is_floor: true,
-        floor_reason: shownFloors[index]?.reason ?? null,
-      }));
-      response.json({ totalCount: floors.length, count: packages.length, packages });
-    })
-    .all(onlyMethods("GET"));
+export async function deleteChannel(tx: Tx, row: ChannelRow, audit: Audit): Promise<void> {
+  const channel = await toChannel(tx, row);
+  await tx.updateTable("groups").set({ channel_no: null }).where("channel_no", "=", row.no).execute();
+  await tx.deleteFrom("channels").where("no", "=", row.no).execute();
+  await audit({ ...subject(channel), before: stateOf(channel), after: null });
+}
 
-  router
-    .route("/channels/:channel/floors/:package")
-    .put(async (request, response) => {
-      const body = validated(floorBody, request.body);
-      const answer = await change(context, response, async (tx, now) => {
-        const channel = await findChannel(tx, null, request.params.channel);
-        const floor = await findPackage(tx, null, request.params.package);
-        if (floor.application_no !== channel.application_no) {
-          throw invalid("package", "Package does not belong to the same application as the channel");
-        }
-        if (floor.arch !== channel.arch) throw invalid("package", "Architecture mismatch between channel and package");
-        if (await isBlacklisted(tx, floor.no, channel.no)) {
-          throw invalid("package", "the package blacklists this channel", 409);
-        }
-        const reason = body?.floor_reason ?? null;
-        await tx
-          .insertInto("channel_floors")
-          .values({ channel_no: channel.no, package_no: floor.no, reason, created_at: now })
-          .onConflict((conflict) => conflict.columns(["channel_no", "package_no"]).doUpdateSet({ reason }))
-          .execute();
-        return { channel_id: channel.id, package_id: floor.id, status: "ok" };
-      });
-      response.json(answer);
-    })
-    .delete(async (request, response) => {
-      await change(context, response, async (tx) => {
-        const channel = await findChannel(tx, null, request.params.channel);
-        const floor = await findPackage(tx, null, request.params.package);
-        const gone = await tx
-          .deleteFrom("channel_floors")
-          .where("channel_no", "=", channel.no)
-          .where("package_no", "=", floor.no)
-          .executeTakeFirst();
-        if (gone.numDeletedRows === 0n) throw notFound("floor", request.params.package);
-      });
-      response.status(204).end();
-    })
-    .all(onlyMethods("PUT", "DELETE"));
+function subject({ id, application_id: applicationId }: ChannelObject) {
+  return { subject: "channel", id, applicationId };
+}
+
+/** What a person has set of it: for the audit log, and to tell whether it has changed. */
+function stateOf({ id: _, created_ts: __, package: target, ...state }: ChannelObject): object {
+  return { ...state, version: target?.version ?? null };
 }
 
 function taken({ name }: ChannelBody): Error {
   return invalid("name", `there is a channel "${name}" for this architecture already`, 409);
 }
 
-async function isBlacklisted(tx: Tx, packageNo: number, channelNo: number): Promise<boolean> {
+export async function isBlacklisted(tx: Tx, packageNo: number, channelNo: number): Promise<boolean> {
   const row = await tx
     .selectFrom("package_blacklist")
     .select("package_no")
@@ -243,34 +261,32 @@ function channelByNo(db: Db, no: number): Promise<ChannelRow> {
   return db.selectFrom("channels").selectAll().where("no", "=", no).executeTakeFirstOrThrow();
 }
 
-async function shown(db: Db, no: number) {
-  return (await toChannels(db, [await channelByNo(db, no)]))[0];
+/** Rows as the API shows them, each with its package. */
+export async function toChannels(db: Db, rows: readonly ChannelRow[]): Promise<ChannelObject[]> {
+  const channels: ChannelObject[] = [];
+  for (const row of rows) channels.push(await toChannel(db, row));
+  return channels;
 }
 
-/** Rows as the API shows them, each with its package. */
-export async function toChannels(db: Db, rows: readonly ChannelRow[]) {
-  const objects = [];
-  for (const row of rows) {
-    const application = await db
-      .selectFrom("applications")
-      .select("id")
-      .where("no", "=", row.application_no)
-      .executeTakeFirstOrThrow();
-    const packages =
-      row.package_no === null
-        ? []
-        : await db.selectFrom("packages").selectAll().where("no", "=", row.package_no).execute();
-    const [target] = await toPackages(db, packages);
-    objects.push({
-      id: row.id,
-      name: row.name,
-      color: row.color,
-      created_ts: timestamp(row.created_at),
-      application_id: application.id,
-      package_id: target?.id ?? null,
-      package: target ?? null,
-      arch: row.arch,
-    });
-  }
-  return objects;
+async function toChannel(db: Db, row: ChannelRow): Promise<ChannelObject> {
+  const application = await db
+    .selectFrom("applications")
+    .select("id")
+    .where("no", "=", row.application_no)
+    .executeTakeFirstOrThrow();
+  const packages =
+    row.package_no === null
+      ? []
+      : await db.selectFrom("packages").selectAll().where("no", "=", row.package_no).execute();
+  const [target] = await toPackages(db, packages);
+  return {
+    id: row.id,
+    name: row.name,
+    color: row.color,
+    created_ts: timestamp(row.created_at),
+    application_id: application.id,
+    package_id: target?.id ?? null,
+    package: target ?? null,
+    arch: row.arch,
+  };
 }

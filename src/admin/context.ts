@@ -3,9 +3,9 @@ import type { Response } from "express";
 import type { Kysely, Transaction } from "kysely";
 import { z } from "zod";
 import type { Clock } from "../clock.ts";
-import { type Actor, SYSTEM, settleConfiguration } from "../store/rollouts.ts";
 import type { Store } from "../store/store.ts";
 import type { Tables } from "../store/tables.ts";
+import type { Principal } from "./auth/principal.ts";
 
 export type Db = Kysely<Tables>;
 export type Tx = Transaction<Tables>;
@@ -16,28 +16,13 @@ export interface AdminContext {
 }
 
 /** Set by the router once it knows who asks. */
-export function setActor(response: Response, actor: Actor): void {
-  response.locals.actor = actor;
+export function setPrincipal(response: Response, principal: Principal): void {
+  response.locals.principal = principal;
 }
 
-export function actorOf(response: Response): Actor {
-  const { actor } = response.locals;
-  // Only `setActor` writes it, before any route runs.
-  return (actor as Actor | undefined) ?? SYSTEM;
-}
-
-/** One change of the configuration: `work` and all that follows from it (rollouts, revision), or nothing at all. */
-export function change<T>(
-  { store, clock }: AdminContext,
-  response: Response,
-  work: (tx: Tx, now: number) => Promise<T>,
-): Promise<T> {
-  const now = clock.now();
-  return store.write(async (tx) => {
-    const result = await work(tx, now);
-    await settleConfiguration(tx, actorOf(response), now);
-    return result;
-  });
+export function principalOf(response: Response): Principal {
+  // Only `setPrincipal` writes it, before any route runs.
+  return response.locals.principal as Principal;
 }
 
 /** Fields that our answers have and nobody can set: clients send whole objects back, so they are taken and ignored. */

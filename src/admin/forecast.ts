@@ -1,48 +1,49 @@
 /** What a rollout would do: forecast, with nothing changed. */
-import type { Router } from "express";
-import { type ForecastRequest, forecastSchema, MAX_NODES, madeUpNodes, planOf, toForecastView } from "../forecast/document.ts"; // biome-ignore format: one line
+import { type ForecastRequest, forecastObject, forecastSchema, MAX_NODES, madeUpNodes, planOf, toForecastView } from "../forecast/document.ts"; // biome-ignore format: one line
 import { Forecaster } from "../forecast/forecaster.ts";
 import type { ForecastNode } from "../forecast/scenario.ts";
 import type { Group } from "../rollout/model.ts";
 import { NotPossible } from "../rollout/run.ts";
 import { loadFleet, toArch } from "../store/fleet.ts";
 import { strategyOf } from "../store/rollouts.ts";
-import type { AdminContext, Db } from "./context.ts";
+import type { Db } from "./context.ts";
 import { countOf, findApplication, findGroup } from "./lookups.ts";
-import { invalid, notFound, onlyMethods, validated } from "./problem.ts";
+import { type Operation, operation } from "./operation.ts";
+import { invalid, notFound } from "./problem.ts";
 
 /** Of nodes that are read and handed on at a time. */
 const PORTION = 5_000;
 
-export function forecastRoutes(router: Router, { store, clock }: AdminContext): void {
+export function forecastOperations(): readonly Operation[] {
   const forecaster = new Forecaster();
-
-  router
-    .route("/apps/:app/groups/:group/rollouts/simulate")
-    .post(async (request, response) => {
-      const body = validated(forecastSchema, request.body ?? {});
-      const row = await findGroup(
-        store.read,
-        await findApplication(store.read, request.params.app),
-        request.params.group,
-      );
-      const group = (await loadFleet(store.read)).groupByNo.get(row.no);
-      if (group === undefined) throw notFound("group", request.params.group);
+  const simulateRollout = operation({
+    id: "simulateRollout",
+    method: "post",
+    path: "/apps/:app/groups/:group/rollouts/simulate",
+    tag: "rollouts",
+    summary: "What a rollout would do: the engine itself on virtual time, over the group's nodes or made-up ones",
+    role: "viewer",
+    readsOnly: true,
+    body: forecastSchema,
+    bodyOptional: true,
+    answer: forecastObject,
+    async handle(call) {
+      const { body, read, params, now } = call;
+      const row = await findGroup(read, await findApplication(read, params.app), params.group);
+      const group = (await loadFleet(read)).groupByNo.get(row.no);
+      if (group === undefined) throw notFound("group", params.group);
       const plan = planOf(body, {
         version: versionOf(body, group),
-        strategy: await strategyOf(store.read, group.no),
+        strategy: await strategyOf(read, group.no),
         policy: group.policy,
-        now: clock.now(),
+        now,
       });
-      const since = clock.now() - plan.strategy.activeWithinMs;
-      const nodes =
-        body.nodes === undefined ? await nodesOf(store.read, group, since) : madeUpNodes(body, plan.version);
-
-      const left = new AbortController();
-      response.once("close", () => left.abort());
-      response.json(toForecastView(await forecaster.run(plan, nodes, left.signal)));
-    })
-    .all(onlyMethods("POST"));
+      const since = now - plan.strategy.activeWithinMs;
+      const nodes = body.nodes === undefined ? await nodesOf(read, group, since) : madeUpNodes(body, plan.version);
+      return toForecastView(await forecaster.run(plan, nodes, call.left));
+    },
+  });
+  return [simulateRollout];
 }
 
 function versionOf({ version }: ForecastRequest, group: Group): string {

@@ -1,18 +1,18 @@
 /** Groups: the nodes that share a policy. */
 import { randomUUID } from "node:crypto";
-import type { Router } from "express";
 import { IANAZone } from "luxon";
 import { z } from "zod";
-import { freezesSchema, strategySchema, windowsSchema } from "../fleet/strategy.ts";
+import { freezesSchema, strategyObject, strategySchema, windowsSchema } from "../fleet/strategy.ts";
 import { grantedTotal } from "../rollout/counters.ts";
 import { parseInterval } from "../rollout/interval.ts";
 import type { StrategyDocument } from "../rollout/strategy.ts";
 import { toRolloutCounters } from "../store/counters.ts";
-import { toChannels } from "./channels.ts";
-import { type AdminContext, change, type Db, readOnly, type Tx, timestamp } from "./context.ts";
+import { channelObject, toChannels } from "./channels.ts";
+import { type Db, readOnly, type Tx, timestamp } from "./context.ts";
 import { type ApplicationRow, countOf, findApplication, findGroup, type GroupRow } from "./lookups.ts";
-import { pageQuery, rangeOf } from "./paging.ts";
-import { invalid, onlyMethods, validated } from "./problem.ts";
+import { type Audit, type Operation, operation } from "./operation.ts";
+import { listOf, pageQuery, rangeOf } from "./paging.ts";
+import { invalid } from "./problem.ts";
 
 const interval = z
   .string()
@@ -21,7 +21,7 @@ const interval = z
     error: ({ input }) => `"${input}" is not an interval; write e.g. "15 minutes"`,
   });
 
-const groupBody = z.strictObject({
+export const groupBody = z.strictObject({
   name: z.string().min(1).max(50),
   description: z.string().max(10_000).nullish(),
   channel_id: z.string().nullish(),
@@ -40,73 +40,179 @@ const groupBody = z.strictObject({
   freezes: freezesSchema.optional(),
   ...readOnly("id", "created_ts", "rollout_in_progress", "application_id", "channel"),
 });
-type GroupBody = z.infer<typeof groupBody>;
+export type GroupBody = z.output<typeof groupBody>;
 
-export function groupRoutes(router: Router, context: AdminContext): void {
-  const { store } = context;
+export const groupObject = z
+  .object({
+    id: z.uuid(),
+    name: z.string(),
+    description: z.string(),
+    created_ts: z.iso.datetime(),
+    rollout_in_progress: z.boolean(),
+    application_id: z.uuid(),
+    channel_id: z.uuid().nullable(),
+    policy_updates_enabled: z.boolean(),
+    policy_safe_mode: z.boolean(),
+    policy_office_hours: z.boolean(),
+    policy_timezone: z.string(),
+    policy_period_interval: z.string(),
+    policy_max_updates_per_period: z.int(),
+    policy_update_timeout: z.string(),
+    strategy: strategyObject.nullable(),
+    maintenance_windows: windowsSchema,
+    freezes: freezesSchema,
+    channel: channelObject.optional(),
+    track: z.string(),
+  })
+  .meta({ id: "Group" });
+export type GroupObject = z.input<typeof groupObject>;
 
-  router
-    .route("/apps/:app/groups")
-    .get(async (request, response) => {
-      const page = validated(z.object(pageQuery), request.query);
-      const application = await findApplication(store.read, request.params.app);
-      const { limit, offset } = rangeOf(page);
-      const groups = store.read.selectFrom("groups").where("application_no", "=", application.no);
-      const rows = await groups
-        .selectAll()
-        .orderBy("created_at", "desc")
-        .orderBy("no", "desc")
-        .limit(limit)
-        .offset(offset)
-        .execute();
-      const totalCount = await countOf(groups.select((eb) => eb.fn.countAll().as("count")));
-      response.json({ totalCount, count: rows.length, groups: await toGroups(store.read, rows) });
-    })
-    .post(async (request, response) => {
-      const body = validated(groupBody, request.body);
-      const created = await change(context, response, async (tx, now) => {
-        const application = await findApplication(tx, request.params.app);
-        const id = randomUUID();
-        const columns = await columnsOf(tx, application, body, id, null);
-        const { no } = await tx
-          .insertInto("groups")
-          .values({ id, application_no: application.no, created_at: now, ...columns })
-          .returning("no")
-          .executeTakeFirstOrThrow();
-        return shown(tx, no);
-      });
-      response.json(created);
-    })
-    .all(onlyMethods("GET", "POST"));
+const TAG = "groups";
 
-  router
-    .route("/apps/:app/groups/:group")
-    .get(async (request, response) => {
-      const application = await findApplication(store.read, request.params.app);
-      const { no } = await findGroup(store.read, application, request.params.group);
-      response.json(await shown(store.read, no));
-    })
-    .put(async (request, response) => {
-      const body = validated(groupBody, request.body);
-      const updated = await change(context, response, async (tx) => {
-        const application = await findApplication(tx, request.params.app);
-        const before = await findGroup(tx, application, request.params.group);
-        const columns = await columnsOf(tx, application, body, before.id, before);
-        await tx.updateTable("groups").set(columns).where("no", "=", before.no).execute();
-        return shown(tx, before.no);
-      });
-      response.json(updated);
-    })
-    .delete(async (request, response) => {
-      await change(context, response, async (tx) => {
-        const application = await findApplication(tx, request.params.app);
-        const { no } = await findGroup(tx, application, request.params.group);
-        // Its nodes stay, and move to another group with their next check-in.
-        await tx.deleteFrom("groups").where("no", "=", no).execute();
-      });
-      response.status(204).end();
-    })
-    .all(onlyMethods("GET", "PUT", "DELETE"));
+const listGroups = operation({
+  id: "listGroups",
+  method: "get",
+  path: "/apps/:app/groups",
+  tag: TAG,
+  summary: "The application's groups, the newest first",
+  role: "viewer",
+  query: z.object(pageQuery),
+  answer: listOf("groups", groupObject),
+  async handle({ read, params, query }) {
+    const application = await findApplication(read, params.app);
+    const { limit, offset } = rangeOf(query);
+    const groups = read.selectFrom("groups").where("application_no", "=", application.no);
+    const newest = groups.selectAll().orderBy("created_at", "desc").orderBy("no", "desc");
+    const rows = await newest.limit(limit).offset(offset).execute();
+    const totalCount = await countOf(groups.select((eb) => eb.fn.countAll().as("count")));
+    return { totalCount, count: rows.length, groups: await toGroups(read, rows) };
+  },
+});
+
+const postGroup = operation({
+  id: "createGroup",
+  method: "post",
+  path: "/apps/:app/groups",
+  tag: TAG,
+  summary: "Make a group",
+  role: "admin",
+  body: groupBody,
+  answer: groupObject,
+  handle: (call) =>
+    call.configure(async (tx, now, audit) => {
+      const application = await findApplication(tx, call.params.app);
+      return createGroup(tx, application, call.body, now, audit);
+    }),
+});
+
+const getGroup = operation({
+  id: "getGroup",
+  method: "get",
+  path: "/apps/:app/groups/:group",
+  tag: TAG,
+  summary: "One group, with its channel",
+  role: "viewer",
+  answer: groupObject,
+  async handle(call) {
+    const application = await findApplication(call.read, call.params.app);
+    const row = await findGroup(call.read, application, call.params.group);
+    const group = await toGroup(call.read, row);
+    call.tag(stateOf(group));
+    return group;
+  },
+});
+
+const putGroup = operation({
+  id: "updateGroup",
+  method: "put",
+  path: "/apps/:app/groups/:group",
+  tag: TAG,
+  summary: "Change a group: what the body leaves out is cleared, but for its switches, strategy, windows and freezes",
+  role: "admin",
+  body: groupBody,
+  answer: groupObject,
+  handle: (call) =>
+    call.configure(async (tx, _now, audit) => {
+      const application = await findApplication(tx, call.params.app);
+      const before = await findGroup(tx, application, call.params.group);
+      call.expect(stateOf(await toGroup(tx, before)));
+      const after = await updateGroup(tx, application, before, call.body, audit);
+      call.tag(stateOf(after));
+      return after;
+    }),
+});
+
+const removeGroup = operation({
+  id: "deleteGroup",
+  method: "delete",
+  path: "/apps/:app/groups/:group",
+  tag: TAG,
+  summary: "Delete a group; its nodes stay, and move to another group with their next check-in",
+  role: "admin",
+  answer: null,
+  handle: (call) =>
+    call.configure(async (tx, _now, audit) => {
+      const application = await findApplication(tx, call.params.app);
+      const row = await findGroup(tx, application, call.params.group);
+      call.expect(stateOf(await toGroup(tx, row)));
+      await deleteGroup(tx, row, audit);
+    }),
+});
+
+export const groupOperations: readonly Operation[] = [listGroups, postGroup, getGroup, putGroup, removeGroup];
+
+export async function createGroup(
+  tx: Tx,
+  application: ApplicationRow,
+  body: GroupBody,
+  now: number,
+  audit: Audit,
+  id: string = randomUUID(),
+): Promise<GroupObject> {
+  const columns = await columnsOf(tx, application, body, id, null);
+  const row = await tx
+    .insertInto("groups")
+    .values({ id, application_no: application.no, created_at: now, ...columns })
+    .returningAll()
+    .executeTakeFirstOrThrow();
+  const group = await toGroup(tx, row);
+  await audit({ ...subject(group), before: null, after: stateOf(group) });
+  return group;
+}
+
+export async function updateGroup(
+  tx: Tx,
+  application: ApplicationRow,
+  row: GroupRow,
+  body: GroupBody,
+  audit: Audit,
+): Promise<GroupObject> {
+  const before = await toGroup(tx, row);
+  const columns = await columnsOf(tx, application, body, row.id, row);
+  const changed = await tx
+    .updateTable("groups")
+    .set(columns)
+    .where("no", "=", row.no)
+    .returningAll()
+    .executeTakeFirstOrThrow();
+  const group = await toGroup(tx, changed);
+  await audit({ ...subject(group), before: stateOf(before), after: stateOf(group) });
+  return group;
+}
+
+export async function deleteGroup(tx: Tx, row: GroupRow, audit: Audit): Promise<void> {
+  const group = await toGroup(tx, row);
+  await tx.deleteFrom("groups").where("no", "=", row.no).execute();
+  await audit({ ...subject(group), before: stateOf(group), after: null });
+}
+
+function subject({ id, application_id: applicationId }: GroupObject) {
+  return { subject: "group", id, applicationId, groupId: id };
+}
+
+/** What a person has set of it: for the audit log, and to tell whether it has changed. */
+function stateOf({ id: _, created_ts: __, rollout_in_progress: ___, channel: ____, ...state }: GroupObject): object {
+  return state;
 }
 
 /**
@@ -208,49 +314,45 @@ async function checkUnique(
   }
 }
 
-async function shown(db: Db, no: number) {
-  return (
-    await toGroups(db, [await db.selectFrom("groups").selectAll().where("no", "=", no).executeTakeFirstOrThrow()])
-  )[0];
+/** Rows as the API shows them, each with its channel. */
+export async function toGroups(db: Db, rows: readonly GroupRow[]): Promise<GroupObject[]> {
+  const groups: GroupObject[] = [];
+  for (const row of rows) groups.push(await toGroup(db, row));
+  return groups;
 }
 
-/** Rows as the API shows them, each with its channel. */
-export async function toGroups(db: Db, rows: readonly GroupRow[]) {
-  const objects = [];
-  for (const row of rows) {
-    const application = await db
-      .selectFrom("applications")
-      .select("id")
-      .where("no", "=", row.application_no)
-      .executeTakeFirstOrThrow();
-    const channels =
-      row.channel_no === null
-        ? []
-        : await db.selectFrom("channels").selectAll().where("no", "=", row.channel_no).execute();
-    const [channel] = await toChannels(db, channels);
-    objects.push({
-      id: row.id,
-      name: row.name,
-      description: row.description,
-      created_ts: timestamp(row.created_at),
-      rollout_in_progress: await rolloutInProgress(db, row.no, channels[0]?.package_no ?? null),
-      application_id: application.id,
-      channel_id: channel?.id ?? null,
-      policy_updates_enabled: row.policy_updates_enabled === 1,
-      policy_safe_mode: row.policy_safe_mode === 1,
-      policy_office_hours: row.policy_office_hours === 1,
-      policy_timezone: row.policy_timezone,
-      policy_period_interval: row.policy_period_interval,
-      policy_max_updates_per_period: row.policy_max_updates_per_period,
-      policy_update_timeout: row.policy_update_timeout,
-      strategy: JSON.parse(row.strategy ?? "null"),
-      maintenance_windows: JSON.parse(row.maintenance_windows),
-      freezes: JSON.parse(row.freezes),
-      ...(channel === undefined ? {} : { channel }),
-      track: row.track,
-    });
-  }
-  return objects;
+export async function toGroup(db: Db, row: GroupRow): Promise<GroupObject> {
+  const application = await db
+    .selectFrom("applications")
+    .select("id")
+    .where("no", "=", row.application_no)
+    .executeTakeFirstOrThrow();
+  const channels =
+    row.channel_no === null
+      ? []
+      : await db.selectFrom("channels").selectAll().where("no", "=", row.channel_no).execute();
+  const [channel] = await toChannels(db, channels);
+  return {
+    id: row.id,
+    name: row.name,
+    description: row.description,
+    created_ts: timestamp(row.created_at),
+    rollout_in_progress: await rolloutInProgress(db, row.no, channels[0]?.package_no ?? null),
+    application_id: application.id,
+    channel_id: channel?.id ?? null,
+    policy_updates_enabled: row.policy_updates_enabled === 1,
+    policy_safe_mode: row.policy_safe_mode === 1,
+    policy_office_hours: row.policy_office_hours === 1,
+    policy_timezone: row.policy_timezone,
+    policy_period_interval: row.policy_period_interval,
+    policy_max_updates_per_period: row.policy_max_updates_per_period,
+    policy_update_timeout: row.policy_update_timeout,
+    strategy: JSON.parse(row.strategy ?? "null"),
+    maintenance_windows: JSON.parse(row.maintenance_windows),
+    freezes: JSON.parse(row.freezes),
+    ...(channel === undefined ? {} : { channel }),
+    track: row.track,
+  };
 }
 
 /** From the first grant of the channel's package until its rollout is completed. */

@@ -8,7 +8,8 @@ export const wholeNumber = (min: number, max: number) =>
     .string()
     .regex(/^\d{1,9}$/, "must be a whole number")
     .transform(Number)
-    .refine((value) => value >= min && value <= max, `must be between ${min} and ${max}`);
+    .refine((value) => value >= min && value <= max, `must be between ${min} and ${max}`)
+    .meta({ wholeNumber: { minimum: min, maximum: max } });
 
 /** Fields for a query's schema. */
 export const pageQuery = {
@@ -29,4 +30,10 @@ export function rangeOf({ page, perpage }: Page): { limit: number; offset: numbe
 export function cut<T>(all: readonly T[], page: Page): T[] {
   const { limit, offset } = rangeOf(page);
   return all.slice(offset, offset + limit);
+}
+
+/** A page of a list, as it is answered: how many there are, how many of them are here, and these. */
+export function listOf<K extends string, S extends z.ZodType>(name: K, item: S) {
+  const items = { [name]: z.array(item) } as { [N in K]: z.ZodArray<S> }; // the one key is the name
+  return z.object({ totalCount: z.int(), count: z.int(), ...items });
 }

@@ -1,6 +1,6 @@
 /** Errors as RFC 9457 problem details, with a `message` beside them for clients of the older API. */
 import type { ErrorRequestHandler, RequestHandler, Response } from "express";
-import type { z } from "zod";
+import { z } from "zod";
 import { ForecastUnavailable } from "../forecast/forecaster.ts";
 import { NotPossible } from "../rollout/run.ts";
 import { RolloutMoved } from "../store/rollouts.ts";
@@ -16,9 +16,20 @@ const TITLES: Readonly<Record<number, string>> = {
   412: "Precondition Failed",
   413: "Content Too Large",
   415: "Unsupported Media Type",
+  429: "Too Many Requests",
   500: "Internal Server Error",
   503: "Service Unavailable",
 };
+
+/** What an error is answered as. Source: RFC 9457. */
+export const problemObject = z.object({
+  type: z.string(),
+  title: z.string(),
+  status: z.int(),
+  detail: z.string(),
+  errors: z.array(z.object({ path: z.string(), message: z.string() })).optional(),
+  message: z.string(),
+});
 
 export interface FieldError {
   /** Where in the body or query, e.g. `extra_files.0.hash`. */

@@ -1,23 +1,119 @@
 /** A rollout as the API shows it: where it stands, stage by stage, and what comes next. */
 import type { Selectable } from "kysely";
+import { z } from "zod";
+import { stageFields, strategyObject } from "../fleet/strategy.ts";
 import { readCell } from "../rollout/cell.ts";
 import { emptyTally, grantedTotal, inFlight, OTHER_CAUSE, rolloutCounters, TALLY_KEYS } from "../rollout/counters.ts";
 import { breachOf, describeBreach, finishedOf, lowerBound, sliceName } from "../rollout/health.ts";
-import type { Counters, Fleet, Rollout, RolloutCounters, Tally } from "../rollout/model.ts";
+import {
+  type Counters,
+  type Fleet,
+  ROLLOUT_STATES,
+  type Rollout,
+  type RolloutCounters,
+  type RolloutState,
+  type Tally,
+} from "../rollout/model.ts";
 import { outlook } from "../rollout/run.ts";
 import { percentNow } from "../rollout/stages.ts";
-import type { StageDocument, StrategyDocument } from "../rollout/strategy.ts";
 import type { Tables } from "../store/tables.ts";
 import { timestamp } from "./context.ts";
 
 /** A row of `rollouts` with its package. */
 export type RolloutRow = Selectable<Tables["rollouts"]> & { package_id: string; version: string };
 
-const PLAIN_STAGES: readonly StageDocument[] = [{ percent: 100 }];
+const time = z.iso.datetime();
+const nodes = z.int().nonnegative();
+
+const countersObject = z
+  .object({
+    granted: nodes,
+    in_flight: nodes,
+    complete: nodes,
+    failed: nodes,
+    timed_out: nodes,
+    rolled_back: nodes,
+    lost: nodes,
+    withdrawn: nodes,
+    retrying: nodes,
+  })
+  .meta({ id: "RolloutCounters" });
+
+const stageObject = z.object({
+  ...stageFields,
+  number: z.int(),
+  state: z.enum(["done", "not open", "awaits approval", "open", "baking"]),
+  percent_now: z.number().optional(),
+  eligible: nodes.nullable(),
+  counters: countersObject,
+});
+
+export const rolloutObject = z
+  .object({
+    id: z.uuid(),
+    group_id: z.uuid(),
+    package_id: z.uuid(),
+    version: z.string(),
+    /** Of a way back: the version that it takes back. */
+    undoes: z.string().nullable(),
+    state: z.enum(ROLLOUT_STATES),
+    revision: z.int(),
+    stage: z.int(),
+    next: z.object({ on: z.string(), not_before: time.nullable() }).nullable(),
+    awaits_approval: z.boolean(),
+    created_ts: time,
+    state_ts: time,
+    start_at: time.nullable(),
+    stage_opened_ts: time.nullable(),
+    baking_since: time.nullable(),
+    stages: z.array(stageObject),
+    counters: countersObject,
+    failed_by_cause: z.record(z.string(), nodes),
+    health: z.object({
+      finished: nodes,
+      bad: nodes,
+      lost: nodes,
+      bad_percent: z.number(),
+      at_least_bad_percent: z.number(),
+      breach: z.string().nullable(),
+      closed: z.array(z.object({ slice: z.string(), since: time, why: z.string(), only_watched: z.boolean() })),
+    }),
+    strategy: strategyObject,
+    seed: z.string(),
+  })
+  .meta({ id: "Rollout" });
+export type RolloutObject = z.input<typeof rolloutObject>;
+
+/** As it is answered alone: with its history, the oldest line first. */
+export const rolloutWithHistory = rolloutObject
+  .extend({
+    history: z.array(
+      z.object({
+        created_ts: time,
+        from_state: z.string().nullable(),
+        to_state: z.string(),
+        stage: z.int(),
+        actor: z.string(),
+        reason: z.string(),
+        counters: z.record(z.string(), z.unknown()),
+      }),
+    ),
+  })
+  .meta({ id: "RolloutWithHistory" });
+
+type StrategyView = z.input<typeof strategyObject>;
+type StageView = NonNullable<StrategyView["stages"]>[number];
+const PLAIN_STAGES: StageView[] = [{ percent: 100 }];
 
 /** @param fleet in which a rollout that stands for its group and package is found; an older one has only its row. */
-export function toRolloutView(row: RolloutRow, groupId: string, counters: Counters, fleet: Fleet, now: number) {
-  const strategy = JSON.parse(row.strategy) as StrategyDocument; // checked when it came in
+export function toRolloutView(
+  row: RolloutRow,
+  groupId: string,
+  counters: Counters,
+  fleet: Fleet,
+  now: number,
+): RolloutObject {
+  const strategy = JSON.parse(row.strategy) as StrategyView; // checked when it came in
   const standing = rolloutCounters(counters, row.no);
   const rollout = fleet.rolloutByNo.get(row.no) ?? null;
   const next = rollout === null ? null : outlook(rollout, fleet, now);
@@ -27,7 +123,7 @@ export function toRolloutView(row: RolloutRow, groupId: string, counters: Counte
     package_id: row.package_id,
     version: row.version,
     undoes: row.undoes,
-    state: row.state,
+    state: row.state as RolloutState, // the store writes no other
     revision: row.revision,
     stage: row.stage + 1,
     next: next === null ? null : { on: next.on, not_before: next.until === null ? null : timestamp(next.until) },
@@ -50,7 +146,7 @@ export function toRolloutView(row: RolloutRow, groupId: string, counters: Counte
 
 function toStages(
   row: RolloutRow,
-  stages: readonly StageDocument[],
+  stages: readonly StageView[],
   counters: RolloutCounters,
   rollout: Rollout | null,
   now: number,
@@ -71,7 +167,7 @@ function toStages(
   }));
 }
 
-function stageState(row: RolloutRow, index: number): string {
+function stageState(row: RolloutRow, index: number): z.input<typeof stageObject>["state"] {
   if (row.state === "completed" || index < row.stage) return "done";
   if (index > row.stage || row.state === "scheduled") return "not open";
   if (row.awaits_approval === 1) return "awaits approval";

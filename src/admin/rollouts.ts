@@ -1,5 +1,4 @@
 /** Rollouts: one package going out to one group. Looked at, made, and steered. */
-import type { Request, RequestHandler, Response, Router } from "express";
 import { z } from "zod";
 import { strategyFields, strategySchema } from "../fleet/strategy.ts";
 import { emptyRolloutCounters } from "../rollout/counters.ts";
@@ -8,13 +7,23 @@ import { abort, advance, type Change, halt, NotPossible, pause, replan, resume }
 import { readStrategy } from "../rollout/strategy.ts";
 import { loadCounters } from "../store/counters.ts";
 import { loadFleet } from "../store/fleet.ts";
-import { createRollout, moveRevision, recordChange, recordReplan, retire, strategyOf } from "../store/rollouts.ts";
-import { type AdminContext, actorOf, type Db, type Tx, timestamp } from "./context.ts";
+import {
+  type Actor,
+  createRollout,
+  moveRevision,
+  recordChange,
+  recordReplan,
+  retire,
+  strategyOf,
+} from "../store/rollouts.ts";
+import { type Db, type Tx, timestamp } from "./context.ts";
+import { etagOf, matches } from "./etag.ts";
 import { countOf, findApplication, findGroup, type GroupRow } from "./lookups.ts";
-import { pageQuery, rangeOf } from "./paging.ts";
-import { invalid, notFound, onlyMethods, Problem, validated } from "./problem.ts";
+import { type Call, type Operation, operation } from "./operation.ts";
+import { listOf, pageQuery, rangeOf } from "./paging.ts";
+import { invalid, notFound, Problem } from "./problem.ts";
 import { rollBack } from "./rollback.ts";
-import { type RolloutRow, toRolloutView } from "./rollout-views.ts";
+import { type RolloutRow, rolloutObject, rolloutWithHistory, toRolloutView } from "./rollout-views.ts";
 
 const reason = z.string().min(1).max(1_000);
 /** The revision that the caller has seen: if the rollout has moved since, nothing is done. `If-Match` is as good. */
@@ -35,122 +44,251 @@ const abortBody = actionBody.extend({ rollback: z.boolean().default(false), to: 
 const retryBody = actionBody.extend({ instances: z.array(z.string().max(128)).min(1).max(10_000).optional() });
 const changeBody = z.strictObject({ ...strategyFields, reason: reason.optional(), revision });
 
-type Params = { app: string; group: string; rollout: string };
 const PATH = "/apps/:app/groups/:group/rollouts";
+const TAG = "rollouts";
+interface Params {
+  readonly app: string;
+  readonly group: string;
+  readonly rollout: string;
+}
 
-export function rolloutRoutes(router: Router, context: AdminContext): void {
-  const { store, clock } = context;
+const listRollouts = operation({
+  id: "listRollouts",
+  method: "get",
+  path: PATH,
+  tag: TAG,
+  summary: "The group's rollouts, the newest first",
+  role: "viewer",
+  query: z.object(pageQuery),
+  answer: listOf("rollouts", rolloutObject),
+  async handle({ read, params, query, now }) {
+    const group = await groupOf(read, params);
+    const { limit, offset } = rangeOf(query);
+    const newest = rolloutRows(read, group.no).orderBy("rollouts.no", "desc");
+    const rows = await newest.limit(limit).offset(offset).execute();
+    const all = read.selectFrom("rollouts").where("group_no", "=", group.no);
+    const totalCount = await countOf(all.select((eb) => eb.fn.countAll().as("count")));
+    return { totalCount, count: rows.length, rollouts: await toViews(read, rows, group, now) };
+  },
+});
 
-  router
-    .route(PATH)
-    .get(async (request, response) => {
-      const page = validated(z.object(pageQuery), request.query);
-      const group = await groupOf(store.read, request.params);
-      const { limit, offset } = rangeOf(page);
-      const rows = await rolloutRows(store.read, group.no)
-        .orderBy("rollouts.no", "desc")
-        .limit(limit)
-        .offset(offset)
-        .execute();
-      const all = store.read.selectFrom("rollouts").where("group_no", "=", group.no);
-      const totalCount = await countOf(all.select((eb) => eb.fn.countAll().as("count")));
-      response.json({ totalCount, count: rows.length, rollouts: await toViews(store.read, rows, group, clock.now()) });
-    })
-    .post(async (request, response) => {
-      const body = validated(createBody, request.body);
-      const id = await store.write((tx) => create(tx, request.params, body, response, clock.now()));
-      response.status(201).json(await shown(store.read, { ...request.params, rollout: id }, clock.now()));
-    })
-    .all(onlyMethods("GET", "POST"));
+const postRollout = operation({
+  id: "createRollout",
+  method: "post",
+  path: PATH,
+  tag: TAG,
+  summary: "Roll out what the group's channel points to, with a strategy of its own; the rollout there is makes place",
+  role: "operator",
+  body: createBody,
+  status: 201,
+  answer: rolloutWithHistory,
+  async handle(call) {
+    const id = await call.change(async (tx, now, audit) => {
+      const made = await create(tx, call.params, call.body, call.who, now);
+      const view = await shown(tx, { ...call.params, rollout: made }, now);
+      await audit({ ...subject(call.params, view), before: null, after: stateOf(view) });
+      return made;
+    });
+    return shown(call.read, { ...call.params, rollout: id }, call.now);
+  },
+});
 
-  router
-    .route(`${PATH}/:rollout`)
-    .get(async (request, response) => {
-      const view = await shown(store.read, request.params, clock.now());
-      response.set("ETag", `"${view.revision}"`).json(view);
-    })
-    .put(async (request, response) => {
-      const { reason: why = "by hand", revision: seen, ...document } = validated(changeBody, request.body);
-      await store.write(async (tx) => {
-        const { rollout, counters } = await found(tx, request, seen);
-        replan(rollout, readStrategy(document));
-        await recordReplan(tx, rollout, document, why, counters, actorOf(response), clock.now());
+const getRollout = operation({
+  id: "getRollout",
+  method: "get",
+  path: `${PATH}/:rollout`,
+  tag: TAG,
+  summary: "One rollout: stages with counters, health, what comes next and when, history",
+  role: "viewer",
+  answer: rolloutWithHistory,
+  async handle(call) {
+    const view = await shown(call.read, call.params, call.now);
+    call.tag(view.revision);
+    return view;
+  },
+});
+
+const putRollout = operation({
+  id: "updateRollout",
+  method: "put",
+  path: `${PATH}/:rollout`,
+  tag: TAG,
+  summary: "Change the stages that have not opened yet, the gate, and the limits",
+  role: "operator",
+  body: changeBody,
+  answer: rolloutWithHistory,
+  handle(call) {
+    const { reason: why = "by hand", revision: seen, ...document } = call.body;
+    return steer(call, seen, async (tx, { rollout, counters }, now) => {
+      replan(rollout, readStrategy(document));
+      await recordReplan(tx, rollout, document, why, counters, call.who, now);
+    });
+  },
+});
+
+/** An action that moves the rollout to another state or stage. */
+function moving(
+  name: string,
+  summary: string,
+  act: (rollout: Rollout, counters: RolloutCounters, now: number, reason: string) => Change,
+): Operation {
+  return operation({
+    id: `${name}Rollout`,
+    method: "post",
+    path: `${PATH}/:rollout/${name}`,
+    tag: TAG,
+    summary,
+    role: "operator",
+    body: actionBody,
+    bodyOptional: true,
+    answer: rolloutWithHistory,
+    handle(call) {
+      const { reason: why = "by hand", revision: seen } = call.body;
+      return steer(call, seen, async (tx, { rollout, counters }, now) => {
+        await recordChange(tx, rollout, act(rollout, counters, now, why), counters, call.who, now);
       });
-      response.json(await shown(store.read, request.params, clock.now()));
-    })
-    .all(onlyMethods("GET", "PUT"));
-
-  /** An action that moves the rollout to another state or stage. */
-  const acting =
-    (
-      act: (rollout: Rollout, counters: RolloutCounters, now: number, reason: string) => Change,
-    ): RequestHandler<Params> =>
-    async (request, response) => {
-      const { reason: why = "by hand", revision: seen } = validated(actionBody, request.body ?? {});
-      await store.write(async (tx) => {
-        const { rollout, counters } = await found(tx, request, seen);
-        const change = act(rollout, counters, clock.now(), why);
-        await recordChange(tx, rollout, change, counters, actorOf(response), clock.now());
-      });
-      response.json(await shown(store.read, request.params, clock.now()));
-    };
-  const actions: Readonly<Record<string, RequestHandler<Params>>> = {
-    pause: acting((rollout, _, now, why) => pause(rollout, now, why)),
-    resume: acting(resume),
-    advance: acting((rollout, _, now, why) => advance(rollout, now, why)),
-    halt: acting((rollout, _, now, why) => halt(rollout, now, why)),
-    abort: async (request, response) => {
-      const { reason: why = "by hand", revision: seen, rollback, to } = validated(abortBody, request.body ?? {});
-      if (to !== undefined && !rollback) throw invalid("to", "goes with rollback: true");
-      const now = clock.now();
-      await store.write(async (tx) => {
-        const { rollout, counters } = await found(tx, request, seen);
-        await recordChange(tx, rollout, abort(rollout, now, why), counters, actorOf(response), now);
-        if (rollback) await rollBack(tx, rollout, to ?? null, why, actorOf(response), now);
-      });
-      response.json(await shown(store.read, request.params, now));
     },
-    "retry-failed": async (request, response) => {
-      const { revision: seen, instances } = validated(retryBody, request.body ?? {});
-      const retried = await store.write(async (tx) => {
-        const { rollout } = await found(tx, request, seen);
-        return retryFailed(tx, rollout, instances ?? null);
-      });
-      response.json({ retried });
-    },
-  };
-  for (const [name, handler] of Object.entries(actions)) {
-    router.route(`${PATH}/:rollout/${name}`).post(handler).all(onlyMethods("POST"));
-  }
+  });
+}
 
-  router
-    .route(`${PATH}/:rollout/failures`)
-    .get(async (request, response) => {
-      const page = validated(z.object(pageQuery), request.query);
-      const group = await groupOf(store.read, request.params);
-      const row = await findRollout(store.read, group, request.params.rollout);
-      const failed = failedNodes(store.read, row.no);
-      const total = await countOf(failed.select((eb) => eb.fn.countAll().as("count")));
-      const { limit, offset } = rangeOf(page);
-      const nodes = await failed.selectAll().orderBy("no").limit(limit).offset(offset).execute();
-      response.json({
-        total,
-        count: nodes.length,
-        instances: nodes.map((node) => ({
-          id: node.id,
-          alias: node.alias || node.machine_alias,
-          oem: node.oem,
-          arch: node.arch,
-          version: node.version,
-          state: node.status,
-          failure: node.failure,
-          error_code: node.error_code,
-          attempt: node.attempt,
-          since: timestamp(node.status_at),
-        })),
-      });
-    })
-    .all(onlyMethods("GET"));
+const abortRollout = operation({
+  id: "abortRollout",
+  method: "post",
+  path: `${PATH}/:rollout/abort`,
+  tag: TAG,
+  summary: "End a rollout; with rollback, take its version back from the nodes that have it",
+  role: "operator",
+  body: abortBody,
+  bodyOptional: true,
+  answer: rolloutWithHistory,
+  handle(call) {
+    const { reason: why = "by hand", revision: seen, rollback, to } = call.body;
+    if (to !== undefined && !rollback) throw invalid("to", "goes with rollback: true");
+    return steer(call, seen, async (tx, { rollout, counters }, now) => {
+      await recordChange(tx, rollout, abort(rollout, now, why), counters, call.who, now);
+      if (rollback) await rollBack(tx, rollout, to ?? null, why, call.who, now);
+    });
+  },
+});
+
+const retryRollout = operation({
+  id: "retryFailedNodes",
+  method: "post",
+  path: `${PATH}/:rollout/retry-failed`,
+  tag: TAG,
+  summary: "Let failed nodes try again with their next check",
+  role: "operator",
+  body: retryBody,
+  bodyOptional: true,
+  answer: z.object({ retried: z.int() }),
+  async handle(call) {
+    const { revision: seen, instances, reason: why = "by hand" } = call.body;
+    const retried = await call.change(async (tx, _now, audit) => {
+      const { rollout } = await found(tx, call.params, call.ifMatch, seen);
+      const nodes = await retryFailed(tx, rollout, instances ?? null);
+      if (nodes > 0)
+        await audit({ ...subject(call.params, rollout), before: {}, after: { retried: nodes, reason: why } });
+      return nodes;
+    });
+    return { retried };
+  },
+});
+
+const listFailures = operation({
+  id: "listFailedNodes",
+  method: "get",
+  path: `${PATH}/:rollout/failures`,
+  tag: TAG,
+  summary: "The nodes that have failed in a rollout, and on what",
+  role: "viewer",
+  query: z.object(pageQuery),
+  answer: z.object({
+    total: z.int(),
+    count: z.int(),
+    instances: z.array(
+      z.object({
+        id: z.string(),
+        alias: z.string(),
+        oem: z.string(),
+        arch: z.int(),
+        version: z.string(),
+        state: z.string(),
+        failure: z.string().nullable(),
+        error_code: z.int().nullable(),
+        attempt: z.int().nullable(),
+        since: z.iso.datetime(),
+      }),
+    ),
+  }),
+  async handle({ read, params, query }) {
+    const row = await findRollout(read, await groupOf(read, params), params.rollout);
+    const failed = failedNodes(read, row.no);
+    const total = await countOf(failed.select((eb) => eb.fn.countAll().as("count")));
+    const { limit, offset } = rangeOf(query);
+    const nodes = await failed.selectAll().orderBy("no").limit(limit).offset(offset).execute();
+    const instances = nodes.map((node) => ({
+      id: node.id,
+      alias: node.alias || node.machine_alias,
+      oem: node.oem,
+      arch: node.arch,
+      version: node.version,
+      state: node.status,
+      failure: node.failure,
+      error_code: node.error_code,
+      attempt: node.attempt,
+      since: timestamp(node.status_at),
+    }));
+    return { total, count: nodes.length, instances };
+  },
+});
+
+export const rolloutOperations: readonly Operation[] = [
+  listRollouts,
+  postRollout,
+  getRollout,
+  putRollout,
+  moving("pause", "Grant no more until it is resumed", (rollout, _, now, why) => pause(rollout, now, why)),
+  moving("resume", "Go on: what failed so far is known to the gate from now on, closed slices are opened", resume),
+  moving("advance", "Start a scheduled rollout, or open the next stage, without waiting", (rollout, _, now, why) =>
+    advance(rollout, now, why),
+  ),
+  moving("halt", "Stop it like the health gate does", (rollout, _, now, why) => halt(rollout, now, why)),
+  abortRollout,
+  retryRollout,
+  listFailures,
+];
+
+/** Does something to the rollout as it is now, says so in the audit log, and answers what has become of it. */
+async function steer(
+  call: Call<Params, unknown, unknown>,
+  seen: number | undefined,
+  work: (tx: Tx, present: Steered, now: number) => Promise<void>,
+): Promise<z.input<typeof rolloutWithHistory>> {
+  await call.change(async (tx, now, audit) => {
+    const before = await shown(tx, call.params, now);
+    await work(tx, await found(tx, call.params, call.ifMatch, seen), now);
+    const after = await shown(tx, call.params, now);
+    await audit({ ...subject(call.params, after), before: stateOf(before), after: stateOf(after) });
+  });
+  const view = await shown(call.read, call.params, call.now);
+  call.tag(view.revision);
+  return view;
+}
+
+function subject({ group }: { readonly group: string }, { id }: { readonly id: string }) {
+  return { subject: "rollout", id, groupId: group.toLowerCase() };
+}
+
+/** What people decide about a rollout, for the audit log; its counters and the time's own moves are in its history. */
+function stateOf({
+  version,
+  state,
+  stage,
+  revision: at,
+  strategy,
+  history,
+}: z.input<typeof rolloutWithHistory>): object {
+  return { version, state, stage, revision: at, strategy, reason: history.at(-1)?.reason ?? null };
 }
 
 async function groupOf(db: Db, params: { app: string; group: string }): Promise<GroupRow> {
@@ -181,7 +319,7 @@ async function toViews(db: Db, rows: readonly RolloutRow[], group: GroupRow, now
   return rows.map((row) => toRolloutView(row, group.id, counters, fleet, now));
 }
 
-async function shown(db: Db, params: Params, now: number) {
+async function shown(db: Db, params: Params, now: number): Promise<z.input<typeof rolloutWithHistory>> {
   const group = await groupOf(db, params);
   const row = await findRollout(db, group, params.rollout);
   const [view] = await toViews(db, [row], group, now);
@@ -206,16 +344,19 @@ async function shown(db: Db, params: Params, now: number) {
   };
 }
 
-/** The rollout that is to be steered, as it is now. */
-async function found(
-  tx: Tx,
-  request: Request<Params>,
-  seen: number | undefined,
-): Promise<{ rollout: Rollout; counters: RolloutCounters }> {
-  const row = await findRollout(tx, await groupOf(tx, request.params), request.params.rollout);
-  const expected = seen ?? revisionOf(request.headers["if-match"]);
-  if (expected !== null && expected !== row.revision) {
-    const detail = `the rollout has changed meanwhile: its revision is ${row.revision}, not ${expected}; read it again, and then decide`;
+interface Steered {
+  readonly rollout: Rollout;
+  readonly counters: RolloutCounters;
+}
+
+/**
+ * The rollout that is to be steered, as it is now.
+ * @param seen the revision that the caller has seen, if the body says so.
+ */
+async function found(tx: Tx, params: Params, ifMatch: string | undefined, seen: number | undefined): Promise<Steered> {
+  const row = await findRollout(tx, await groupOf(tx, params), params.rollout);
+  if ((seen !== undefined && seen !== row.revision) || !matches(ifMatch, etagOf(row.revision))) {
+    const detail = `the rollout has changed meanwhile: its revision is ${row.revision}, not ${seen ?? ifMatch}; read it again, and then decide`;
     throw new Problem(412, detail);
   }
   const rollout = (await loadFleet(tx)).rolloutByNo.get(row.no);
@@ -224,19 +365,12 @@ async function found(
   return { rollout, counters: rollouts.get(row.no) ?? emptyRolloutCounters() };
 }
 
-function revisionOf(ifMatch: string | undefined): number | null {
-  if (ifMatch === undefined || ifMatch === "*") return null;
-  const [, number] = /^(?:W\/)?"(\d{1,15})"$/.exec(ifMatch) ?? [];
-  if (number === undefined) throw new Problem(400, 'If-Match: write the ETag that the rollout was read with, e.g. "7"');
-  return Number(number);
-}
-
 /** Makes a rollout of what the group's channel points to; the one there is makes place for it. Answers its id. */
 async function create(
   tx: Tx,
   params: { app: string; group: string },
-  body: z.infer<typeof createBody>,
-  response: Response,
+  body: z.output<typeof createBody>,
+  actor: Actor,
   now: number,
 ): Promise<string> {
   const row = await groupOf(tx, params);
@@ -253,7 +387,6 @@ async function create(
     const detail = `package_id: channel "${group.channel.name}" points to ${target.version} (${target.id}); point it to the package that is to be rolled out`;
     throw new Problem(409, detail, { errors: [{ path: "package_id", message: "the channel does not point to it" }] });
   }
-  const actor = actorOf(response);
   const why = body.reason ?? "by hand";
   for (const present of fleet.rollouts) {
     const same = present.groupNo === row.no && present.undoes === null && present.package.no === wanted.no;

@@ -1,55 +1,100 @@
-/** The admin API: who asks, then the resource that is asked for. */
+/** The admin API: who asks, then the operation that is asked for. */
+import { randomUUID } from "node:crypto";
 import express, { type RequestHandler, Router } from "express";
-import { activityRoutes } from "./activity.ts";
-import { appRoutes } from "./apps.ts";
+import { activityOperations } from "./activity.ts";
+import { appOperations } from "./apps.ts";
+import { auditOperations } from "./audit.ts";
+import { Attempts } from "./auth/attempts.ts";
 import type { Authenticate } from "./auth/tokens.ts";
-import { channelRoutes, floorRoutes } from "./channels.ts";
-import { type AdminContext, setActor } from "./context.ts";
-import { counterRoutes } from "./counters.ts";
-import { explainRoutes } from "./explain.ts";
-import { forecastRoutes } from "./forecast.ts";
-import { groupRoutes } from "./groups.ts";
+import { channelOperations } from "./channels.ts";
+import { type AdminContext, setPrincipal } from "./context.ts";
+import { counterOperations } from "./counters.ts";
+import { documentation } from "./documentation.ts";
+import { explainOperations } from "./explain.ts";
+import { floorOperations } from "./floors.ts";
+import { forecastOperations } from "./forecast.ts";
+import { groupOperations } from "./groups.ts";
 import { instanceRoutes } from "./instances.ts";
-import { packageRoutes } from "./packages.ts";
+import { mount } from "./mount.ts";
+import type { Operation } from "./operation.ts";
+import { packageOperations } from "./packages.ts";
 import { Problem, problems, unknownPath } from "./problem.ts";
-import { rolloutRoutes } from "./rollouts.ts";
+import { rolloutOperations } from "./rollouts.ts";
+import { tokenOperations } from "./tokens.ts";
 
 export interface AdminOptions extends AdminContext {
+  /** Turnout's own. */
+  readonly version: string;
   readonly authenticate: Authenticate;
   readonly onFault: (error: unknown) => void;
+  readonly onFailedLogin: (address: string, why: string) => void;
+}
+
+/** All that the API can do. */
+function allOperations(): readonly Operation[] {
+  return [
+    ...appOperations,
+    ...groupOperations,
+    ...channelOperations,
+    ...floorOperations,
+    ...packageOperations,
+    ...rolloutOperations,
+    ...forecastOperations(),
+    ...explainOperations,
+    ...activityOperations,
+    ...tokenOperations,
+    ...auditOperations,
+    ...counterOperations,
+  ];
 }
 
 /** To be mounted at `/api`. */
 export function adminRouter(options: AdminOptions): Router {
   const router = Router();
-  router.use(authenticated(options.authenticate));
+  const operations = allOperations();
+  router.use(numbered);
+  router.use(documentation(operations, options.version));
+  router.use(authenticated(options));
   router.use(onlyJson);
   router.use(express.json({ limit: "1mb", strict: false }));
-  appRoutes(router, options);
-  groupRoutes(router, options);
-  channelRoutes(router, options);
-  floorRoutes(router, options);
-  packageRoutes(router, options);
+  mount(router, options, operations);
   instanceRoutes(router, options);
-  forecastRoutes(router, options); // before the rollouts: to them its name would be an id
-  rolloutRoutes(router, options);
-  explainRoutes(router, options);
-  activityRoutes(router, options);
-  counterRoutes(router, options);
   router.use(unknownPath);
   router.use(problems(options.onFault));
   return router;
 }
 
-function authenticated(authenticate: Authenticate): RequestHandler {
+const REQUEST_ID = /^[\w.:-]{1,100}$/;
+
+/** Each request has an id, of the caller's own if it is a sensible one: the audit log has it, too. */
+const numbered: RequestHandler = (request, response, next) => {
+  const given = request.headers["x-request-id"];
+  response.set("X-Request-Id", typeof given === "string" && REQUEST_ID.test(given) ? given : randomUUID());
+  next();
+};
+
+function authenticated({ authenticate, clock, onFailedLogin }: AdminOptions): RequestHandler {
+  const attempts = new Attempts();
   return async (request, response, next) => {
-    const actor = await authenticate(request);
-    if (actor === null) {
+    const address = request.ip ?? "";
+    const waitMs = attempts.waitMs(address, clock.now());
+    if (waitMs > 0) {
+      throw new Problem(429, "too many failed logins from this address; try again later", {
+        headers: { "Retry-After": String(Math.ceil(waitMs / 1000)) },
+      });
+    }
+    const principal = await authenticate(request);
+    if (principal === null) {
+      // Who brings nothing has not guessed.
+      if (request.headers.authorization !== undefined) {
+        attempts.failed(address, clock.now());
+        onFailedLogin(address, "no such token, or it has expired or been revoked");
+      }
       throw new Problem(401, "a valid token is needed: Authorization: Bearer …", {
         headers: { "WWW-Authenticate": "Bearer" },
       });
     }
-    setActor(response, actor);
+    setPrincipal(response, principal);
     next();
   };
 }

@@ -43,15 +43,17 @@ const match = z
     "name at least one of oem, version, id, alias",
   );
 
+export const stageFields = {
+  percent: percent.optional(),
+  match: match.optional(),
+  over: duration.optional(),
+  bake: duration.optional(),
+  approval: z.enum(["manual", "auto"]).optional(),
+  max_duration: duration.optional(),
+};
+
 const stage = z
-  .strictObject({
-    percent: percent.optional(),
-    match: match.optional(),
-    over: duration.optional(),
-    bake: duration.optional(),
-    approval: z.enum(["manual", "auto"]).optional(),
-    max_duration: duration.optional(),
-  })
+  .strictObject(stageFields)
   .refine((one) => one.percent !== undefined || one.match !== undefined, "needs percent, match or both");
 
 /** The share of everybody may not fall: a node that a stage includes is in every later one. */
@@ -92,6 +94,9 @@ export const strategyFields = {
   seed: z.string().max(256).nullish(),
   active_within: duration.optional(),
 };
+
+/** A strategy as it is kept and shown: without a preset's name. */
+export const strategyObject = z.strictObject(strategyFields).meta({ id: "Strategy" });
 
 /** A preset is written out; what stands beside it wins. */
 export const strategySchema = z

@@ -6,12 +6,12 @@ import semver from "semver";
 import { z } from "zod";
 import { duration, strategySchema } from "../fleet/strategy.ts";
 import { parseDuration } from "../rollout/interval.ts";
-import { type Policy, UNLIMITED_UPDATES } from "../rollout/model.ts";
+import { type Policy, ROLLOUT_STATES, UNLIMITED_UPDATES } from "../rollout/model.ts";
 import { readStrategy, type StrategyDocument } from "../rollout/strategy.ts";
 import { compareVersions } from "../rollout/version.ts";
 import { parseRule, type Rule } from "../virtual/behaviour.ts";
 import type { MadeUpNodes } from "./nodes.ts";
-import type { Forecast, Plan } from "./scenario.ts";
+import { FORECAST_ENDS, type Forecast, type Plan } from "./scenario.ts";
 
 /** So many nodes take ten seconds or so, and half a gigabyte. */
 export const MAX_NODES = 200_000;
@@ -144,10 +144,44 @@ export function madeUpNodes(request: ForecastRequest, target: string): MadeUpNod
   return { count: request.nodes ?? MADE_UP.nodes, oems: request.oems ?? MADE_UP.oems, version: first };
 }
 
-export type ForecastView = ReturnType<typeof toForecastView>;
+const time = z.iso.datetime();
+const nodes = z.int().nonnegative();
 
 /** A forecast as JSON: names and times as everywhere in the API. */
-export function toForecastView(forecast: Forecast) {
+export const forecastObject = z
+  .object({
+    nodes,
+    version: z.string(),
+    starts_at: time,
+    ends_at: time,
+    end: z.enum(FORECAST_ENDS),
+    reached: nodes,
+    complete: nodes,
+    broken: nodes,
+    /** Null: the gate did not close. */
+    broken_at_halt: nodes.nullable(),
+    lost: nodes,
+    peak_in_flight: nodes,
+    stages: z.array(
+      z.object({
+        number: z.int(),
+        percent: z.number(),
+        matched: z.boolean(),
+        opened_at: time.nullable(),
+        finished_at: time.nullable(),
+        eligible: nodes,
+        granted: nodes,
+        complete: nodes,
+        bad: nodes,
+      }),
+    ),
+    history: z.array(z.object({ at: time, state: z.enum(ROLLOUT_STATES), stage: z.int(), reason: z.string() })),
+    curve: z.array(z.object({ at: time, granted: nodes, in_flight: nodes, complete: nodes, bad: nodes })),
+  })
+  .meta({ id: "Forecast" });
+export type ForecastView = z.input<typeof forecastObject>;
+
+export function toForecastView(forecast: Forecast): ForecastView {
   const time = (at: number): string => new Date(at).toISOString();
   const timeOrNull = (at: number | null): string | null => (at === null ? null : time(at));
   return {

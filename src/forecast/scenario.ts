@@ -62,13 +62,15 @@ export interface ForecastPoint {
   readonly bad: number;
 }
 
-export type ForecastEnd =
-  | "completed"
-  | "halted"
-  | "paused"
-  | "waiting for approval"
-  | "updates turned off"
-  | "time over";
+export const FORECAST_ENDS = [
+  "completed",
+  "halted",
+  "paused",
+  "waiting for approval",
+  "updates turned off",
+  "time over",
+] as const;
+export type ForecastEnd = (typeof FORECAST_ENDS)[number];
 
 export interface Forecast {
   readonly nodes: number;

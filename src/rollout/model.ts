@@ -191,7 +191,16 @@ export interface Strategy {
   readonly activeWithinMs: number;
 }
 
-export type RolloutState = "scheduled" | "running" | "paused" | "halted" | "completed" | "superseded" | "aborted";
+export const ROLLOUT_STATES = [
+  "scheduled",
+  "running",
+  "paused",
+  "halted",
+  "completed",
+  "superseded",
+  "aborted",
+] as const;
+export type RolloutState = (typeof ROLLOUT_STATES)[number];
 
 /** Nodes of one OEM or architecture. */
 export interface Slice {

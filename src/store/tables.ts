@@ -133,7 +133,38 @@ export interface Tables {
     causes: Generated<string>;
   };
   group_counters: { group_no: number; in_flight: number; slices: string };
-  tokens: { no: Generated<number>; id: string; name: string; hash: string; created_at: number };
+  tokens: {
+    no: Generated<number>;
+    id: string;
+    name: string;
+    hash: string;
+    role: string;
+    applications: string | null;
+    groups: string | null;
+    created_by: Generated<string>;
+    expires_at: number | null;
+    used_at: number | null;
+    revoked_at: number | null;
+    created_at: number;
+  };
+  audit: {
+    no: number;
+    at: number;
+    actor_kind: string;
+    actor: string;
+    actor_id: string | null;
+    address: string;
+    request_id: string;
+    action: string;
+    subject: string;
+    subject_id: string;
+    application_id: string | null;
+    group_id: string | null;
+    before: string | null;
+    after: string | null;
+    hash: string;
+  };
+  audit_head: { no: number; hash: string };
   nodes: {
     no: Generated<number>;
     id: string;

@@ -1,7 +1,8 @@
 /** The admin API on a real database, for supertest. */
 import express from "express";
 import supertest from "supertest";
-import { bearerAuthentication, issueToken, noAuthentication } from "../../src/admin/auth/tokens.ts";
+import { ANONYMOUS } from "../../src/admin/auth/principal.ts";
+import { bearerAuthentication, firstToken } from "../../src/admin/auth/tokens.ts";
 import { adminRouter } from "../../src/admin/router.ts";
 import { aDatabase, type InProcess, NOW } from "../store/in-process.ts";
 import { VirtualClock } from "../virtual-clock.ts";
@@ -17,6 +18,8 @@ export interface Api {
   readonly clock: VirtualClock;
   readonly http: ReturnType<typeof supertest>;
   readonly faults: unknown[];
+  /** The addresses that they came from. */
+  readonly failedLogins: string[];
   readonly token: string;
   get(path: string): supertest.Test;
   post(path: string, body: unknown): supertest.Test;
@@ -32,10 +35,19 @@ export async function anApi({ auth = "none" as "none" | "token" } = {}): Promise
   const world = await aDatabase();
   const clock = new VirtualClock(NOW);
   const faults: unknown[] = [];
-  const token = await issueToken(world.store, "tests", NOW);
-  const authenticate = auth === "none" ? noAuthentication() : bearerAuthentication(world.store);
+  const token = (await firstToken(world.store, NOW)) ?? "";
+  const authenticate = auth === "none" ? async () => ANONYMOUS : bearerAuthentication(world.store, clock);
   const app = express();
-  app.use("/api", adminRouter({ store: world.store, clock, authenticate, onFault: (error) => faults.push(error) }));
+  const failedLogins: string[] = [];
+  const options = {
+    store: world.store,
+    clock,
+    version: "0.0.0",
+    authenticate,
+    onFault: (error: unknown) => faults.push(error),
+    onFailedLogin: (address: string) => failedLogins.push(address),
+  };
+  app.use("/api", adminRouter(options));
   const http = supertest(app);
   const post = (path: string, body: unknown) => http.post(`/api${path}`).send(body as object);
   const put = (path: string, body: unknown) => http.put(`/api${path}`).send(body as object);
@@ -44,6 +56,7 @@ export async function anApi({ auth = "none" as "none" | "token" } = {}): Promise
     clock,
     http,
     faults,
+    failedLogins,
     token,
     get: (path) => http.get(`/api${path}`),
     post,

@@ -1,46 +1,101 @@
 /** Bearer tokens: 32 random bytes, shown once, kept as a hash. */
 import { createHash, randomBytes, randomUUID, timingSafeEqual } from "node:crypto";
 import type { Request } from "express";
-import type { Actor } from "../../store/rollouts.ts";
+import type { Selectable } from "kysely";
+import type { Clock } from "../../clock.ts";
 import type { Store } from "../../store/store.ts";
+import type { Tables } from "../../store/tables.ts";
+import type { Tx } from "../context.ts";
+import { EVERYWHERE, type Principal, type Role, type Scope } from "./principal.ts";
+
+export type TokenRow = Selectable<Tables["tokens"]>;
 
 /** Who makes a request; null: nobody we know. */
-export type Authenticate = (request: Request) => Promise<Actor | null>;
+export type Authenticate = (request: Request) => Promise<Principal | null>;
+
+/** "Last use" is kept to the minute: not every request is a write. */
+const USE_MS = 60_000;
+
+export interface NewToken {
+  readonly name: string;
+  readonly role: Role;
+  readonly scope: Scope;
+  readonly createdBy: string;
+  readonly expiresAt: number | null;
+}
+const FIRST: NewToken = { name: "admin", role: "admin", scope: EVERYWHERE, createdBy: "system", expiresAt: null };
 
 /** Makes a token and answers it: there is no way to see it again. */
-export async function issueToken(store: Store, name: string, now: number): Promise<string> {
+export async function issueToken(tx: Tx, wanted: NewToken, now: number): Promise<{ token: string; row: TokenRow }> {
   const token = `turnout_${randomBytes(32).toString("base64url")}`;
-  await rememberToken(store, name, token, now);
-  return token;
+  return { token, row: await keepToken(tx, wanted, token, now) };
 }
 
-/** Takes a token that somebody else made up, e.g. from the settings. Taking it twice changes nothing. */
-export async function rememberToken(store: Store, name: string, token: string, now: number): Promise<void> {
-  const hash = hashOf(token);
-  const known = await store.read.selectFrom("tokens").select("no").where("hash", "=", hash).executeTakeFirst();
-  if (known !== undefined) return;
-  await store.write(async (tx) => {
-    await tx.insertInto("tokens").values({ id: randomUUID(), name, hash, created_at: now }).execute();
-  });
+/** The first administrator's token; null: there are tokens already. */
+export async function firstToken(store: Store, now: number): Promise<string | null> {
+  const existing = await store.read.selectFrom("tokens").select("no").limit(1).executeTakeFirst();
+  if (existing !== undefined) return null;
+  return (await store.write((tx) => issueToken(tx, FIRST, now))).token;
 }
 
-export function bearerAuthentication(store: Store): Authenticate {
+/** Takes an administrator's token that somebody else made up, e.g. from the settings. Taking it twice changes nothing. */
+export async function rememberToken(store: Store, token: string, now: number): Promise<void> {
+  const known = await store.read.selectFrom("tokens").select("no").where("hash", "=", hashOf(token)).executeTakeFirst();
+  if (known === undefined) await store.write((tx) => keepToken(tx, FIRST, token, now));
+}
+
+function keepToken(tx: Tx, { name, role, scope, createdBy, expiresAt }: NewToken, token: string, now: number) {
+  return tx
+    .insertInto("tokens")
+    .values({
+      id: randomUUID(),
+      name,
+      hash: hashOf(token),
+      role,
+      applications: scope.applications === null ? null : JSON.stringify(scope.applications),
+      groups: scope.groups === null ? null : JSON.stringify(scope.groups),
+      created_by: createdBy,
+      expires_at: expiresAt,
+      created_at: now,
+    })
+    .returningAll()
+    .executeTakeFirstOrThrow();
+}
+
+export function bearerAuthentication(store: Store, clock: Clock): Authenticate {
   return async (request) => {
     const token = /^Bearer +(\S+)$/i.exec(request.headers.authorization ?? "")?.[1];
     if (token === undefined) return null;
     const given = Buffer.from(hashOf(token));
     // All of them are compared, each in constant time: how long it takes tells nothing.
-    let actor: Actor | null = null;
-    for (const { name, hash } of await store.read.selectFrom("tokens").select(["name", "hash"]).execute()) {
-      if (timingSafeEqual(given, Buffer.from(hash))) actor = { name };
+    let found: TokenRow | null = null;
+    for (const row of await store.read.selectFrom("tokens").selectAll().execute()) {
+      if (timingSafeEqual(given, Buffer.from(row.hash))) found = row;
     }
-    return actor;
+    const now = clock.now();
+    if (found === null || !isActive(found, now)) return null;
+    if ((found.used_at ?? 0) < now - USE_MS) noteUse(store, found.no, now);
+    return { kind: "token", name: found.name, id: found.id, role: roleOf(found), scope: scopeOf(found) };
   };
 }
 
-/** `TURNOUT_AUTH=none`: whoever can reach the port. */
-export function noAuthentication(): Authenticate {
-  return async () => ({ name: "anonymous" });
+export function isActive({ revoked_at, expires_at }: TokenRow, now: number): boolean {
+  return revoked_at === null && (expires_at === null || expires_at > now);
+}
+
+export function roleOf({ role }: TokenRow): Role {
+  return role as Role; // the store has no other
+}
+
+export function scopeOf({ applications, groups }: TokenRow): Scope {
+  return { applications: JSON.parse(applications ?? "null"), groups: JSON.parse(groups ?? "null") };
+}
+
+/** Nobody waits for it, and if it can't be written the next use is. */
+function noteUse(store: Store, no: number, now: number): void {
+  store
+    .write((tx) => tx.updateTable("tokens").set({ used_at: now }).where("no", "=", no).execute())
+    .catch(() => undefined);
 }
 
 function hashOf(token: string): string {

@@ -1,0 +1,87 @@
+/** From declared operations to routes: who may, what came, what is answered. */
+import type { Request, RequestHandler, Response, Router } from "express";
+import { hasRole, type Principal } from "./auth/principal.ts";
+import { type AdminContext, principalOf } from "./context.ts";
+import { findApplication } from "./lookups.ts";
+import { Call, type Operation } from "./operation.ts";
+import { onlyMethods, Problem, validated } from "./problem.ts";
+
+/** Paths with fixed words go before those that take the same words for an id. */
+export function mount(router: Router, context: AdminContext, operations: readonly Operation[]): void {
+  const paths = [...new Set(operations.map(({ path }) => path))].sort(bySpecificity);
+  for (const path of paths) {
+    const here = operations.filter((operation) => operation.path === path);
+    const route = router.route(path);
+    for (const operation of here) route[operation.method](handler(context, operation));
+    route.all(onlyMethods(...here.map(({ method }) => method.toUpperCase())));
+  }
+}
+
+function bySpecificity(a: string, b: string): number {
+  const [left, right] = [a.split("/"), b.split("/")];
+  for (const [index, word] of left.entries()) {
+    const other = right[index];
+    if (other === undefined || word === other) continue;
+    return Number(word.startsWith(":")) - Number(other.startsWith(":")) || (word < other ? -1 : 1);
+  }
+  return left.length - right.length;
+}
+
+function handler(context: AdminContext, operation: Operation): RequestHandler {
+  return async (request, response) => {
+    const who = principalOf(response);
+    await authorize(context, operation, request, who);
+    const given = {
+      // Each of them is what the operation's own schemas say: `operation` tied their types to the handler's.
+      params: request.params as never,
+      query: (operation.query ? validated(operation.query, request.query) : {}) as never,
+      body: bodyOf(operation, request) as never,
+    };
+    const answer = await operation.handle(new Call(context, operation, request, response, who, given));
+    send(response, operation, answer);
+  };
+}
+
+function bodyOf(operation: Operation, request: Request): unknown {
+  if (operation.body === undefined) return undefined;
+  return validated(operation.body, request.body ?? (operation.bodyOptional ? {} : undefined));
+}
+
+function send(response: Response, operation: Operation, answer: unknown): void {
+  if (operation.answer === null) response.status(204).end();
+  else response.status(operation.status ?? 200).json(answer);
+}
+
+/** @throws Problem 403: what is asked for is not theirs to do. */
+async function authorize(
+  { store }: AdminContext,
+  operation: Operation,
+  request: Request,
+  who: Principal,
+): Promise<void> {
+  const changes = operation.method !== "get" && operation.readsOnly !== true;
+  if (!hasRole(who, operation.role)) {
+    throw new Problem(
+      403,
+      `${operation.id} needs the role ${operation.role}; ${who.kind} "${who.name}" is ${who.role}`,
+    );
+  }
+  const { applications, groups } = who.scope;
+  const { confined = "path" } = operation;
+  if ((applications === null && groups === null) || confined === "filters") return;
+  const outside = (what: string) => new Problem(403, `${who.kind} "${who.name}" has no right to ${what}`);
+  if (confined === "everywhere") throw outside("what concerns the whole server");
+
+  // Route parameters without a wildcard are texts.
+  const params = request.params as Readonly<Record<string, string>>;
+  if (applications !== null) {
+    const applicationId =
+      confined === "path"
+        ? (await findApplication(store.read, params.app ?? "")).id
+        : (await confined(store.read, params)).applicationId;
+    if (!applications.includes(applicationId)) throw outside("this application");
+  }
+  if (groups === null || !changes) return;
+  if (confined !== "path" || params.group === undefined) throw outside("anything but its groups");
+  if (!groups.includes(params.group.toLowerCase())) throw outside("this group");
+}

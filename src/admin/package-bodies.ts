@@ -1,0 +1,225 @@
+/** Packages as they come in: what each field may be, the rules beyond the single field, and how they are written. */
+import { randomUUID } from "node:crypto";
+import type { Insertable } from "kysely";
+import { z } from "zod";
+import { PACKAGE_TYPE } from "../rollout/model.ts";
+import { isVersion } from "../rollout/version.ts";
+import type { Tables } from "../store/tables.ts";
+import { readOnly, type Tx } from "./context.ts";
+import type { ApplicationRow, PackageRow } from "./lookups.ts";
+import { invalid } from "./problem.ts";
+
+const base64 = (bytes: number, what: string) =>
+  z
+    .string()
+    .refine(
+      (text) => Buffer.from(text, "base64").length === bytes && /^[\w+/]+=*$/.test(text),
+      `must be ${what}, in base64`,
+    );
+const bytes = z
+  .union([z.string(), z.number().int().nonnegative()])
+  .transform(String)
+  .refine((text) => /^\d{1,15}$/.test(text), 'must be a number of bytes as a text of digits, e.g. "465881871"');
+const sha1 = z.union([z.literal(""), base64(20, "the SHA-1")]);
+const sha256hex = z.union([z.literal(""), z.string().regex(/^[\da-fA-F]{64}$/, "must be the SHA-256, in hexadecimal")]);
+const fileName = z
+  .string()
+  .min(1)
+  .max(250)
+  .regex(/^[^/\\\s]+$/, "must be a file's name, without folders or spaces");
+
+const action = z.strictObject({
+  event: z.enum(["preinstall", "install", "postinstall", "update"]).optional(),
+  sha256: base64(32, "the SHA-256 of the payload"),
+  chromeos_version: z.string().max(255).optional(),
+  needs_admin: z.boolean().optional(),
+  is_delta: z.boolean().optional(),
+  disable_payload_backoff: z.boolean().optional(),
+  metadata_signature_rsa: z.string().max(1024).optional(),
+  metadata_size: z.string().max(100).optional(),
+  deadline: z.string().max(100).optional(),
+  ...readOnly("id", "created_ts"),
+});
+
+export const packageBody = z.strictObject({
+  application_id: z.string().optional(),
+  type: z.number().int().min(1).max(1000),
+  arch: z.number().int().min(0).max(3),
+  version: z.string().refine(isVersion, "must be a semantic version, e.g. 4230.2.1"),
+  url: z.url({ protocol: /^https?$/, error: "must be an http or https URL" }).max(2048),
+  filename: fileName.max(100).nullish(),
+  description: z.string().max(10_000).nullish(),
+  size: bytes.nullish(),
+  hash: sha1.nullish(),
+  channels_blacklist: z.array(z.string()).nullish(),
+  flatcar_action: action.nullish(),
+  extra_files: z
+    .array(
+      z.strictObject({
+        id: z.number().int().optional(),
+        name: fileName,
+        size: bytes.nullish(),
+        hash: sha1.nullish(),
+        hash256: sha256hex.nullish(),
+        ...readOnly("package_id", "created_ts"),
+      }),
+    )
+    .max(1_000)
+    .nullish(),
+  ...readOnly("id", "created_ts", "is_floor", "floor_reason"),
+});
+export type PackageBody = z.output<typeof packageBody>;
+
+export function columnsOf(
+  body: PackageBody,
+): Omit<Insertable<Tables["packages"]>, "id" | "application_no" | "arch" | "created_at"> {
+  return {
+    type: body.type,
+    version: body.version,
+    url: body.url,
+    filename: body.filename ?? null,
+    description: body.description ?? null,
+    size: body.size ?? null,
+    hash: body.hash ?? null,
+  };
+}
+
+/** Rules beyond the single field. `before`: the package that is being changed. */
+export async function checkPackage(
+  tx: Tx,
+  application: ApplicationRow,
+  body: PackageBody,
+  before: PackageRow | null,
+): Promise<void> {
+  const { application_id: named } = body;
+  if (
+    named !== undefined &&
+    named.toLowerCase() !== application.id &&
+    named.toLowerCase() !== application.product_id?.toLowerCase()
+  ) {
+    throw invalid("application_id", `must be ${application.id}, the application of the path`);
+  }
+  if (body.type === PACKAGE_TYPE.flatcar) checkInstallable(body, before !== null);
+  const twin = await tx
+    .selectFrom("packages")
+    .select("no")
+    .where("application_no", "=", application.no)
+    .where("version", "=", body.version)
+    .where("arch", "=", body.arch)
+    .executeTakeFirst();
+  if (twin !== undefined && twin.no !== before?.no) {
+    throw invalid("version", `there is a package ${body.version} for this architecture already`, 409);
+  }
+  await checkBlacklist(tx, application, body, before);
+}
+
+/** update_engine takes no answer without these: a package that lacks them would make every node of a fleet fail. */
+function checkInstallable(body: PackageBody, hasAction: boolean): void {
+  if (!body.filename) throw invalid("filename", "a Flatcar package needs one");
+  if (!(Number(body.size ?? 0) > 0)) throw invalid("size", "a Flatcar package needs one, more than 0 bytes");
+  if (!body.flatcar_action && !hasAction) {
+    throw invalid("flatcar_action", 'a Flatcar package needs one: { "sha256": base64 of the payload\'s SHA-256 }');
+  }
+}
+
+async function checkBlacklist(
+  tx: Tx,
+  application: ApplicationRow,
+  body: PackageBody,
+  before: PackageRow | null,
+): Promise<void> {
+  for (const [index, id] of (body.channels_blacklist ?? []).entries()) {
+    const path = `channels_blacklist.${index}`;
+    const channel = await tx
+      .selectFrom("channels")
+      .selectAll()
+      .where("id", "=", id.toLowerCase())
+      .where("application_no", "=", application.no)
+      .executeTakeFirst();
+    if (channel === undefined) throw invalid(path, "there is no such channel in this application");
+    if (channel.arch !== body.arch) throw invalid(path, "the channel is for another architecture");
+    if (before === null) continue;
+    if (channel.package_no === before.no) throw invalid(path, `channel ${channel.name} points to this package`, 409);
+    const floor = await tx
+      .selectFrom("channel_floors")
+      .select("channel_no")
+      .where("channel_no", "=", channel.no)
+      .where("package_no", "=", before.no)
+      .executeTakeFirst();
+    if (floor !== undefined) throw invalid(path, `this package is a floor of channel ${channel.name}`, 409);
+  }
+}
+
+/** Action, further files and blacklist as the body has them; an action that it leaves out stays. */
+export async function writeParts(tx: Tx, no: number, body: PackageBody, now: number): Promise<void> {
+  await tx.deleteFrom("package_blacklist").where("package_no", "=", no).execute();
+  for (const id of new Set((body.channels_blacklist ?? []).map((id) => id.toLowerCase()))) {
+    const { no: channelNo } = await tx
+      .selectFrom("channels")
+      .select("no")
+      .where("id", "=", id)
+      .executeTakeFirstOrThrow();
+    await tx.insertInto("package_blacklist").values({ package_no: no, channel_no: channelNo }).execute();
+  }
+  if (body.type === PACKAGE_TYPE.flatcar && body.flatcar_action) await writeAction(tx, no, body.flatcar_action, now);
+  if (body.type !== PACKAGE_TYPE.flatcar) await tx.deleteFrom("flatcar_actions").where("package_no", "=", no).execute();
+  await writeFiles(tx, no, body.extra_files ?? [], now);
+}
+
+/** A package has one action: changing it is changing this one, with or without its id. */
+async function writeAction(tx: Tx, packageNo: number, given: z.infer<typeof action>, now: number): Promise<void> {
+  const before = await tx
+    .selectFrom("flatcar_actions")
+    .selectAll()
+    .where("package_no", "=", packageNo)
+    .executeTakeFirst();
+  const flag = (value: boolean | undefined, present: number | undefined, otherwise: 0 | 1): number =>
+    value === undefined ? (present ?? otherwise) : Number(value);
+  const columns = {
+    event: given.event ?? before?.event ?? "postinstall",
+    sha256: given.sha256,
+    chromeos_version: given.chromeos_version ?? before?.chromeos_version ?? "",
+    needs_admin: flag(given.needs_admin, before?.needs_admin, 0),
+    is_delta: flag(given.is_delta, before?.is_delta, 0),
+    disable_payload_backoff: flag(given.disable_payload_backoff, before?.disable_payload_backoff, 1),
+    metadata_signature_rsa: given.metadata_signature_rsa ?? before?.metadata_signature_rsa ?? "",
+    metadata_size: given.metadata_size ?? before?.metadata_size ?? "",
+    deadline: given.deadline ?? before?.deadline ?? "",
+  };
+  if (before !== undefined) {
+    await tx.updateTable("flatcar_actions").set(columns).where("package_no", "=", packageNo).execute();
+    return;
+  }
+  await tx
+    .insertInto("flatcar_actions")
+    .values({ package_no: packageNo, id: randomUUID(), created_at: now, ...columns })
+    .execute();
+}
+
+/** Files with an id that the package has are changed, ones without are added, the others go. */
+async function writeFiles(
+  tx: Tx,
+  packageNo: number,
+  files: NonNullable<PackageBody["extra_files"]>,
+  now: number,
+): Promise<void> {
+  const known = await tx.selectFrom("package_files").select("no").where("package_no", "=", packageNo).execute();
+  const kept = new Set<number>();
+  for (const [index, { id, name, size, hash, hash256 }] of files.entries()) {
+    const columns = { name, size: size ?? "0", hash: hash ?? "", hash256: (hash256 ?? "").toLowerCase() };
+    if (id !== undefined && known.some(({ no }) => no === id)) {
+      kept.add(id);
+      await tx.updateTable("package_files").set(columns).where("no", "=", id).execute();
+    } else if (id !== undefined && id !== 0) {
+      throw invalid(`extra_files.${index}.id`, "this package has no such file; leave the id out to add one");
+    } else {
+      const { no } = await tx
+        .insertInto("package_files")
+        .values({ package_no: packageNo, created_at: now, ...columns })
+        .returning("no")
+        .executeTakeFirstOrThrow();
+      kept.add(no);
+    }
+  }
+  for (const { no } of known) if (!kept.has(no)) await tx.deleteFrom("package_files").where("no", "=", no).execute();
+}

@@ -1,0 +1,125 @@
+/** Packages as the API shows them. */
+import type { Selectable } from "kysely";
+import { z } from "zod";
+import type { Tables } from "../store/tables.ts";
+import { type Db, timestamp } from "./context.ts";
+import type { PackageRow } from "./lookups.ts";
+
+const flatcarAction = z.object({
+  id: z.uuid(),
+  event: z.string(),
+  chromeos_version: z.string(),
+  sha256: z.string(),
+  needs_admin: z.boolean(),
+  is_delta: z.boolean(),
+  disable_payload_backoff: z.boolean(),
+  metadata_signature_rsa: z.string(),
+  metadata_size: z.string(),
+  deadline: z.string(),
+  created_ts: z.iso.datetime(),
+});
+
+const extraFile = z.object({
+  id: z.int(),
+  package_id: z.uuid(),
+  name: z.string(),
+  size: z.string(),
+  hash: z.string(),
+  hash256: z.string(),
+  created_ts: z.iso.datetime(),
+});
+
+export const packageObject = z
+  .object({
+    id: z.uuid(),
+    type: z.int(),
+    version: z.string(),
+    url: z.string(),
+    filename: z.string().nullable(),
+    description: z.string().nullable(),
+    size: z.string().nullable(),
+    hash: z.string().nullable(),
+    created_ts: z.iso.datetime(),
+    channels_blacklist: z.array(z.uuid()).nullable(),
+    application_id: z.uuid(),
+    flatcar_action: flatcarAction.nullable(),
+    arch: z.int(),
+    extra_files: z.array(extraFile).nullable(),
+    is_floor: z.boolean().optional(),
+    floor_reason: z.string().nullable().optional(),
+  })
+  .meta({ id: "Package" });
+export type PackageObject = z.input<typeof packageObject>;
+
+/** Rows with all that belongs to them, as the API shows them. */
+export async function toPackages(db: Db, rows: readonly PackageRow[]): Promise<PackageObject[]> {
+  const objects: PackageObject[] = [];
+  for (const row of rows) {
+    const application = await db
+      .selectFrom("applications")
+      .select("id")
+      .where("no", "=", row.application_no)
+      .executeTakeFirstOrThrow();
+    const shown = await db
+      .selectFrom("flatcar_actions")
+      .selectAll()
+      .where("package_no", "=", row.no)
+      .executeTakeFirst();
+    const files = await db
+      .selectFrom("package_files")
+      .selectAll()
+      .where("package_no", "=", row.no)
+      .orderBy("no")
+      .execute();
+    const blacklist = await db
+      .selectFrom("package_blacklist")
+      .innerJoin("channels", "channels.no", "package_blacklist.channel_no")
+      .select("channels.id")
+      .where("package_blacklist.package_no", "=", row.no)
+      .execute();
+    objects.push({
+      id: row.id,
+      type: row.type,
+      version: row.version,
+      url: row.url,
+      filename: row.filename,
+      description: row.description,
+      size: row.size,
+      hash: row.hash,
+      created_ts: timestamp(row.created_at),
+      channels_blacklist: blacklist.length === 0 ? null : blacklist.map(({ id }) => id),
+      application_id: application.id,
+      flatcar_action: shown === undefined ? null : toAction(shown),
+      arch: row.arch,
+      extra_files:
+        files.length === 0
+          ? null
+          : files.map((file) => ({
+              id: file.no,
+              package_id: row.id,
+              name: file.name,
+              size: file.size,
+              hash: file.hash,
+              hash256: file.hash256,
+              created_ts: timestamp(file.created_at),
+            })),
+    });
+  }
+  return objects;
+}
+
+function toAction(row: Selectable<Tables["flatcar_actions"]>) {
+  return {
+    id: row.id,
+    event: row.event,
+    chromeos_version: row.chromeos_version,
+    sha256: row.sha256,
+    needs_admin: row.needs_admin === 1,
+    is_delta: row.is_delta === 1,
+    disable_payload_backoff: row.disable_payload_backoff === 1,
+    metadata_signature_rsa: row.metadata_signature_rsa,
+    metadata_size: row.metadata_size,
+    deadline: row.deadline,
+    created_ts: timestamp(row.created_at),
+  };
+}
