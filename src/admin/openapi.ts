@@ -128,14 +128,7 @@ function schemaOf(schema: z.ZodType, io: "input" | "output", schemas: Json): Jso
     io,
     unrepresentable: "any",
     reused: "inline",
-    override({ zodSchema, jsonSchema }) {
-      const meta = z.globalRegistry.get(zodSchema);
-      // Whole numbers in a query are texts on the way; what they mean is a number.
-      if (meta?.wholeNumber === undefined) return;
-      for (const key of ["pattern", "type"] as const) delete jsonSchema[key];
-      Object.assign(jsonSchema, { type: "integer", ...meta.wholeNumber });
-      delete jsonSchema.wholeNumber;
-    },
+    override: ({ zodSchema, jsonSchema }) => plainer(zodSchema, jsonSchema),
   }) as Json & { $defs?: Json };
   for (const [name, definition] of Object.entries($defs)) {
     const { id: __, ...rest } = relinked(definition) as Json;
@@ -145,6 +138,20 @@ function schemaOf(schema: z.ZodType, io: "input" | "output", schemas: Json): Jso
   if (typeof id !== "string") return rest;
   schemas[id] = rest;
   return { $ref: `#/components/schemas/${id}` };
+}
+
+/** What zod says more clumsily than a reader needs. */
+function plainer(zodSchema: z.core.$ZodTypes, schema: Json): void {
+  if (schema.format !== undefined) delete schema.pattern;
+  if (schema.minimum === Number.MIN_SAFE_INTEGER) delete schema.minimum;
+  if (schema.maximum === Number.MAX_SAFE_INTEGER) delete schema.maximum;
+  const { def } = zodSchema._zod;
+  if (def.type === "default" && typeof def.defaultValue !== "object") schema.default = def.defaultValue;
+  // Whole numbers in a query are texts on the way; what they mean is a number.
+  if (schema.wholeNumber === undefined) return;
+  const { wholeNumber, pattern: _, ...rest } = schema;
+  for (const key of Object.keys(schema)) delete schema[key];
+  Object.assign(schema, { ...rest, type: "integer" }, wholeNumber);
 }
 
 function relinked(value: unknown): unknown {
