@@ -1,0 +1,338 @@
+/** Every operation over HTTP on the real server, with real tokens, held against the document that the server itself serves. */
+import { readFileSync } from "node:fs";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { aTurnout, checks, FLATCAR, STABLE_GROUP, type TestTurnout } from "../e2e/turnout.ts";
+import { groupBody, packageBody } from "./api.ts";
+import { Documented } from "./documented.ts";
+
+const ADMIN = "a-token-of-the-tests-0001";
+
+let turnout: TestTurnout;
+let api: Documented;
+
+beforeAll(async () => {
+  turnout = await aTurnout({ TURNOUT_AUTH: "token", TURNOUT_ADMIN_TOKEN: ADMIN });
+  api = await Documented.of(turnout.url, ADMIN);
+});
+afterAll(() => turnout.close());
+
+/** Everything that a change could change. */
+async function everything(): Promise<string> {
+  const tables = [
+    "meta",
+    "applications",
+    "groups",
+    "channels",
+    "channel_floors",
+    "packages",
+    "package_files",
+    "flatcar_actions",
+    "package_blacklist",
+    "rollouts",
+    "rollout_history",
+    "nodes",
+    "audit",
+    "audit_head",
+  ] as const;
+  const all = [];
+  for (const table of tables) all.push(await turnout.turnout.store.read.selectFrom(table).selectAll().execute());
+  const tokens = await turnout.turnout.store.read.selectFrom("tokens").select(["id", "revoked_at"]).execute();
+  return JSON.stringify([...all, tokens]);
+}
+
+/** Each operation once or more, in an order in which it can succeed. */
+async function walk(): Promise<void> {
+  const lab = (
+    await api.call("createApplication", {
+      body: { name: "Lab", product_id: "io.example.lab" },
+      query: { clone_from: FLATCAR },
+    })
+  ).body;
+  const app = { app: lab.id as string };
+  await api.call("listApplications", { query: { page: 1, perpage: 10 } });
+  const seen = await api.call("getApplication", { params: { app: "io.example.lab" } });
+  await api.call("updateApplication", {
+    params: app,
+    body: { ...seen.body, description: "where it is tried first" },
+    headers: { "If-Match": seen.headers.get("etag") ?? "" },
+  });
+
+  const packages: string[] = [];
+  for (const version of ["4081.2.0", "4152.2.0", "4230.2.1"]) {
+    const body = packageBody(version, {
+      application_id: app.app,
+      extra_files: [{ name: "oem-azure.gz", size: "12345" }],
+    });
+    packages.push((await api.call("createPackage", { params: app, body })).body.id);
+  }
+  const [first = "", floor = "", newest = ""] = packages;
+  await api.call("listPackages", { params: app, query: { searchVersion: "42" } });
+  const own = await api.call("getPackage", { params: { ...app, package: newest } });
+  await api.call("updatePackage", {
+    params: { ...app, package: newest },
+    body: { ...own.body, description: "notes" },
+    headers: { "If-Match": own.headers.get("etag") ?? "" },
+  });
+
+  const made = await api.call("createChannel", { params: app, body: { name: "canary", color: "#ffcc00", arch: 1 } });
+  const channel = { channel: made.body.id as string };
+  await api.call("listChannels", { params: app });
+  const shown = await api.call("getChannel", { params: { ...app, ...channel } });
+  await api.call("updateChannel", {
+    params: { ...app, ...channel },
+    body: { ...shown.body, package_id: newest },
+    headers: { "If-Match": shown.headers.get("etag") ?? "" },
+  });
+  await api.call("setFloor", { params: { ...channel, package: floor }, body: { floor_reason: "the disk's layout" } });
+  await api.call("setFloor", { params: { ...channel, package: floor } });
+  await api.call("listFloors", { params: channel });
+  await api.call("listFloorChannels", { params: { ...app, package: floor } });
+  await api.call("deleteFloor", { params: { ...channel, package: floor } });
+
+  const body = groupBody({
+    name: "Canaries",
+    channel_id: channel.channel,
+    track: "canary",
+    strategy: { preset: "careful" },
+  });
+  const { id: groupId } = (await api.call("createGroup", { params: app, body })).body;
+  const group = { ...app, group: groupId as string };
+  await api.call("listGroups", { params: app });
+  const before = await api.call("getGroup", { params: group });
+  await api.call("updateGroup", {
+    params: group,
+    body: { ...before.body, maintenance_windows: [{ from: "22:00", to: "04:00" }], freezes: [] },
+    headers: { "If-Match": before.headers.get("etag") ?? "" },
+  });
+
+  await turnout.omaha(checks({ track: "canary", version: "4081.2.0" }).replaceAll(FLATCAR, app.app));
+  const node = { ...group, instance: "b7d94e2c61f84a0f9d3355aa10c2e8f4" };
+  await api.call("explainInstance", { params: node });
+
+  await api.call("simulateRollout", { params: group, body: { nodes: 50, from_version: "4081.2.0", fail: ["20%:10"] } });
+  await api.call("listRollouts", { params: group });
+  const strategy = { stages: [{ percent: 0 }, { percent: 50, bake: "1h" }, { percent: 100 }] };
+  const rolling = (await api.call("createRollout", { params: group, body: { strategy, reason: "a try" } })).body;
+  const rollout = { ...group, rollout: rolling.id as string };
+  const { revision } = (await api.call("getRollout", { params: rollout })).body;
+  const stages = [{ percent: 0 }, { percent: 20, bake: "2h" }, { percent: 100 }];
+  await api.call("updateRollout", { params: rollout, body: { stages, revision, reason: "slower" } });
+  await api.call("pauseRollout", { params: rollout, body: { reason: "lunch" } });
+  await api.call("resumeRollout", { params: rollout });
+  await api.call("advanceRollout", { params: rollout });
+  await api.call("haltRollout", { params: rollout });
+  await api.call("retryFailedNodes", { params: rollout });
+  await api.call("listFailedNodes", { params: rollout });
+  await api.call("abortRollout", { params: rollout, body: { reason: "enough" } });
+
+  await api.call("listActivity", { query: { severity: 2, perpage: 50 } });
+  await api.call("recountCounters", { body: { repair: true } });
+  const token = (
+    await api.call("createToken", { body: { name: "ci", role: "operator", applications: ["io.example.lab"] } })
+  ).body;
+  await api.call("listTokens");
+  await api.call("getToken", { params: { token: "ci" } });
+  await api.call("whoAmI", { token: token.token });
+  await api.call("revokeToken", { params: { token: token.id } });
+  await api.call("listAudit", { query: { subject: "group", perpage: 100 } });
+  expect((await api.call("verifyAudit")).body.broken).toBeNull();
+
+  await api.call("deleteGroup", { params: group });
+  await api.call("deleteChannel", { params: { ...app, ...channel } });
+  await api.call("deletePackage", { params: { ...app, package: first } });
+  await api.call("deleteApplication", { params: app });
+}
+
+/** Something in the path and body for whoever wants to be refused. */
+const params = { app: FLATCAR, group: STABLE_GROUP };
+
+describe("the API", () => {
+  it("does every operation of its document, and each is as documented", async () => {
+    await walk();
+    expect([...api.operations.keys()].filter((id) => !api.succeeded.has(id))).toEqual([]);
+  });
+
+  it("writes every change into the audit log, who, what, from where, and nothing else", async () => {
+    const { entries } = (await api.send("listAudit", { query: { perpage: 1000 } })).body;
+    const changing = [...api.operations.values()]
+      .filter(({ method }) => method !== "get")
+      .map(({ operationId }) => operationId);
+    // Nothing had failed that could be tried again, and no counter was wrong.
+    const nothingToSay = ["simulateRollout", "recountCounters", "retryFailedNodes"];
+    const audited = new Set(entries.map((entry: { action: string }) => entry.action));
+    expect([...audited].sort()).toEqual(changing.filter((id) => !nothingToSay.includes(id)).sort());
+    for (const entry of entries)
+      expect(entry).toMatchObject({ actor: "admin", actor_kind: "token", address: "127.0.0.1" });
+    const moved = entries.find((entry: { action: string }) => entry.action === "updateChannel");
+    expect(moved).toMatchObject({ subject: "channel", before: { version: null }, after: { version: "4230.2.1" } });
+  });
+
+  it("has every path that the ecosystem's clients know", () => {
+    const text = readFileSync(new URL("./known-paths.txt", import.meta.url), "utf8");
+    const wanted = text.split("\n").filter((line) => line !== "" && !line.startsWith("#"));
+    const known = new Set(
+      [...api.operations.values()].map(
+        ({ method, path }) => `${method.toUpperCase()} ${path.replace(/\{\w+\}/g, "{}")}`,
+      ),
+    );
+    expect(wanted.length).toBeGreaterThan(30);
+    expect(wanted.filter((line) => !known.has(line))).toEqual([]);
+  });
+
+  it("refuses every operation without a token, or with a wrong one", async () => {
+    for (const id of api.operations.keys()) {
+      expect((await api.send(id, { token: null })).status, id).toBe(401);
+    }
+    expect((await api.send("listApplications", { token: "turnout_wrong" })).status).toBe(401);
+  });
+
+  it("answers 405 to methods that a path does not have, and says which it has", async () => {
+    const byPath = Map.groupBy(api.operations.values(), ({ path }) => path);
+    for (const [path, operations] of byPath) {
+      const has = operations.map(({ method }) => method.toUpperCase());
+      const lacks = ["GET", "POST", "PUT", "DELETE", "PATCH"].filter((method) => !has.includes(method));
+      const url = `${turnout.url}${path.replace(/\{(\w+)\}/g, "x")}`;
+      for (const method of lacks) {
+        const response = await fetch(url, { method, headers: { Authorization: `Bearer ${ADMIN}` } });
+        expect(response.status, `${method} ${path}`).toBe(405);
+        expect(response.headers.get("allow")?.split(", ").sort(), path).toEqual(has.sort());
+      }
+    }
+  });
+});
+
+describe("who may do what", () => {
+  async function aToken(body: Record<string, unknown>): Promise<string> {
+    return (await api.call("createToken", { body: { name: `t${Math.random()}`, ...body } })).body.token;
+  }
+
+  it.each([
+    ["viewer", ["operator", "admin"]],
+    ["operator", ["admin"]],
+  ] as const)("%s may not do what needs %s, and nothing is changed", async (role, forbidden) => {
+    const token = await aToken({ role });
+    const before = await everything();
+    let refused = 0;
+    for (const { operationId: id, method, description } of api.operations.values()) {
+      const needed = /role `(\w+)`/.exec(description)?.[1] ?? "";
+      const { status } = await api.send(id, {
+        token,
+        params,
+        ...(method === "post" || method === "put" ? { body: {} } : {}),
+      });
+      if ((forbidden as readonly string[]).includes(needed)) {
+        expect(status, id).toBe(403);
+        refused += 1;
+      } else expect(status, id).not.toBe(403);
+    }
+    expect(refused).toBeGreaterThan(10);
+    expect(await everything()).toBe(before);
+  });
+
+  it("keeps a token to its applications, in lists and everywhere", async () => {
+    const { body: other } = await api.call("createApplication", {
+      body: { name: "Other" },
+      query: { clone_from: FLATCAR },
+    });
+    const token = await aToken({ role: "admin", applications: [other.id] });
+    const { applications } = (await api.call("listApplications", { token })).body;
+    expect(applications.map((one: { name: string }) => one.name)).toEqual(["Other"]);
+    await api.call("listGroups", { token, params: { app: other.id } });
+    const before = await everything();
+    const { body: stable } = await api.call("getChannel", {
+      params: { app: FLATCAR, channel: "e06064ad-4414-4904-9a6e-fd465593d1b2" },
+    });
+    for (const [id, given] of [
+      ["listGroups", { params: { app: FLATCAR } }],
+      ["deleteGroup", { params }],
+      ["updateChannel", { params: { app: FLATCAR, channel: stable.id }, body: stable }],
+      ["listFloors", { params: { channel: stable.id } }],
+      ["createApplication", { body: { name: "Third" } }],
+      ["listTokens", {}],
+      ["createToken", { body: { name: "more", role: "admin" } }],
+      ["listAudit", {}],
+      ["recountCounters", { body: {} }],
+    ] as const) {
+      expect((await api.send(id, { ...given, token })).status, id).toBe(403);
+    }
+    expect(await everything()).toBe(before);
+    const { activities } = (await api.call("listActivity", { token, query: { start: "2020-01-01T00:00:00Z" } })).body;
+    expect(activities.every((one: { app_id: string }) => one.app_id === other.id)).toBe(true);
+    await api.call("deleteApplication", { params: { app: other.id } });
+  });
+
+  it("keeps a token to its groups as far as it changes something", async () => {
+    const { groups } = (await api.call("listGroups", { params: { app: FLATCAR }, query: { perpage: 50 } })).body;
+    const [mine, other] = groups;
+    const token = await aToken({ role: "admin", groups: [mine.id] });
+    await api.call("getGroup", { token, params: { app: FLATCAR, group: other.id } });
+    await api.call("updateGroup", { token, params: { app: FLATCAR, group: mine.id }, body: mine });
+    for (const [id, given] of [
+      ["updateGroup", { params: { app: FLATCAR, group: other.id }, body: other }],
+      ["createGroup", { params: { app: FLATCAR }, body: groupBody() }],
+      ["createPackage", { params: { app: FLATCAR }, body: packageBody("1.0.0") }],
+      ["createRollout", { params: { app: FLATCAR, group: other.id }, body: {} }],
+    ] as const) {
+      expect((await api.send(id, { ...given, token })).status, id).toBe(403);
+    }
+  });
+
+  it("forgets a token when it expires or is revoked, and says when it was last used", async () => {
+    const hour = new Date(turnout.clock.now() + 3_600_000).toISOString();
+    const { body: made } = await api.call("createToken", { body: { name: "short", role: "viewer", expires_ts: hour } });
+    await api.call("whoAmI", { token: made.token });
+    const [used] = (await api.call("listTokens")).body.tokens;
+    expect(used).toMatchObject({
+      name: "short",
+      state: "active",
+      last_used_ts: new Date(turnout.clock.now()).toISOString(),
+    });
+    turnout.clock.move({ hours: 1, seconds: 1 });
+    expect((await api.send("whoAmI", { token: made.token })).status).toBe(401);
+    expect((await api.call("getToken", { params: { token: made.id } })).body.state).toBe("expired");
+
+    const { body: gone } = await api.call("createToken", { body: { name: "gone", role: "admin" } });
+    await api.call("whoAmI", { token: gone.token });
+    await api.call("revokeToken", { params: { token: "gone" } });
+    expect((await api.send("whoAmI", { token: gone.token })).status).toBe(401);
+  });
+
+  it("keeps tokens as hashes only, and does not let the last master token go", async () => {
+    const rows = await turnout.turnout.store.read.selectFrom("tokens").selectAll().execute();
+    expect(JSON.stringify(rows)).not.toContain(ADMIN);
+    const masters = rows.filter(
+      ({ role, applications, groups, revoked_at }) =>
+        role === "admin" && applications === null && groups === null && revoked_at === null,
+    );
+    expect(masters).toHaveLength(1);
+    expect((await api.send("revokeToken", { params: { token: masters[0]?.id ?? "" } })).status).toBe(409);
+  });
+
+  it("makes an address wait that guesses, and says so once it does", async () => {
+    turnout.clock.move({ minutes: 1 });
+    const statuses = [];
+    for (let guess = 0; guess < 31; guess += 1)
+      statuses.push((await api.send("whoAmI", { token: `turnout_${guess}` })).status);
+    expect(statuses.slice(0, 30).every((status) => status === 401)).toBe(true);
+    expect(statuses.at(-1)).toBe(429);
+    turnout.clock.move({ minutes: 1 });
+    await api.call("whoAmI");
+  });
+});
+
+describe("changes that cross", () => {
+  it("are refused with 412 when what was read is no longer so, and change nothing", async () => {
+    const at = { params };
+    const { body: mine, headers } = await api.call("getGroup", at);
+    const seen = { "If-Match": headers.get("etag") ?? "" };
+    await api.call("updateGroup", { ...at, body: { ...mine, description: "somebody else's" }, headers: seen });
+    const before = await everything();
+    const late = await api.send("updateGroup", { ...at, body: { ...mine, description: "mine" }, headers: seen });
+    expect(late.status).toBe(412);
+    expect((await api.send("deleteGroup", { ...at, headers: seen })).status).toBe(412);
+    expect((await api.send("deleteGroup", { ...at, headers: { "If-Match": "soon" } })).status).toBe(400);
+    expect(await everything()).toBe(before);
+    const { headers: now } = await api.call("getGroup", at);
+    await api.call("updateGroup", { ...at, body: mine, headers: { "If-Match": now.get("etag") ?? "" } });
+  });
+});
