@@ -268,7 +268,7 @@ export async function toChannels(db: Db, rows: readonly ChannelRow[]): Promise<C
   return channels;
 }
 
-async function toChannel(db: Db, row: ChannelRow): Promise<ChannelObject> {
+export async function toChannel(db: Db, row: ChannelRow): Promise<ChannelObject> {
   const application = await db
     .selectFrom("applications")
     .select("id")

@@ -158,7 +158,7 @@ export async function setFloor(
     .values({ channel_no: channel.no, package_no: floor.no, reason, created_at: now })
     .onConflict((conflict) => conflict.columns(["channel_no", "package_no"]).doUpdateSet({ reason }))
     .execute();
-  await audit({ ...(await subject(tx, channel)), before, after: stateOf(floor, reason) });
+  await audit({ ...(await subject(tx, channel)), before, after: stateOf(channel, floor, reason) });
 }
 
 /** @returns whether it was one. */
@@ -181,11 +181,11 @@ async function floorOf(tx: Tx, channel: ChannelRow, floor: PackageRow): Promise<
     .where("channel_no", "=", channel.no)
     .where("package_no", "=", floor.no)
     .executeTakeFirst();
-  return row === undefined ? null : stateOf(floor, row.reason);
+  return row === undefined ? null : stateOf(channel, floor, row.reason);
 }
 
-function stateOf({ id, version }: PackageRow, reason: string | null): object {
-  return { package_id: id, version, floor_reason: reason };
+function stateOf({ name }: ChannelRow, { id, version }: PackageRow, reason: string | null): object {
+  return { package_id: id, version, channel: name, floor_reason: reason };
 }
 
 async function subject(tx: Tx, channel: ChannelRow) {

@@ -211,8 +211,8 @@ function subject({ id, application_id: applicationId }: GroupObject) {
 }
 
 /** What a person has set of it: for the audit log, and to tell whether it has changed. */
-function stateOf({ id: _, created_ts: __, rollout_in_progress: ___, channel: ____, ...state }: GroupObject): object {
-  return state;
+function stateOf({ id, created_ts: _, rollout_in_progress: __, channel: ___, track, ...state }: GroupObject): object {
+  return { ...state, track: track === id ? null : track };
 }
 
 /**

@@ -25,6 +25,7 @@ const TAGS: Readonly<Record<string, string>> = {
   rollouts: "One package going out to one group, stage by stage",
   instances: "The nodes of a group, how they stand and how they came there",
   statistics: "Nodes by status and version, now and in time",
+  fleet: "Applications, packages, channels, floors and groups as one document",
   activity: "What happened",
   access: "Who may do what",
   audit: "Who changed what",

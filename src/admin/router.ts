@@ -11,6 +11,7 @@ import { type AdminContext, setPrincipal } from "./context.ts";
 import { counterOperations } from "./counters.ts";
 import { documentation } from "./documentation.ts";
 import { explainOperations } from "./explain.ts";
+import { fleetOperations } from "./fleet.ts";
 import { floorOperations } from "./floors.ts";
 import { forecastOperations } from "./forecast.ts";
 import { groupOperations } from "./groups.ts";
@@ -41,6 +42,7 @@ function allOperations(): readonly Operation[] {
     ...rolloutOperations,
     ...forecastOperations(),
     ...explainOperations,
+    ...fleetOperations,
     ...activityOperations,
     ...tokenOperations,
     ...auditOperations,

@@ -2,6 +2,7 @@
 import { Command } from "commander";
 import { countersCommand } from "./counters.ts";
 import { explainCommand } from "./explain.ts";
+import { applyCommand, exportCommand, planCommand } from "./fleet.ts";
 import { fleetSimCommand } from "./fleet-sim.ts";
 import { rolloutsCommand } from "./rollouts.ts";
 import { simulateCommand } from "./simulate.ts";
@@ -16,6 +17,9 @@ export async function turnout(argv: readonly string[], serve: () => Promise<void
   program.addCommand(rolloutsCommand());
   program.addCommand(simulateCommand());
   program.addCommand(explainCommand());
+  program.addCommand(planCommand());
+  program.addCommand(applyCommand());
+  program.addCommand(exportCommand());
   program.addCommand(countersCommand());
   program.addCommand(fleetSimCommand());
   await program.parseAsync([...argv]);

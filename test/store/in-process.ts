@@ -4,7 +4,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import type Database from "better-sqlite3";
-import { seedFleet } from "../../src/fleet/seed.ts";
+import { seedFleet } from "../../src/admin/fleet.ts";
 import type { StrategyDocument } from "../../src/rollout/strategy.ts";
 import { SYSTEM, settleConfiguration } from "../../src/store/rollouts.ts";
 import { sqliteCheckIns } from "../../src/store/sqlite/checkins.ts";

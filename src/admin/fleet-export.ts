@@ -1,0 +1,128 @@
+/** The present fleet as a document: applying it changes nothing. */
+import type { z } from "zod";
+import { archName, type fleetObject, typeName } from "../fleet/document.ts";
+import { compareVersions } from "../rollout/version.ts";
+import type { Db } from "./context.ts";
+import { toGroup } from "./groups.ts";
+import type { ApplicationRow, ChannelRow } from "./lookups.ts";
+import { type PackageObject, toPackages } from "./package-objects.ts";
+
+type FleetObject = z.input<typeof fleetObject>;
+type ApplicationObject = FleetObject["applications"][number];
+type Named<K extends "packages" | "channels" | "groups"> = NonNullable<ApplicationObject[K]>;
+
+/** @param db a snapshot: the parts must be of one moment. */
+export async function exportFleet(db: Db): Promise<FleetObject> {
+  const applications: ApplicationObject[] = [];
+  for (const row of await db.selectFrom("applications").selectAll().orderBy("no").execute()) {
+    const channels = await db
+      .selectFrom("channels")
+      .selectAll()
+      .where("application_no", "=", row.no)
+      .orderBy("no")
+      .execute();
+    applications.push({
+      id: row.id,
+      name: row.name,
+      ...(row.description !== "" && { description: row.description }),
+      ...(row.product_id !== null && { product_id: row.product_id }),
+      packages: await packagesOf(db, row, channels),
+      channels: await channelsOf(db, channels),
+      groups: await groupsOf(db, row, channels),
+    });
+  }
+  return { applications };
+}
+
+async function packagesOf(db: Db, { no }: ApplicationRow, channels: readonly ChannelRow[]): Promise<Named<"packages">> {
+  const rows = await db.selectFrom("packages").selectAll().where("application_no", "=", no).execute();
+  const packages = await toPackages(db, rows);
+  return packages
+    .sort((a, b) => compareVersions(a.version, b.version) || a.arch - b.arch)
+    .map((one) => toPackageInFile(one, channels));
+}
+
+function toPackageInFile(one: PackageObject, channels: readonly ChannelRow[]): Named<"packages">[number] {
+  const { flatcar_action: action, extra_files: files } = one;
+  const blacklist = channels.filter(({ id }) => one.channels_blacklist?.includes(id)).map(({ name }) => name);
+  return {
+    version: one.version,
+    arch: archName(one.arch),
+    type: typeName(one.type),
+    url: one.url,
+    filename: one.filename,
+    ...(one.description !== null && { description: one.description }),
+    size: one.size,
+    hash: one.hash,
+    ...(action !== null && { flatcar_action: actionInFile(action) }),
+    ...(files !== null && {
+      extra_files: files.map(({ name, size, hash, hash256 }) => ({ name, size, hash, hash256 })),
+    }),
+    ...(blacklist.length > 0 && { channels_blacklist: blacklist }),
+  };
+}
+
+/** Without what is so by itself. */
+function actionInFile(action: NonNullable<PackageObject["flatcar_action"]>) {
+  const { id: _, created_ts: __, sha256, ...rest } = action;
+  const usual = { event: "postinstall", disable_payload_backoff: true, needs_admin: false, is_delta: false };
+  const unusual = Object.entries(rest).filter(
+    ([key, value]) => value !== "" && value !== usual[key as keyof typeof usual],
+  );
+  return { sha256, ...Object.fromEntries(unusual) };
+}
+
+async function channelsOf(db: Db, rows: readonly ChannelRow[]): Promise<Named<"channels">> {
+  const channels: Named<"channels"> = [];
+  for (const row of rows) {
+    const target = await db
+      .selectFrom("packages")
+      .select("version")
+      .where("no", "=", row.package_no)
+      .executeTakeFirst();
+    const floors = await db
+      .selectFrom("channel_floors")
+      .innerJoin("packages", "packages.no", "channel_floors.package_no")
+      .select(["packages.version", "channel_floors.reason"])
+      .where("channel_floors.channel_no", "=", row.no)
+      .execute();
+    channels.push({
+      id: row.id,
+      name: row.name,
+      arch: archName(row.arch),
+      color: row.color,
+      package: target?.version ?? null,
+      ...(floors.length > 0 && { floors: floors.sort((a, b) => compareVersions(a.version, b.version)) }),
+    });
+  }
+  return channels;
+}
+
+async function groupsOf(db: Db, { no }: ApplicationRow, channels: readonly ChannelRow[]): Promise<Named<"groups">> {
+  const rows = await db.selectFrom("groups").selectAll().where("application_no", "=", no).orderBy("no").execute();
+  const groups: Named<"groups"> = [];
+  for (const row of rows) {
+    const group = await toGroup(db, row);
+    const channel = channels.find(({ id }) => id === group.channel_id);
+    groups.push({
+      id: group.id,
+      name: group.name,
+      ...(group.description !== "" && { description: group.description }),
+      track: group.track === group.id ? null : group.track,
+      channel: channel === undefined ? null : { name: channel.name, arch: archName(channel.arch) },
+      policy: {
+        updates_enabled: group.policy_updates_enabled,
+        safe_mode: group.policy_safe_mode,
+        office_hours: group.policy_office_hours,
+        timezone: group.policy_timezone,
+        period_interval: group.policy_period_interval,
+        max_updates_per_period: group.policy_max_updates_per_period,
+        update_timeout: group.policy_update_timeout,
+      },
+      ...(group.strategy !== null && { strategy: group.strategy }),
+      ...(group.maintenance_windows.length > 0 && { maintenance_windows: group.maintenance_windows }),
+      ...(group.freezes.length > 0 && { freezes: group.freezes }),
+    });
+  }
+  return groups;
+}

@@ -1,0 +1,189 @@
+/** The fleet as a document: exported, planned, applied. */
+import { createHash } from "node:crypto";
+import { z } from "zod";
+import { type Difference, fieldsBetween } from "../fleet/difference.ts";
+import { type FleetDocument, fleetJsonSchema, fleetObject, fleetSchema, readFleetFile } from "../fleet/document.ts";
+import { appendAudit } from "../store/audit.ts";
+import { SYSTEM, settleConfiguration } from "../store/rollouts.ts";
+import type { Store } from "../store/store.ts";
+import type { Tx } from "./context.ts";
+import { applyFleet } from "./fleet-apply.ts";
+import { exportFleet } from "./fleet-export.ts";
+import { type Audit, type Changed, type Operation, operation } from "./operation.ts";
+import { Problem } from "./problem.ts";
+
+const TAG = "fleet";
+
+const differenceObject = z.object({
+  action: z.enum(["add", "change", "remove"]),
+  subject: z.enum(["application", "package", "channel", "floor", "group"]),
+  name: z.string(),
+  application: z.string(),
+  fields: z.array(z.object({ field: z.string(), before: z.unknown(), after: z.unknown() })),
+});
+
+const planObject = z
+  .object({
+    changes: z.array(differenceObject),
+    /** Of these changes: given to apply, it does these or none. */
+    plan: z.string(),
+  })
+  .meta({ id: "FleetPlan" });
+type Plan = z.input<typeof planObject>;
+
+const planBody = z.strictObject({ fleet: fleetSchema, prune: z.boolean().default(false) });
+
+const getFleet = operation({
+  id: "exportFleet",
+  method: "get",
+  path: "/fleet",
+  tag: TAG,
+  summary: "Applications, packages, channels, floors and groups as one document",
+  role: "viewer",
+  confined: "everywhere",
+  answer: fleetObject,
+  handle: ({ store }) => store.snapshot(exportFleet),
+});
+
+const getSchema = operation({
+  id: "fleetSchema",
+  method: "get",
+  path: "/fleet/schema",
+  tag: TAG,
+  summary: "The JSON Schema of such a document, for editors",
+  role: "viewer",
+  confined: "filters",
+  answer: z.record(z.string(), z.unknown()),
+  handle: async () => ({ ...fleetJsonSchema() }),
+});
+
+const planFleet = operation({
+  id: "planFleet",
+  method: "post",
+  path: "/fleet/plan",
+  tag: TAG,
+  summary: "What applying a document would change",
+  description: "With `prune`, what it does not name is removed, of each kind that it lists at all.",
+  role: "viewer",
+  confined: "everywhere",
+  readsOnly: true,
+  body: planBody,
+  answer: planObject,
+  async handle(call) {
+    const { fleet, prune } = call.body;
+    // It is applied, looked at, and taken back: so a plan can't say anything else than what applying does.
+    const planned = new Planned();
+    try {
+      await call.change(async (tx, now) => {
+        const collected = new Collected();
+        await applyFleet(tx, fleet, { prune, now, audit: collected.audit });
+        planned.plan = await collected.plan(tx);
+        throw planned;
+      });
+    } catch (error) {
+      if (error !== planned || planned.plan === null) throw error;
+    }
+    return planned.plan as Plan;
+  },
+});
+
+const applyPlan = operation({
+  id: "applyFleet",
+  method: "post",
+  path: "/fleet/apply",
+  tag: TAG,
+  summary: "Make a document true, in one transaction",
+  description: "With `plan`, only if what it changes is still what was planned (412 otherwise).",
+  role: "admin",
+  confined: "everywhere",
+  body: planBody.extend({ plan: z.string().max(100).optional() }),
+  answer: planObject,
+  handle(call) {
+    const { fleet, prune, plan: expected } = call.body;
+    return call.configure(async (tx, now, audit) => {
+      const collected = new Collected();
+      await applyFleet(tx, fleet, { prune, now, audit: collected.audit });
+      const plan = await collected.plan(tx);
+      if (expected !== undefined && expected !== plan.plan) {
+        throw new Problem(412, "the fleet has changed since this was planned; plan again");
+      }
+      for (const changed of collected.changes()) await audit(changed);
+      return plan;
+    });
+  },
+});
+
+export const fleetOperations: readonly Operation[] = [getFleet, getSchema, planFleet, applyPlan];
+
+/** A new server's fleet. @returns whether anything was made: nothing is when there is any application already. */
+export async function seedFleet(store: Store, file: string, now: number): Promise<boolean> {
+  const present = await store.read.selectFrom("applications").select("no").limit(1).executeTakeFirst();
+  if (present !== undefined) return false;
+  const fleet: FleetDocument = readFleetFile(file);
+  await store.write(async (tx) => {
+    const collected = new Collected();
+    await applyFleet(tx, fleet, { prune: false, now, audit: collected.audit });
+    for (const { subject, id, applicationId = null, groupId = null, after } of collected.changes()) {
+      await appendAudit(tx, {
+        at: now,
+        actorKind: "system",
+        actor: SYSTEM.name,
+        actorId: null,
+        address: "",
+        requestId: "",
+        action: "firstFleet",
+        subject,
+        subjectId: id,
+        applicationId,
+        groupId,
+        before: null,
+        after: JSON.stringify(after),
+      });
+    }
+    await settleConfiguration(tx, SYSTEM, now);
+  });
+  return true;
+}
+
+/** Thrown to take back what was only planned. */
+class Planned extends Error {
+  plan: Plan | null = null;
+}
+
+/** What was done to each thing, from its first state to its last. */
+class Collected {
+  readonly #changed = new Map<string, Changed>();
+
+  readonly audit: Audit = async (changed) => {
+    const { subject, id, before, after } = changed;
+    // A channel's floors share its id.
+    const key = `${subject} ${id} ${subject === "floor" ? Object.values(after ?? before ?? {})[0] : ""}`;
+    const first = this.#changed.get(key);
+    this.#changed.set(key, first === undefined ? changed : { ...changed, before: first.before });
+  };
+
+  changes(): Changed[] {
+    return [...this.#changed.values()].filter(({ before, after }) => JSON.stringify(before) !== JSON.stringify(after));
+  }
+
+  async plan(tx: Tx): Promise<Plan> {
+    const names = new Map<string, string>();
+    for (const { id, name } of await tx.selectFrom("applications").select(["id", "name"]).execute())
+      names.set(id, name);
+    const changes = this.changes().map((changed) => toDifference(changed, names)) as Plan["changes"];
+    const plan = createHash("sha256").update(JSON.stringify(changes)).digest("base64url").slice(0, 22);
+    return { changes, plan };
+  }
+}
+
+function toDifference(changed: Changed, applications: ReadonlyMap<string, string>): Difference {
+  const { subject, before, after, applicationId } = changed;
+  const state = { ...before, ...after } as { name?: string; version?: string; arch?: number; channel?: string };
+  return {
+    action: before === null ? "add" : after === null ? "remove" : "change",
+    subject,
+    name: state.name ?? state.version ?? changed.id,
+    application: applications.get(applicationId ?? "") ?? state.name ?? "",
+    fields: fieldsBetween(before, after),
+  };
+}

@@ -1,0 +1,285 @@
+import { readFileSync } from "node:fs";
+import { join, resolve } from "node:path";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { parse } from "yaml";
+import { seedFleet } from "../../src/admin/fleet.ts";
+import { fleetJsonSchema, readFleetFile } from "../../src/fleet/document.ts";
+import { type Api, anApi, FLATCAR, GROUP, packageBody, STABLE } from "./api.ts";
+
+const CONFIG = resolve(import.meta.dirname, "../../config");
+
+let api: Api;
+beforeEach(async () => {
+  api = await anApi();
+});
+afterEach(() => api.close());
+
+// biome-ignore lint/suspicious/noExplicitAny: what a test writes is checked by the server
+type Fleet = { applications: any[] };
+
+const exported = async (): Promise<Fleet> => (await api.get("/fleet").expect(200)).body;
+const plan = async (fleet: unknown, prune = false) =>
+  (await api.post("/fleet/plan", { fleet, prune }).expect(200)).body;
+const apply = async (fleet: unknown, prune = false) =>
+  (await api.post("/fleet/apply", { fleet, prune }).expect(200)).body;
+const revision = async () =>
+  (await api.world.store.read.selectFrom("meta").select("revision").executeTakeFirstOrThrow()).revision;
+
+const WHOLE: Fleet = {
+  applications: [
+    {
+      name: "Billing",
+      product_id: "io.example.billing",
+      packages: [
+        { version: "1.0.0", arch: "amd64", type: "other", url: "https://example.org/1.0.0/", filename: "a.tgz" },
+        {
+          version: "1.1.0",
+          arch: "amd64",
+          type: "other",
+          url: "https://example.org/1.1.0/",
+          extra_files: [{ name: "b.img", size: 12 }],
+        },
+        {
+          version: "2.0.0",
+          arch: "amd64",
+          type: "other",
+          url: "https://example.org/2.0.0/",
+          channels_blacklist: ["slow"],
+        },
+      ],
+      channels: [
+        { name: "fast", arch: "amd64", package: "2.0.0", floors: [{ version: "1.1.0", reason: "the schema" }] },
+        { name: "slow", arch: "amd64", color: "#ff0000", package: "1.0.0" },
+      ],
+      groups: [
+        // It waits for one that comes later in the list.
+        {
+          name: "Everybody",
+          track: "all",
+          channel: { name: "slow", arch: "amd64" },
+          strategy: { preset: "careful", after: [{ group: "Canaries", bake: "1d" }] },
+          maintenance_windows: [{ days: ["sat"], from: "22:00", to: "04:00" }],
+        },
+        { name: "Canaries", track: null, channel: null, policy: { updates_enabled: false, max_updates_per_period: 5 } },
+      ],
+    },
+  ],
+};
+
+describe("a fleet's document", () => {
+  it("is made true, and applied again changes nothing", async () => {
+    const { changes } = await apply(WHOLE);
+    expect(
+      changes.map(
+        (one: { action: string; subject: string; name: string }) => `${one.action} ${one.subject} ${one.name}`,
+      ),
+    ).toEqual([
+      "add application Billing",
+      "add channel fast",
+      "add channel slow",
+      "add package 1.0.0",
+      "add package 1.1.0",
+      "add package 2.0.0",
+      "add floor 1.1.0",
+      "add group Everybody",
+      "add group Canaries",
+    ]);
+    expect((await plan(WHOLE)).changes).toEqual([]);
+    expect((await apply(WHOLE)).changes).toEqual([]);
+    const { body: group } = await api.get("/apps/io.example.billing/groups").expect(200);
+    const everybody = group.groups.find((one: { name: string }) => one.name === "Everybody");
+    expect(everybody).toMatchObject({
+      track: "all",
+      strategy: { after: [{ group: "Canaries", bake: "1d" }] },
+      channel: { name: "slow" },
+    });
+    expect(everybody.strategy.stages).toHaveLength(6);
+  });
+
+  it("is what is exported, and what is exported is the same on another server", async () => {
+    await apply(WHOLE);
+    await api.point(
+      STABLE,
+      await api.aPackage("4230.2.1", { extra_files: [{ name: "oem-azure.gz", size: "1", hash256: "ab".repeat(32) }] }),
+    );
+    const before = await exported();
+    expect((await plan(before, true)).changes).toEqual([]);
+    const other = await anApi();
+    try {
+      await other.post("/fleet/apply", { fleet: before, prune: true }).expect(200);
+      expect((await other.get("/fleet").expect(200)).body).toEqual(before);
+      expect((await other.get("/counters").expect(404)).body.status).toBe(404);
+    } finally {
+      other.close();
+    }
+  });
+
+  it("says what would change, field by field, and changes nothing by that", async () => {
+    await api.aPackage("4230.2.1");
+    const fleet = await exported();
+    const [flatcar] = fleet.applications;
+    flatcar.channels[0].package = "4230.2.1";
+    flatcar.groups[0].policy.timezone = "Asia/Kolkata";
+    flatcar.groups[0].strategy = { stages: [{ percent: 10 }, { percent: 100 }], health: { max_lost: 3 } };
+    const [before, at] = [await exported(), await revision()];
+    const { changes } = await plan(fleet);
+    expect(changes).toEqual([
+      {
+        action: "change",
+        subject: "channel",
+        name: "stable",
+        application: "Flatcar Container Linux",
+        fields: [{ field: "version", before: null, after: "4230.2.1" }],
+      },
+      {
+        action: "change",
+        subject: "group",
+        name: "Stable (AMD64)",
+        application: "Flatcar Container Linux",
+        fields: expect.arrayContaining([
+          { field: "policy_timezone", before: "Europe/Berlin", after: "Asia/Kolkata" },
+          { field: "strategy.health.max_lost", before: null, after: 3 },
+        ]),
+      },
+    ]);
+    expect(await exported()).toEqual(before);
+    expect(await revision()).toBe(at);
+    const audited = await api.get("/audit?action=planFleet").expect(200);
+    expect(audited.body.totalCount).toBe(0);
+  });
+
+  it("leaves alone what it does not name, objects and fields, unless it is to prune", async () => {
+    await apply(WHOLE);
+    await apply({ applications: [{ name: "Billing", groups: [{ name: "Canaries", description: "first" }] }] });
+    const { body } = await api.get("/apps/io.example.billing").expect(200);
+    expect(body.groups).toHaveLength(2);
+    expect(body.groups.find((one: { name: string }) => one.name === "Canaries")).toMatchObject({
+      description: "first",
+      policy_updates_enabled: false,
+      policy_max_updates_per_period: 5,
+    });
+    const pruned = await apply({ applications: [{ name: "Billing", groups: [{ name: "Canaries" }] }] }, true);
+    // Its channels and packages are not listed at all, so they are not pruned; the other application is not named.
+    expect(pruned.changes.map((one: { action: string; name: string }) => `${one.action} ${one.name}`)).toEqual([
+      "remove Everybody",
+      "remove Flatcar Container Linux",
+    ]);
+    const { body: after } = await api.get("/apps/io.example.billing").expect(200);
+    expect(after.channels).toHaveLength(2);
+    const bare = {
+      applications: [
+        {
+          name: "Billing",
+          packages: [{ version: "1.0.0", arch: "amd64" }],
+          channels: [{ name: "slow", arch: "amd64" }],
+        },
+      ],
+    };
+    await apply(bare, true);
+    const { applications } = await exported();
+    expect(applications[0].packages.map((one: { version: string }) => one.version)).toEqual(["1.0.0"]);
+    expect(applications[0].channels).toMatchObject([{ name: "slow", package: "1.0.0" }]);
+  });
+
+  it("renames by id, moves a channel and blacklists what it came from, at once", async () => {
+    await apply(WHOLE);
+    const fleet = await exported();
+    const billing = fleet.applications.find(({ name }) => name === "Billing");
+    billing.channels[1].name = "steady";
+    billing.channels[1].package = "1.1.0";
+    billing.packages[0].channels_blacklist = ["steady"];
+    billing.packages[2].channels_blacklist = ["steady"];
+    billing.groups[0].channel.name = "steady";
+    const { changes } = await apply(fleet);
+    expect(changes.map((one: { action: string }) => one.action)).not.toContain("add");
+    expect((await plan(fleet)).changes).toEqual([]);
+  });
+
+  it.each([
+    ["an unknown field", (one: Fleet) => (one.applications[0].grups = []), "fleet.applications.0.grups", 400],
+    [
+      "a wrong time zone",
+      (one: Fleet) => (one.applications[0].groups[1].policy.timezone = "Mars/North"),
+      "applications.0.groups.1.policy_timezone",
+      400,
+    ],
+    [
+      "a channel that points to nothing known",
+      (one: Fleet) => (one.applications[0].channels[1].package = "9.9.9"),
+      "applications.0.channels.1.package",
+      400,
+    ],
+    [
+      "a group of no channel",
+      (one: Fleet) => (one.applications[0].groups[0].channel.name = "nightly"),
+      "applications.0.groups.0.channel",
+      400,
+    ],
+    [
+      "a floor that is no package",
+      (one: Fleet) => (one.applications[0].channels[0].floors[0].version = "1.9.0"),
+      "applications.0.channels.0.floors.0.version",
+      400,
+    ],
+    [
+      "a strategy that can't be",
+      (one: Fleet) => (one.applications[0].groups[0].strategy = { stages: [{ percent: 50 }, { percent: 10 }] }),
+      "fleet.applications.0.groups.0.strategy.stages.1.percent",
+      400,
+    ],
+    [
+      "a version that is none",
+      (one: Fleet) => (one.applications[0].packages[0].version = "one"),
+      "applications.0.packages.0.version",
+      400,
+    ],
+    [
+      "the id of another application's group",
+      (one: Fleet) => (one.applications[0].groups[0].id = GROUP),
+      "applications.0.groups.0.id",
+      409,
+    ],
+    [
+      "the same track twice",
+      (one: Fleet) =>
+        one.applications[0].groups.push({ name: "More", track: "all", channel: { name: "slow", arch: "amd64" } }),
+      "applications.0.groups.2.track",
+      409,
+    ],
+    [
+      "the same application twice",
+      (one: Fleet) => one.applications.push(structuredClone(one.applications[0])),
+      "applications.1.name",
+      400,
+    ],
+  ])("with %s is refused with its place, and nothing is changed", async (_, spoil, path, status) => {
+    const fleet = structuredClone(WHOLE);
+    spoil(fleet);
+    const before = await exported();
+    for (const verb of ["plan", "apply"]) {
+      const { body } = await api.post(`/fleet/${verb}`, { fleet }).expect(status);
+      expect(body.errors.map((one: { path: string }) => one.path)).toContain(path);
+    }
+    expect(await exported()).toEqual(before);
+  });
+
+  it("is not applied when what it would change is not what was planned", async () => {
+    const { plan: seen } = await plan(WHOLE);
+    await api.post(`/apps/${FLATCAR}/packages`, packageBody("1.0.0")).expect(200);
+    await api.post("/fleet/apply", { fleet: WHOLE, plan: seen }).expect(200);
+    await api.post("/fleet/apply", { fleet: WHOLE, plan: seen }).expect(412);
+  });
+
+  it("is what a new server starts with, and its schema is published beside it", async () => {
+    const { applications } = readFleetFile(join(CONFIG, "flatcar.yaml"));
+    expect(applications[0]?.groups).toHaveLength(8);
+    expect(JSON.parse(readFileSync(join(CONFIG, "fleet.schema.json"), "utf8"))).toEqual(
+      JSON.parse(JSON.stringify(fleetJsonSchema())),
+    );
+    expect(readFileSync(join(CONFIG, "flatcar.yaml"), "utf8")).toContain(
+      "# yaml-language-server: $schema=fleet.schema.json",
+    );
+    expect((await plan(parse(readFileSync(join(CONFIG, "flatcar.yaml"), "utf8")), true)).changes).toEqual([]);
+    expect(await seedFleet(api.world.store, join(CONFIG, "flatcar.yaml"), 0)).toBe(false);
+  });
+});
