@@ -171,9 +171,15 @@ class Collected {
     for (const { id, name } of await tx.selectFrom("applications").select(["id", "name"]).execute())
       names.set(id, name);
     const changes = this.changes().map((changed) => toDifference(changed, names)) as Plan["changes"];
-    const plan = createHash("sha256").update(JSON.stringify(changes)).digest("base64url").slice(0, 22);
-    return { changes, plan };
+    return { changes, plan: fingerprint(changes, this.changes()) };
   }
+}
+
+/** What is new gets another id each time: it does not count. */
+function fingerprint(changes: Plan["changes"], changed: readonly Changed[]): string {
+  let text = JSON.stringify(changes);
+  for (const { id, before } of changed) if (before === null) text = text.replaceAll(id, "new");
+  return createHash("sha256").update(text).digest("base64url").slice(0, 22);
 }
 
 function toDifference(changed: Changed, applications: ReadonlyMap<string, string>): Difference {

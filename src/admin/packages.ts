@@ -167,8 +167,18 @@ function subject({ id, application_id: applicationId }: PackageObject) {
 }
 
 /** What a person has set of it: for the audit log, and to tell whether it has changed. */
-function stateOf({ id: _, created_ts: __, ...state }: PackageObject): object {
-  return state;
+function stateOf({
+  id: _,
+  created_ts: __,
+  flatcar_action: action,
+  extra_files: files,
+  ...state
+}: PackageObject): object {
+  return {
+    ...state,
+    flatcar_action: action && { ...action, id: undefined, created_ts: undefined },
+    extra_files: files?.map(({ name, size, hash, hash256 }) => ({ name, size, hash, hash256 })) ?? null,
+  };
 }
 
 async function shown(tx: Tx, no: number): Promise<PackageObject> {
