@@ -2,7 +2,14 @@
 import { createHash } from "node:crypto";
 import { z } from "zod";
 import { type Difference, fieldsBetween } from "../fleet/difference.ts";
-import { type FleetDocument, fleetJsonSchema, fleetObject, fleetSchema, readFleetFile } from "../fleet/document.ts";
+import {
+  archName,
+  type FleetDocument,
+  fleetJsonSchema,
+  fleetObject,
+  fleetSchema,
+  readFleetFile,
+} from "../fleet/document.ts";
 import { appendAudit } from "../store/audit.ts";
 import { SYSTEM, settleConfiguration } from "../store/rollouts.ts";
 import type { Store } from "../store/store.ts";
@@ -175,6 +182,22 @@ class Collected {
   }
 }
 
+/** What people call it: a channel and a package together with their architecture, a floor with its channel. */
+function nameOf({
+  name,
+  version = "",
+  arch,
+  channel,
+}: {
+  name?: string;
+  version?: string;
+  arch?: number;
+  channel?: string;
+}) {
+  if (channel !== undefined) return `${version} of ${channel}`;
+  return `${name ?? version}${arch === undefined ? "" : ` (${archName(arch)})`}`;
+}
+
 /** What is new gets another id each time: it does not count. */
 function fingerprint(changes: Plan["changes"], changed: readonly Changed[]): string {
   let text = JSON.stringify(changes);
@@ -188,7 +211,7 @@ function toDifference(changed: Changed, applications: ReadonlyMap<string, string
   return {
     action: before === null ? "add" : after === null ? "remove" : "change",
     subject,
-    name: state.name ?? state.version ?? changed.id,
+    name: nameOf(state),
     application: applications.get(applicationId ?? "") ?? state.name ?? "",
     fields: fieldsBetween(before, after),
   };

@@ -75,12 +75,12 @@ describe("a fleet's document", () => {
       ),
     ).toEqual([
       "add application Billing",
-      "add channel fast",
-      "add channel slow",
-      "add package 1.0.0",
-      "add package 1.1.0",
-      "add package 2.0.0",
-      "add floor 1.1.0",
+      "add channel fast (amd64)",
+      "add channel slow (amd64)",
+      "add package 1.0.0 (amd64)",
+      "add package 1.1.0 (amd64)",
+      "add package 2.0.0 (amd64)",
+      "add floor 1.1.0 of fast",
       "add group Everybody",
       "add group Canaries",
     ]);
@@ -127,7 +127,7 @@ describe("a fleet's document", () => {
       {
         action: "change",
         subject: "channel",
-        name: "stable",
+        name: "stable (amd64)",
         application: "Flatcar Container Linux",
         fields: [{ field: "version", before: null, after: "4230.2.1" }],
       },
