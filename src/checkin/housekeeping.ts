@@ -1,5 +1,6 @@
 /** What time alone brings about: deadlines, marks that wait for the disk, rollouts that move on, old rows. */
 import type { Clock } from "../clock.ts";
+import { takeCensus } from "../store/census.ts";
 import type { Store } from "../store/store.ts";
 import { Conductor } from "./conductor.ts";
 import type { Writer } from "./writer.ts";
@@ -20,6 +21,7 @@ export interface Housekeeping {
   expireDeadlines(): Promise<void>;
   flushSeen(): Promise<void>;
   moveRollouts(): Promise<void>;
+  takeCensus(): Promise<void>;
   deleteOldRows(): Promise<void>;
   start(): void;
   stop(): Promise<void>;
@@ -40,6 +42,9 @@ export function housekeeping(options: HousekeepingOptions): Housekeeping {
       while (!stopping && (await writer.ask({ kind: "flush-seen" })));
     },
     moveRollouts: () => conductor.moveRollouts(clock.now()),
+    async takeCensus() {
+      await takeCensus(store, clock.now());
+    },
     async deleteOldRows() {
       const before = clock.now() - options.historyDays * DAY_MS;
       while (!stopping && (await writer.ask({ kind: "delete-history", before })));
@@ -75,6 +80,7 @@ export function housekeeping(options: HousekeepingOptions): Housekeeping {
       every(2_000, "expireDeadlines");
       every(4_000, "flushSeen");
       every(2_000, "moveRollouts");
+      every(60_000, "takeCensus");
       every(3_600_000, "deleteOldRows");
     },
     async stop() {

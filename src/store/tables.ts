@@ -242,5 +242,18 @@ export interface Tables {
     instance_id: string | null;
     version: string;
   };
+  status_slots: { group_no: number; slot: number; status: string; version: string; entries: number };
+  census: {
+    group_no: number;
+    slot: number;
+    version: string;
+    status: string;
+    at: number;
+    total: number;
+    within_1h: number;
+    within_1d: number;
+    within_7d: number;
+    within_30d: number;
+  };
   node_counts: { group_no: number; version: string; status: string; count: number };
 }

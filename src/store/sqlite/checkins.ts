@@ -4,6 +4,7 @@ import type Database from "better-sqlite3";
 import type { Kysely } from "kysely";
 import { TALLY_KEYS } from "../../rollout/counters.ts";
 import type { Activity, Changes, Counters, Fleet, GroupCounters, Node, RolloutCounters } from "../../rollout/model.ts";
+import { SLOT_MS } from "../census.ts";
 import { type CountersRow, countersAsTexts, toGroupCounters, toRolloutCounters } from "../counters.ts";
 import { loadFleet } from "../fleet.ts";
 import { recordChange, SYSTEM } from "../rollouts.ts";
@@ -18,6 +19,7 @@ const DAY_MS = 86_400_000;
 export function sqliteCheckIns(db: Database.Database, kysely: Kysely<Tables>): CheckInStore {
   const sql = prepareAll(db);
   const nodeCounts = new NodeCounts();
+  const statusSlots = new StatusSlots();
   let sync: Durability = "durable";
 
   /** FULL waits for the log to be on disk with each commit; NORMAL leaves it to the next one that does. */
@@ -34,6 +36,8 @@ export function sqliteCheckIns(db: Database.Database, kysely: Kysely<Tables>): C
       node.groupNo,
       node.version,
       node.createdAt,
+      node.machineAlias,
+      node.ip,
       ...describing(node),
       ...standing(node),
     );
@@ -41,12 +45,17 @@ export function sqliteCheckIns(db: Database.Database, kysely: Kysely<Tables>): C
     return Number(lastInsertRowid);
   }
 
+  /** An index is touched when a column of it is set, to whatever: so only what differs is set. */
   function updateNode(no: number, before: Node, node: Node): void {
+    if (!describedAlike(before, node)) sql.describeNode.run(...describing(node), no);
+    if (before.machineAlias !== node.machineAlias) sql.renameNode.run(node.machineAlias, no);
+    if (before.ip !== node.ip) sql.readdressNode.run(node.ip, no);
+    if (before.groupNo !== node.groupNo) sql.regroupNode.run(node.groupNo, no);
     if (standsAlike(before, node)) {
-      sql.describeNode.run(...describing(node), node.grant?.bootId ?? null, no);
+      if (before.grant?.bootId !== node.grant?.bootId) sql.rebootNode.run(node.grant?.bootId ?? null, no);
       return;
     }
-    sql.moveNode.run(node.groupNo, node.version, ...describing(node), ...standing(node), no);
+    sql.moveNode.run(node.version, ...standing(node), no);
     nodeCounts.add(before, -1);
     nodeCounts.add(node, 1);
   }
@@ -64,6 +73,7 @@ export function sqliteCheckIns(db: Database.Database, kysely: Kysely<Tables>): C
       );
     }
     for (const step of changes.transitions) {
+      statusSlots.add(step);
       sql.insertHistory.run(no, step.at, step.to, step.version, step.groupNo, step.rolloutNo, step.errorCode);
     }
     for (const { grant, status, endedAt } of changes.pastGrants) {
@@ -93,6 +103,7 @@ export function sqliteCheckIns(db: Database.Database, kysely: Kysely<Tables>): C
     },
     async rollback() {
       nodeCounts.clear();
+      statusSlots.clear();
       if (db.inTransaction) db.exec("ROLLBACK");
       setSync("durable");
     },
@@ -145,6 +156,7 @@ export function sqliteCheckIns(db: Database.Database, kysely: Kysely<Tables>): C
           sql.moveNodeCount.run(groupNo, version, status, delta);
           if (delta < 0) sql.dropEmptyNodeCount.run(groupNo, version, status);
         });
+        statusSlots.flush((slot) => sql.addStatusSlot.run(...slot));
         return numbers;
       });
     },
@@ -210,8 +222,13 @@ export function sqliteCheckIns(db: Database.Database, kysely: Kysely<Tables>): C
     },
 
     async deleteHistory(before, limit) {
-      return translatingFaults(() =>
-        sql.deleteOld.reduce((deleted, statement) => deleted + statement.run(before, limit).changes, 0),
+      return translatingFaults(
+        () =>
+          sql.deleteOld.reduce((deleted, statement) => deleted + statement.run(before, limit).changes, 0) +
+          sql.deleteOldSlots.reduce(
+            (deleted, statement) => deleted + statement.run(before / SLOT_MS, limit).changes,
+            0,
+          ),
       );
     },
 
@@ -239,7 +256,18 @@ export function sqliteCheckIns(db: Database.Database, kysely: Kysely<Tables>): C
   };
 }
 
-/** Whether only columns without an index differ, so that the indexes can be left alone. */
+function describedAlike(before: Node, node: Node): boolean {
+  return (
+    before.arch === node.arch &&
+    before.oem === node.oem &&
+    before.oemVersion === node.oemVersion &&
+    before.alephVersion === node.alephVersion &&
+    before.bootId === node.bootId &&
+    before.brokenQuotes === node.brokenQuotes
+  );
+}
+
+/** Whether a node stands where it stood; the boot that its grant was given in may be another. */
 function standsAlike(before: Node, node: Node): boolean {
   return (
     before.version === node.version &&
@@ -279,6 +307,28 @@ class NodeCounts {
   }
 }
 
+/** How many nodes of a batch came to which status, summed up so that each row is written once. */
+class StatusSlots {
+  readonly #entries = new Map<string, { slot: readonly [number, number, string, string]; entries: number }>();
+
+  add({ groupNo, at, to, version }: Changes["transitions"][number]): void {
+    const slot = [groupNo, Math.floor(at / SLOT_MS), to, version] as const;
+    const key = slot.join(" ");
+    const entry = this.#entries.get(key);
+    if (entry === undefined) this.#entries.set(key, { slot, entries: 1 });
+    else entry.entries += 1;
+  }
+
+  flush(write: (row: readonly [number, number, string, string, number]) => void): void {
+    for (const { slot, entries } of this.#entries.values()) write([...slot, entries]);
+    this.#entries.clear();
+  }
+
+  clear(): void {
+    this.#entries.clear();
+  }
+}
+
 function prepareAll(db: Database.Database) {
   const columns = NODE_COLUMNS.map((column) => `nodes.${column}`).join(", ");
   return {
@@ -291,22 +341,23 @@ function prepareAll(db: Database.Database) {
       .raw(),
     insertNode: db.prepare<unknown[]>(`
       INSERT INTO nodes (
-        id, application_no, group_no, version, created_at,
-        arch, machine_alias, ip, oem, oem_version, aleph_version, boot_id, broken_quotes,
+        id, application_no, group_no, version, created_at, machine_alias, ip,
+        arch, oem, oem_version, aleph_version, boot_id, broken_quotes,
         status, status_at,
         rollout_no, grant_group_no, grant_version, from_version, needs_reboot, granted_at, attempt, grant_boot_id, deadline, error_code,
         failure, cell
       ) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`),
     describeNode: db.prepare<unknown[]>(`
       UPDATE nodes
-      SET arch = ?, machine_alias = ?, ip = ?, oem = ?, oem_version = ?, aleph_version = ?, boot_id = ?, broken_quotes = ?,
-          grant_boot_id = ?
+      SET arch = ?, oem = ?, oem_version = ?, aleph_version = ?, boot_id = ?, broken_quotes = ?
       WHERE no = ?`),
+    renameNode: db.prepare<[string, number]>("UPDATE nodes SET machine_alias = ? WHERE no = ?"),
+    readdressNode: db.prepare<[string, number]>("UPDATE nodes SET ip = ? WHERE no = ?"),
+    regroupNode: db.prepare<[number, number]>("UPDATE nodes SET group_no = ? WHERE no = ?"),
+    rebootNode: db.prepare<[string | null, number]>("UPDATE nodes SET grant_boot_id = ? WHERE no = ?"),
     moveNode: db.prepare<unknown[]>(`
       UPDATE nodes
-      SET group_no = ?, version = ?,
-          arch = ?, machine_alias = ?, ip = ?, oem = ?, oem_version = ?, aleph_version = ?, boot_id = ?, broken_quotes = ?,
-          status = ?, status_at = ?,
+      SET version = ?, status = ?, status_at = ?,
           rollout_no = ?, grant_group_no = ?, grant_version = ?, from_version = ?, needs_reboot = ?, granted_at = ?, attempt = ?,
           grant_boot_id = ?, deadline = ?, error_code = ?, failure = ?, cell = ?
       WHERE no = ?`),
@@ -344,6 +395,10 @@ function prepareAll(db: Database.Database) {
     dropEmptyNodeCount: db.prepare<unknown[]>(`
       DELETE FROM node_counts
       WHERE group_no = ? AND version = ? AND status = ? AND count <= 0`),
+    addStatusSlot: db.prepare<unknown[]>(`
+      INSERT INTO status_slots (group_no, slot, status, version, entries)
+      VALUES (?, ?, ?, ?, ?)
+      ON CONFLICT (group_no, slot, status, version) DO UPDATE SET entries = entries + excluded.entries`),
     writeSeen: db.prepare<[number, number]>(`
       INSERT INTO seen (node_no, at)
       VALUES (?, ?)
@@ -384,6 +439,11 @@ function prepareAll(db: Database.Database) {
           ORDER BY no
           LIMIT ?)`),
       ),
+    deleteOldSlots: ["status_slots", "census"].map((table) =>
+      db.prepare<[number, number]>(`
+        DELETE FROM ${table}
+        WHERE slot < ? AND slot < (SELECT min(slot) FROM ${table}) + ?`),
+    ),
     nodeNumbers: db
       .prepare<[number, number, number], number>(`
       SELECT no FROM nodes

@@ -113,18 +113,9 @@ function toGrant(row: NodeRow): Grant | null {
   };
 }
 
-/** What a node says of itself: columns without an index, in the order of `NODE_COLUMNS` from `arch` to `broken_quotes`, without `alias`. */
+/** What a node says of itself: columns without an index, so not its alias and its address. */
 export function describing(node: Node) {
-  return [
-    node.arch,
-    node.machineAlias,
-    node.ip,
-    node.oem,
-    node.oemVersion,
-    node.alephVersion,
-    node.bootId,
-    node.brokenQuotes ? 1 : 0,
-  ] as const;
+  return [node.arch, node.oem, node.oemVersion, node.alephVersion, node.bootId, node.brokenQuotes ? 1 : 0] as const;
 }
 
 /** Where a node stands: status and grant, in the order of `NODE_COLUMNS` from `status` on. */
