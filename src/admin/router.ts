@@ -15,12 +15,13 @@ import { fleetOperations } from "./fleet.ts";
 import { floorOperations } from "./floors.ts";
 import { forecastOperations } from "./forecast.ts";
 import { groupOperations } from "./groups.ts";
-import { instanceRoutes } from "./instances.ts";
+import { instanceOperations } from "./instances.ts";
 import { mount } from "./mount.ts";
 import type { Operation } from "./operation.ts";
 import { packageOperations } from "./packages.ts";
 import { Problem, problems, unknownPath } from "./problem.ts";
 import { rolloutOperations } from "./rollouts.ts";
+import { statisticsOperations } from "./statistics.ts";
 import { tokenOperations } from "./tokens.ts";
 
 export interface AdminOptions extends AdminContext {
@@ -41,7 +42,9 @@ function allOperations(): readonly Operation[] {
     ...packageOperations,
     ...rolloutOperations,
     ...forecastOperations(),
+    ...instanceOperations,
     ...explainOperations,
+    ...statisticsOperations,
     ...fleetOperations,
     ...activityOperations,
     ...tokenOperations,
@@ -60,7 +63,6 @@ export function adminRouter(options: AdminOptions): Router {
   router.use(onlyJson);
   router.use(express.json({ limit: "1mb", strict: false }));
   mount(router, options, operations);
-  instanceRoutes(router, options);
   router.use(unknownPath);
   router.use(problems(options.onFault));
   return router;

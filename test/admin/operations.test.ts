@@ -108,6 +108,18 @@ async function walk(): Promise<void> {
   await turnout.omaha(checks({ track: "canary", version: "4081.2.0" }).replaceAll(FLATCAR, app.app));
   const node = { ...group, instance: "b7d94e2c61f84a0f9d3355aa10c2e8f4" };
   await api.call("explainInstance", { params: node });
+  const list = { status: 0, duration: "1d", sortFilter: 2, searchFilter: "id", searchValue: "b7d9" };
+  await api.call("listInstances", { params: group, query: list });
+  await api.call("countInstances", { params: group, query: { duration: "1h" } });
+  const { body: instance } = await api.call("getInstance", { params: node });
+  await api.call("updateInstance", { params: { instance: node.instance }, body: { ...instance, alias: "rack 7" } });
+  await api.call("listStatusHistory", { params: node, query: { limit: 5 } });
+  await api.call("getInstanceStatistics", { params: group, query: { duration: "7d" } });
+  await api.call("getVersionBreakdown", { params: group });
+  for (const duration of ["1h", "1d", "7d", "30d"]) {
+    await api.call("getVersionTimeline", { params: group, query: { duration } });
+    await api.call("getStatusTimeline", { params: group, query: { duration } });
+  }
 
   await api.call("simulateRollout", { params: group, body: { nodes: 50, from_version: "4081.2.0", fail: ["20%:10"] } });
   await api.call("listRollouts", { params: group });
