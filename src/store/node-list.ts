@@ -55,6 +55,7 @@ export interface NodeList {
 
 /** So many are sorted on the spot. */
 export const FEW = 10_000;
+const SAMPLED = 1_000;
 
 export function listNodes(
   db: Kysely<Tables>,
@@ -75,11 +76,15 @@ export function withSeen(db: Kysely<Tables>) {
 const NAME = sql<string>`coalesce(nullif(nodes.alias, ''), nullif(nodes.machine_alias, ''), nodes.id)`;
 const TEXT = sql<string>`lower(nodes.id || ' ' || nodes.ip || ' ' || nodes.alias || ' ' || nodes.machine_alias)`;
 
+/** Its first mark is written some seconds after a node's first check-in. */
+const SEEN_OR_MADE = sql<number>`coalesce(seen.at, nodes.created_at)`;
+const SEEN = sql<number>`seen.at`;
+
 /** What it is sorted by, and what decides among those that are alike. */
 const ORDERS: Readonly<Record<NodeOrder["by"], readonly [Sorted, Sorted]>> = {
   name: [NAME, sql`nodes.id`],
   ip: [sql`nodes.ip`, sql`nodes.id`],
-  seen: [sql`coalesce(seen.at, nodes.created_at)`, sql`nodes.no`],
+  seen: [SEEN_OR_MADE, sql`nodes.no`],
 };
 type Sorted = RawBuilder<string | number>;
 
@@ -144,7 +149,7 @@ class Listing {
     const rows = await withSeen(this.#db)
       .where("nodes.no", "in", candidates.limit(this.#few + 1))
       .select(["nodes.no", key.as("key"), tie.as("tie")])
-      .select(sql<number>`CASE WHEN ${this.#isListed()} THEN 1 ELSE 0 END`.as("listed"))
+      .select(sql<number>`CASE WHEN ${this.#isListed(SEEN_OR_MADE)} THEN 1 ELSE 0 END`.as("listed"))
       .execute();
     if (rows.length > this.#few) return null;
     return rows.filter(({ listed }) => listed === 1).sort(this.#inOrder);
@@ -169,7 +174,7 @@ class Listing {
       .innerJoin("seen", "seen.node_no", "nodes.no")
       .select(["nodes.no", key.as("key"), tie.as("tie")])
       .where("nodes.group_no", "=", this.#filter.groupNo)
-      .where(this.#isListed())
+      .where(this.#isListed(SEEN))
       .orderBy(key, direction)
       .orderBy(tie, direction)
       .limit(limit);
@@ -180,35 +185,65 @@ class Listing {
       .execute();
   }
 
-  /** Marks have no index, since each heartbeat moves one: the latest of all nodes, as many as it takes to fill the page. */
+  /** Marks have no index, since each heartbeat moves one: a sample tells up to where all of them are to be read. */
   async #latest(): Promise<Place[]> {
     const { limit, start } = this.#page;
-    const { direction, beyond } = this.#direction;
+    const wanted = limit + (typeof start === "number" ? start : 0);
+    const ends = this.#filter.search === null ? [await this.#sampledEnd(wanted), null] : [null];
+    for (const end of ends) {
+      const places = await this.#latestUpTo(end);
+      if (places.length === limit || end === null) return places;
+    }
+    return [];
+  }
+
+  /** @param end of the marks to read; null: all */
+  #latestUpTo(end: number | null): Promise<Place[]> {
+    const { limit, start } = this.#page;
+    const { direction, beyond, before } = this.#direction;
+    let places = this.#marks()
+      .select(["nodes.no", "seen.at as key", "nodes.no as tie"])
+      .orderBy("seen.at", direction)
+      .orderBy("nodes.no", direction)
+      .limit(limit);
+    if (end !== null) places = places.where(sql<SqlBool>`seen.at ${before}= ${end}`);
+    if (typeof start === "number") return places.offset(start).execute();
+    return places
+      .where(sql<SqlBool>`seen.at ${beyond}= ${start.key}`)
+      .where(sql<SqlBool>`(seen.at ${beyond} ${start.key} OR nodes.no ${beyond} ${start.tie})`)
+      .execute();
+  }
+
+  /** A time before which, in the list's direction, there probably are as many listed nodes as wanted. Null: nobody knows. */
+  async #sampledEnd(wanted: number): Promise<number | null> {
+    const { start } = this.#page;
     const { last } = await this.#db
       .selectFrom("nodes")
       .select((eb) => eb.fn.max("no").as("last"))
       .executeTakeFirstOrThrow();
-    for (let portion = 1_000 + 4 * (limit + (typeof start === "number" ? start : 0)); ; portion *= 8) {
-      let marks = this.#db.selectFrom("seen").selectAll().where("at", ">", this.#since);
-      if (typeof start !== "number") {
-        marks = marks
-          .where(sql<SqlBool>`at ${beyond}= ${start.key}`)
-          .where(sql<SqlBool>`(at ${beyond} ${start.key} OR node_no ${beyond} ${start.tie})`);
-      }
-      const latest = marks.orderBy("at", direction).orderBy("node_no", direction).limit(portion);
-      const places = await this.#db
-        .selectFrom(latest.as("seen"))
-        .innerJoin("nodes", "nodes.no", "seen.node_no")
-        .select(["nodes.no", "seen.at as key", "nodes.no as tie"])
-        .where("nodes.group_no", "=", this.#filter.groupNo)
-        .where(this.#isListed())
-        .orderBy("seen.at", direction)
-        .orderBy("nodes.no", direction)
-        .limit(limit)
-        .offset(typeof start === "number" ? start : 0)
-        .execute();
-      if (places.length === limit || portion >= (last ?? 0)) return places;
-    }
+    const step = Math.max(1, Math.floor((last ?? 0) / SAMPLED));
+    const sample = Array.from({ length: SAMPLED }, (_, index) => 1 + index * step);
+    const rows = await this.#marks().where("seen.node_no", "in", sample).select("seen.at").execute();
+    const { descending } = this.#order;
+    const times = rows.map(({ at }) => at).sort((a, b) => (descending ? b - a : a - b));
+    const ahead =
+      typeof start === "number"
+        ? times
+        : times.filter((at) => (descending ? at <= Number(start.key) : at >= Number(start.key)));
+    return ahead[Math.ceil((1.5 * wanted) / step) + 8] ?? null;
+  }
+
+  /** The listed nodes' marks. The join says which table leads: the marks, or what is searched for. */
+  #marks() {
+    const { groupNo, search } = this.#filter;
+    const joined =
+      search === null
+        ? this.#db.selectFrom("seen").crossJoin("nodes")
+        : this.#db.selectFrom("nodes").crossJoin("seen").where(like(TEXT, search));
+    return joined
+      .whereRef("nodes.no", "=", "seen.node_no")
+      .where("nodes.group_no", "=", groupNo)
+      .where(this.#isListed(SEEN));
   }
 
   async #answer(total: number, places: readonly Place[]): Promise<NodeList> {
@@ -247,17 +282,14 @@ class Listing {
 
   get #direction() {
     return this.#order.descending
-      ? ({ direction: "desc", beyond: sql.raw("<") } as const)
-      : ({ direction: "asc", beyond: sql.raw(">") } as const);
+      ? ({ direction: "desc", beyond: sql.raw("<"), before: sql.raw(">") } as const)
+      : ({ direction: "asc", beyond: sql.raw(">"), before: sql.raw("<") } as const);
   }
 
-  /** All but the group. */
-  #isListed(): RawBuilder<SqlBool> {
+  /** All but the group. @param seenAt when a node was last seen */
+  #isListed(seenAt: RawBuilder<number>): RawBuilder<SqlBool> {
     const { statuses, version, search } = this.#filter;
-    const conditions = [
-      sql<SqlBool>`coalesce(seen.at, nodes.created_at) > ${this.#since}`,
-      sql<SqlBool>`nodes.id NOT LIKE ${FAKE_ID}`,
-    ];
+    const conditions = [sql<SqlBool>`${seenAt} > ${this.#since}`, sql<SqlBool>`nodes.id NOT LIKE ${FAKE_ID}`];
     if (statuses !== null) conditions.push(sql`nodes.status IN (${sql.join(statuses)})`);
     if (version !== null) conditions.push(sql`nodes.version = ${version}`);
     if (search !== null)
