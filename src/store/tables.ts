@@ -51,7 +51,7 @@ export interface Tables {
     created_at: number;
   };
   channels: {
-    no: Generated<number>;
+    no: number;
     id: string;
     application_no: number;
     name: string;
@@ -63,7 +63,7 @@ export interface Tables {
   channel_floors: { channel_no: number; package_no: number; reason: string | null; created_at: number };
   package_blacklist: { package_no: number; channel_no: number };
   groups: {
-    no: Generated<number>;
+    no: number;
     id: string;
     application_no: number;
     name: string;
@@ -83,7 +83,7 @@ export interface Tables {
     created_at: number;
   };
   rollouts: {
-    no: Generated<number>;
+    no: number;
     id: string;
     group_no: number;
     package_no: number;
@@ -255,5 +255,6 @@ export interface Tables {
     within_7d: number;
     within_30d: number;
   };
+  numbers: { of: string; last: number };
   node_counts: { group_no: number; version: string; status: string; count: number };
 }
