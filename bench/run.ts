@@ -7,6 +7,7 @@ import { cpus, totalmem } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { canPin } from "./processes.ts";
+import { adminReads } from "./reads.ts";
 import { forecasts, gate } from "./rollouts.ts";
 import {
   againstExpress,
@@ -25,6 +26,7 @@ const SCENARIOS: Readonly<Record<string, (plan: Plan) => Promise<Figure[]>>> = {
   start: startUp,
   reading: whileReading,
   disk: slowDisk,
+  admin: adminReads,
   gate,
   forecasts,
 };
