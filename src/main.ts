@@ -15,6 +15,7 @@ import { housekeeping } from "./checkin/housekeeping.ts";
 import { startWriter } from "./checkin/writer.ts";
 import { type Clock, systemClock } from "./clock.ts";
 import { createMetrics } from "./metrics.ts";
+import { type NotificationOptions, Notifications } from "./notify/notifications.ts";
 import { omahaHandler } from "./omaha/handler.ts";
 import { createApp, createHttpServer, type ServerTimeouts } from "./server.ts";
 import { readSettings, type Settings, SettingsError } from "./settings.ts";
@@ -33,6 +34,7 @@ export interface Turnout {
   readonly url: string;
   readonly store: Store;
   readonly housekeeping: ReturnType<typeof housekeeping>;
+  readonly notifications: Notifications;
   /** Stops accepting, finishes what is in flight, writes what waits. */
   close(): Promise<void>;
 }
@@ -41,6 +43,7 @@ export interface StartOptions {
   readonly clock?: Clock;
   readonly log?: Logger;
   readonly timeouts?: ServerTimeouts;
+  readonly webhooks?: Pick<NotificationOptions, "timeoutMs" | "resolve">;
   /** Whether time-driven tasks run by themselves; tests drive them. */
   readonly timers?: boolean;
   /** The writer's or a reader's thread died: the process can't go on. */
@@ -99,6 +102,7 @@ export async function startTurnout(settings: Settings, options: StartOptions = {
     clock,
     version: VERSION,
     authenticate,
+    privateTargets: settings.webhookPrivateTargets,
     onFault: (error) => log.error(error, "an admin request failed"),
     onFailedLogin: (ip, why) => log.warn({ ip, why }, "a login failed"),
   });
@@ -110,6 +114,16 @@ export async function startTurnout(settings: Settings, options: StartOptions = {
     forgetSeenOnceDays: settings.forgetSeenOnceDays,
     onError: (task, error) =>
       log.error({ task, error: String(error) }, "a background task failed; it will be tried again"),
+  });
+  const notifications = new Notifications({
+    store,
+    clock,
+    version: VERSION,
+    privateTargets: settings.webhookPrivateTargets,
+    ...options.webhooks,
+    onOutcome: metrics.webhook,
+    onFailure: (webhook, event, why) => log.warn({ webhook, event, why }, "a webhook was not delivered"),
+    onError: (error) => log.error({ error: String(error) }, "delivering webhooks failed; it will be tried again"),
   });
 
   const app = createApp({
@@ -124,7 +138,10 @@ export async function startTurnout(settings: Settings, options: StartOptions = {
     server.once("error", reject);
     server.listen(settings.port, settings.host, resolve);
   });
-  if (options.timers ?? true) chores.start();
+  if (options.timers ?? true) {
+    chores.start();
+    notifications.start();
+  }
 
   // A server that listens on a port has such an address.
   const { port } = server.address() as AddressInfo;
@@ -133,12 +150,15 @@ export async function startTurnout(settings: Settings, options: StartOptions = {
     url: `http://${host}:${port}`,
     store,
     housekeeping: chores,
+    notifications,
     async close() {
+      const told = notifications.stop();
       const closed = new Promise<void>((resolve) => server.close(() => resolve()));
       server.closeIdleConnections();
       const cutOff = setTimeout(() => server.closeAllConnections(), SHUTDOWN_MS / 2);
       await closed;
       clearTimeout(cutOff);
+      await told;
       await chores.stop();
       await writer.close();
       await store.close();

@@ -46,6 +46,7 @@ const schema = z.strictObject({
   TURNOUT_NEW_NODES_PER_MINUTE: number(0, 1_000_000).default(0),
   TURNOUT_HISTORY_DAYS: number(1, 36_500).default(90),
   TURNOUT_FORGET_SEEN_ONCE_DAYS: number(1, 36_500).default(7),
+  TURNOUT_WEBHOOK_PRIVATE_TARGETS: z.enum(["yes", "no"]).default("no"),
 });
 
 export interface Settings {
@@ -72,6 +73,8 @@ export interface Settings {
   readonly newNodesPerMinute: number;
   readonly historyDays: number;
   readonly forgetSeenOnceDays: number;
+  /** Whether webhooks may lead to private, loopback and link-local addresses. */
+  readonly webhookPrivateTargets: boolean;
 }
 
 /** A setting that can't be used; the message says which, and what would be right. */
@@ -123,6 +126,7 @@ function toSettings(given: z.infer<typeof schema>): Settings {
     newNodesPerMinute: given.TURNOUT_NEW_NODES_PER_MINUTE,
     historyDays: given.TURNOUT_HISTORY_DAYS,
     forgetSeenOnceDays: given.TURNOUT_FORGET_SEEN_ONCE_DAYS,
+    webhookPrivateTargets: given.TURNOUT_WEBHOOK_PRIVATE_TARGETS === "yes",
   };
 }
 

@@ -23,17 +23,21 @@ import { Problem, problems, unknownPath } from "./problem.ts";
 import { rolloutOperations } from "./rollouts.ts";
 import { statisticsOperations } from "./statistics.ts";
 import { tokenOperations } from "./tokens.ts";
+import { webhookDeliveryOperations } from "./webhook-deliveries.ts";
+import { webhookOperations } from "./webhooks.ts";
 
 export interface AdminOptions extends AdminContext {
   /** Turnout's own. */
   readonly version: string;
   readonly authenticate: Authenticate;
+  /** Whether webhooks may lead to private addresses. */
+  readonly privateTargets: boolean;
   readonly onFault: (error: unknown) => void;
   readonly onFailedLogin: (address: string, why: string) => void;
 }
 
 /** All that the API can do. */
-function allOperations(): readonly Operation[] {
+function allOperations(options: AdminOptions): readonly Operation[] {
   return [
     ...appOperations,
     ...groupOperations,
@@ -47,6 +51,8 @@ function allOperations(): readonly Operation[] {
     ...statisticsOperations,
     ...fleetOperations,
     ...activityOperations,
+    ...webhookOperations(options),
+    ...webhookDeliveryOperations,
     ...tokenOperations,
     ...auditOperations,
     ...counterOperations,
@@ -56,7 +62,7 @@ function allOperations(): readonly Operation[] {
 /** To be mounted at `/api`. */
 export function adminRouter(options: AdminOptions): Router {
   const router = Router();
-  const operations = allOperations();
+  const operations = allOperations(options);
   router.use(numbered);
   router.use(documentation(operations, options.version));
   router.use(authenticated(options));

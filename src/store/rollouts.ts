@@ -207,7 +207,7 @@ async function writeHistory(
     .execute();
 }
 
-/** What the whole fleet's operators want to hear of: an end, a halt, a part closed, a pause by the gate. */
+/** What the whole fleet's operators want to hear of: an end, a halt, a pause, a part closed, a person waited for. */
 async function writeActivity(tx: Kysely<Tables>, rollout: Rollout, next: Run, now: number): Promise<void> {
   const told = toldBy(rollout, next);
   if (told === null) return;
@@ -232,12 +232,17 @@ async function writeActivity(tx: Kysely<Tables>, rollout: Rollout, next: Run, no
 }
 
 function toldBy(before: Rollout, next: Run): { class: number; severity: number } | null {
-  if (next.state === before.state && next.closed.length <= before.closed.length) return null;
-  if (next.state === "completed") return { class: ACTIVITY.rolloutFinished, severity: SEVERITY.success };
-  if (next.state === "halted") return { class: ACTIVITY.rolloutFailed, severity: SEVERITY.error };
-  if (next.state === "paused" && before.state !== "paused") {
-    return { class: ACTIVITY.rolloutPaused, severity: SEVERITY.warning };
+  if (next.state !== before.state) {
+    if (next.state === "completed") return { class: ACTIVITY.rolloutFinished, severity: SEVERITY.success };
+    if (next.state === "halted") return { class: ACTIVITY.rolloutFailed, severity: SEVERITY.error };
+    if (next.state === "paused") return { class: ACTIVITY.rolloutPaused, severity: SEVERITY.warning };
   }
-  if (next.closed.length > before.closed.length) return { class: ACTIVITY.rolloutFailed, severity: SEVERITY.error };
+  if (next.closed.length > before.closed.length) {
+    const severity = next.closed.at(-1)?.watched ? SEVERITY.warning : SEVERITY.error;
+    return { class: ACTIVITY.rolloutUnhealthy, severity };
+  }
+  if (next.awaitsApproval && !before.awaitsApproval) {
+    return { class: ACTIVITY.rolloutAwaitsApproval, severity: SEVERITY.info };
+  }
   return null;
 }

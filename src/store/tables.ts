@@ -242,6 +242,45 @@ export interface Tables {
     instance_id: string | null;
     version: string;
   };
+  /** A queue: the database itself puts every new line of the activity into it. */
+  untold: { activity_no: number };
+  webhooks: {
+    no: Generated<number>;
+    id: string;
+    name: string;
+    url: string;
+    events: string;
+    applications: string | null;
+    groups: string | null;
+    enabled: Flag;
+    secret: string;
+    secret_at: number;
+    created_at: number;
+    created_by: string;
+    last_success_at: number | null;
+    last_failure_at: number | null;
+    last_error: string | null;
+    failures: Generated<number>;
+    rest_until: number | null;
+  };
+  webhook_deliveries: {
+    no: Generated<number>;
+    id: string;
+    webhook_no: number;
+    event: string;
+    event_id: string;
+    body: string;
+    at: number;
+    state: string;
+    tries: number;
+    due_at: number | null;
+    give_up_at: number;
+    tried_at: number | null;
+    took_ms: number | null;
+    status: number | null;
+    error: string | null;
+    response: string | null;
+  };
   status_slots: { group_no: number; slot: number; status: string; version: string; entries: number };
   census: {
     group_no: number;

@@ -44,6 +44,7 @@ export async function anApi({ auth = "none" as "none" | "token" } = {}): Promise
     clock,
     version: "0.0.0",
     authenticate,
+    privateTargets: false,
     onFault: (error: unknown) => faults.push(error),
     onFailedLogin: (address: string) => failedLogins.push(address),
   };
