@@ -1,8 +1,8 @@
 /** From the activity to the outbox: every line becomes a delivery for each webhook that wants it, once and for all. */
 import type { Store } from "../store/store.ts";
-import { eventOf } from "./events.ts";
+import { type Happened, untold } from "./happened.ts";
 import { newDelivery, type WebhookRow } from "./outbox.ts";
-import { type Line, type Told, toldOf, untoldLines } from "./told.ts";
+import { tell } from "./told.ts";
 
 /** Lines that are handed over in one transaction: check-ins wait for it. */
 const PORTION = 200;
@@ -14,48 +14,40 @@ const ROWS = 500;
  * the transaction only writes.
  */
 export async function handOver(store: Store, now: number): Promise<boolean> {
-  const lines = await untoldLines(store.read, PORTION);
-  if (lines.length === 0) return false;
-  const webhooks = await store.read.selectFrom("webhooks").selectAll().where("enabled", "=", 1).execute();
-  const wanted = webhooks.map((webhook) => ({ webhook, wants: wishOf(webhook) }));
-  const told = new Map<number, Told>();
-  for (const line of lines) {
-    if (!wanted.some(({ wants }) => wants(line))) continue;
-    const about = await toldOf(store.read, line);
-    if (about !== null) told.set(line.activity_no, about);
-  }
+  const { numbers, happened } = await untold(store.read, PORTION);
+  if (numbers.length === 0) return false;
+  const rows = await store.read.selectFrom("webhooks").selectAll().where("enabled", "=", 1).execute();
+  const webhooks = rows.map((row) => ({ no: row.no, wants: wishOf(row) }));
+  const told = await tell(
+    store.read,
+    happened.filter((one) => webhooks.some(({ wants }) => wants(one))),
+  );
   await store.write(async (tx) => {
-    const numbers = lines.map(({ activity_no: no }) => no);
     // Whoever takes a line out of the queue hands it over: another process finds it gone.
-    const mine = await tx.deleteFrom("untold").where("activity_no", "in", numbers).returning("activity_no").execute();
-    const taken = new Set(mine.map(({ activity_no: no }) => no));
-    const rows = lines.flatMap((line) => {
-      const about = told.get(line.activity_no);
-      if (about === undefined || !taken.has(line.activity_no)) return [];
-      return wanted.filter(({ wants }) => wants(line)).map(({ webhook }) => newDelivery(webhook.no, about, now));
+    const taken = await tx.deleteFrom("untold").where("activity_no", "in", numbers).returning("activity_no").execute();
+    const mine = new Set(taken.map(({ activity_no: no }) => no));
+    const deliveries = happened.flatMap((one) => {
+      const about = told.get(one.no);
+      if (about === undefined || !mine.has(one.no)) return [];
+      return webhooks.filter(({ wants }) => wants(one)).map(({ no }) => newDelivery(no, about, now));
     });
-    for (let from = 0; from < rows.length; from += ROWS) {
+    for (let from = 0; from < deliveries.length; from += ROWS) {
       await tx
         .insertInto("webhook_deliveries")
-        .values(rows.slice(from, from + ROWS))
+        .values(deliveries.slice(from, from + ROWS))
         .execute();
     }
   });
-  return lines.length === PORTION;
+  return numbers.length === PORTION;
 }
 
 /** What a webhook wants to be told of. Its filters were checked when they came in. */
-function wishOf(webhook: WebhookRow): (line: Line) => boolean {
+function wishOf(webhook: WebhookRow): (one: Happened) => boolean {
   const events: readonly string[] = JSON.parse(webhook.events);
   const applications: readonly string[] | null = JSON.parse(webhook.applications ?? "null");
   const groups: readonly string[] | null = JSON.parse(webhook.groups ?? "null");
-  return ({ class: activityClass, application_id: applicationId, group_id: groupId }) => {
-    const event = activityClass === null ? null : eventOf(activityClass);
-    return (
-      event !== null &&
-      (events.length === 0 || events.includes(event)) &&
-      (applications === null || (applicationId !== null && applications.includes(applicationId))) &&
-      (groups === null || (groupId !== null && groups.includes(groupId)))
-    );
-  };
+  return ({ event, application, group }) =>
+    (events.length === 0 || events.includes(event)) &&
+    (applications === null || (application !== null && applications.includes(application.id))) &&
+    (groups === null || (group !== null && groups.includes(group.id)));
 }

@@ -2,23 +2,10 @@
 import type { Clock } from "../clock.ts";
 import type { Store } from "../store/store.ts";
 import { handOver } from "./hand-over.ts";
-import {
-  type DeliveryRow,
-  end,
-  endingOf,
-  isDue,
-  type Outcome,
-  outcomeOf,
-  type Queue,
-  settle,
-  survey,
-  type Taken,
-  type Tried,
-  take,
-  type WebhookRow,
-} from "./outbox.ts";
+import { type DeliveryRow, end, endingOf, isDue, type Queue, survey, type WebhookRow } from "./outbox.ts";
 import { type SendOptions, send } from "./send.ts";
 import { type Resolve, systemResolve } from "./target.ts";
+import { type Outcome, outcomeOf, settle, type Taken, type Tried, take } from "./tries.ts";
 
 const TICK_MS = 1_000;
 /** A webhook gets one turn a tick at most, of so many deliveries, so many of them at once. */
@@ -85,8 +72,9 @@ export class Notifications {
   start(): void {
     this.#timer = setInterval(() => {
       this.#tick ??= this.handOver()
+        .catch(this.#options.onError)
         .then(() => this.#startTurns())
-        .catch((error: unknown) => this.#options.onError(error))
+        .catch(this.#options.onError)
         .finally(() => {
           this.#tick = null;
         });

@@ -59,7 +59,7 @@ export function refusalOf(url: URL, privateTargets: boolean): string | null {
 }
 
 function refusal(target: string): string {
-  return `${target} is a private, loopback or link-local address; TURNOUT_WEBHOOK_PRIVATE_TARGETS=yes would allow it`;
+  return `${target} is no target: private, loopback and link-local addresses need TURNOUT_WEBHOOK_PRIVATE_TARGETS=yes`;
 }
 
 /**
@@ -73,7 +73,7 @@ export function checkedLookup(resolve: Resolve, privateTargets: boolean): Lookup
       const wrong = privateTargets ? undefined : addresses.find(({ address }) => isPrivate(address));
       const [first] = addresses;
       if (first === undefined) failed(new Error(`${name} has no address`));
-      else if (wrong !== undefined) failed(new Error(`${name} is ${refusal(wrong.address)}`));
+      else if (wrong !== undefined) failed(new Error(refusal(`${name} (${wrong.address})`)));
       else if (options.all) done(null, [...addresses]);
       else done(null, first.address, first.family);
     }, failed);

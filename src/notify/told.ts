@@ -1,14 +1,11 @@
-/** From lines of the activity to what a webhook is told: the event's body, with all that can be known about it. */
+/** What a webhook is told: an event's body, with all that can be known about it. */
 import type { Kysely } from "kysely";
+import type { NodeStatus, RolloutState } from "../rollout/model.ts";
 import type { Tables } from "../store/tables.ts";
-import { type EventName, eventOf, TEST_EVENT } from "./events.ts";
+import { type EventName, TEST_EVENT } from "./events.ts";
+import type { Happened, Named } from "./happened.ts";
 
 type Db = Kysely<Tables>;
-
-interface Named {
-  readonly id: string;
-  readonly name: string;
-}
 
 /** The body of a delivery, field by field. */
 export interface Told {
@@ -31,49 +28,37 @@ export interface Told {
   readonly message: string;
 }
 
-/** Untold lines of the activity, the oldest first; those that are gone meanwhile have no `id`. */
-export function untoldLines(db: Db, limit: number) {
-  return db
-    .selectFrom("untold")
-    .leftJoin("activity", "activity.no", "untold.activity_no")
-    .leftJoin("applications", "applications.no", "activity.application_no")
-    .leftJoin("groups", "groups.no", "activity.group_no")
-    .leftJoin("channels", "channels.no", "activity.channel_no")
-    .select(["untold.activity_no", "activity.id", "activity.at", "activity.class", "activity.severity"])
-    .select(["activity.application_no", "activity.group_no", "activity.instance_id", "activity.version"])
-    .select(["applications.id as application_id", "applications.name as application_name"])
-    .select(["groups.id as group_id", "groups.name as group_name"])
-    .select(["channels.id as channel_id", "channels.name as channel_name"])
-    .orderBy("untold.activity_no")
-    .limit(limit)
-    .execute();
-}
-export type Line = Awaited<ReturnType<typeof untoldLines>>[number];
-
-/** Null: there is nothing to tell of this line any more. */
-export async function toldOf(db: Db, line: Line): Promise<Told | null> {
-  const type = line.class === null ? null : eventOf(line.class);
-  if (line.id === null || line.at === null || type === null || line.version === null) return null;
-  const node = await nodeOf(db, line, line.at);
-  const rollout = await rolloutOf(db, line, line.at, node?.rolloutNo ?? null);
-  const about = {
-    application: named(line.application_id, line.application_name),
-    group: named(line.group_id, line.group_name),
-    channel: named(line.channel_id, line.channel_name),
-    instance: node && { id: node.id, alias: node.alias },
-    version: line.version,
-    error_code: node?.errorCode ?? null,
-  };
-  return {
-    id: line.id,
-    type,
-    created_ts: new Date(line.at).toISOString(),
-    ...about,
-    rollout: rollout && { id: rollout.id },
-    class: line.class,
-    severity: line.severity,
-    message: messageOf(type, about, rollout?.reason ?? null),
-  };
+/** What is said of each, by its number: few queries for many of them. */
+export async function tell(db: Db, happened: readonly Happened[]): Promise<Map<number, Told>> {
+  const ends = await endsOf(db, happened);
+  const rollouts = await rolloutsOf(db, happened);
+  const told = new Map<number, Told>();
+  for (const one of happened) {
+    const end = ends.get(endKey(one.nodeNo, one.at, END[one.event]));
+    const rollout = rollouts.find(
+      (other) =>
+        other.group_no === one.groupNo &&
+        (end === undefined ? other.version === one.version && other.created_at <= one.at : other.no === end.rollout_no),
+    );
+    const errorCode = end?.error_code ?? null;
+    const reason = rollout && (await reasonOf(db, rollout.no, one));
+    told.set(one.no, {
+      id: one.id,
+      type: one.event,
+      created_ts: new Date(one.at).toISOString(),
+      application: one.application,
+      group: one.group,
+      channel: one.channel,
+      rollout: rollout === undefined ? null : { id: rollout.id },
+      instance: one.instance,
+      version: one.version,
+      class: one.class,
+      severity: one.severity,
+      error_code: errorCode,
+      message: messageOf(one, errorCode, reason),
+    });
+  }
+  return told;
 }
 
 export function testOf(id: string, webhook: string, now: number): Told {
@@ -94,69 +79,76 @@ export function testOf(id: string, webhook: string, now: number): Told {
   };
 }
 
-function named(id: string | null, name: string | null): Named | null {
-  return id === null || name === null ? null : { id, name };
+/** How a node ended with an event: its history has a line of the same moment. */
+const END: Readonly<Partial<Record<EventName, NodeStatus>>> = {
+  "node-failed": "failed",
+  "node-timed-out": "timed-out",
+  "node-lost": "lost",
+  "node-rolled-back": "rolled-back",
+};
+
+function endKey(nodeNo: number | null, at: number, status: string | undefined): string {
+  return `${nodeNo} ${at} ${status}`;
 }
 
-/** The node, with what its history says of that moment. */
-async function nodeOf(db: Db, line: Line, at: number) {
-  if (line.instance_id === null || line.application_no === null) return null;
-  const row = await db
-    .selectFrom("nodes")
-    .select(["no", "alias", "machine_alias"])
-    .where("id", "=", line.instance_id)
-    .where("application_no", "=", line.application_no)
-    .executeTakeFirst();
-  const step =
-    row &&
-    (await db
-      .selectFrom("status_history")
-      .select(["rollout_no", "error_code"])
-      .where("node_no", "=", row.no)
-      .where("at", "=", at)
-      .orderBy("no", "desc")
-      .executeTakeFirst());
-  return {
-    id: line.instance_id,
-    alias: row?.alias || row?.machine_alias || "",
-    rolloutNo: step?.rollout_no ?? null,
-    errorCode: step?.error_code ?? null,
-  };
+async function endsOf(db: Db, happened: readonly Happened[]) {
+  const ofNodes = happened.filter(({ nodeNo, event }) => nodeNo !== null && END[event] !== undefined);
+  if (ofNodes.length === 0) return new Map<string, never>();
+  const rows = await db
+    .selectFrom("status_history")
+    .select(["node_no", "at", "status", "rollout_no", "error_code"])
+    .where("node_no", "in", [...new Set(ofNodes.map(({ nodeNo }) => nodeNo ?? 0))])
+    .where("at", "in", [...new Set(ofNodes.map(({ at }) => at))])
+    .execute();
+  return new Map(rows.map((row) => [endKey(row.node_no, row.at, row.status), row]));
 }
 
-/** The rollout that a line is about, and why it moved then, as its history has it. */
-async function rolloutOf(db: Db, line: Line, at: number, knownNo: number | null) {
-  if (line.group_no === null) return null;
-  const rollouts = db.selectFrom("rollouts").select(["rollouts.no", "rollouts.id"]);
-  const rollout = await (knownNo !== null
-    ? rollouts.where("rollouts.no", "=", knownNo)
-    : rollouts
-        .innerJoin("packages", "packages.no", "rollouts.package_no")
-        .where("rollouts.group_no", "=", line.group_no)
-        .where("packages.version", "=", line.version)
-        .where("rollouts.created_at", "<=", at)
-        .orderBy("rollouts.no", "desc")
-        .limit(1)
-  ).executeTakeFirst();
-  if (rollout === undefined) return null;
-  const moved = await db
+/** The rollouts of the groups, the newest first. */
+async function rolloutsOf(db: Db, happened: readonly Happened[]) {
+  const groupNos = new Set(happened.flatMap(({ groupNo }) => groupNo ?? []));
+  if (groupNos.size === 0) return [];
+  return db
+    .selectFrom("rollouts")
+    .innerJoin("packages", "packages.no", "rollouts.package_no")
+    .select(["rollouts.no", "rollouts.id", "rollouts.group_no", "rollouts.created_at", "packages.version"])
+    .where("rollouts.group_no", "in", [...groupNos])
+    .where("packages.version", "in", [...new Set(happened.map(({ version }) => version))])
+    .orderBy("rollouts.no", "desc")
+    .execute();
+}
+
+/** What a rollout came to with an event. */
+const STATES: Readonly<Partial<Record<EventName, RolloutState>>> = {
+  "rollout-halted": "halted",
+  "rollout-paused": "paused",
+  "rollout-finished": "completed",
+  "rollout-unhealthy": "running",
+  "rollout-awaits-approval": "running",
+};
+
+/** Why the rollout moved then; null: its history has nothing of that moment. */
+async function reasonOf(db: Db, rolloutNo: number, { event, at }: Happened): Promise<string | null> {
+  const state = STATES[event];
+  if (state === undefined) return null;
+  const line = await db
     .selectFrom("rollout_history")
     .select("reason")
-    .where("rollout_no", "=", rollout.no)
+    .where("rollout_no", "=", rolloutNo)
     .where("at", "=", at)
+    .where("to_state", "=", state)
     .orderBy("no", "desc")
     .executeTakeFirst();
-  return { id: rollout.id, reason: moved?.reason ?? null };
+  return line?.reason ?? null;
 }
 
-type About = Pick<Told, "application" | "group" | "channel" | "instance" | "version" | "error_code">;
-
-function messageOf(type: EventName, about: About, reason: string | null): string {
-  const group = `group "${about.group?.name ?? "(deleted)"}"`;
-  const rollout = `The rollout of ${about.version} to ${group}`;
-  const node = `Node ${about.instance?.alias || about.instance?.id}`;
-  const because = reason === null ? "" : `: ${reason}`;
-  switch (type) {
+/** @param reason undefined: the rollout is not known. */
+function messageOf(one: Happened, errorCode: number | null, reason: string | null | undefined): string {
+  const { event, version, instance } = one;
+  const group = `group "${one.group?.name ?? "(deleted)"}"`;
+  const rollout = `The rollout of ${version} to ${group}`;
+  const node = `Node ${instance?.alias || instance?.id}`;
+  const because = reason ? `: ${reason}` : "";
+  switch (event) {
     case "rollout-started":
       return `${rollout} has started: the first node was offered it`;
     case "rollout-finished":
@@ -174,16 +166,16 @@ function messageOf(type: EventName, about: About, reason: string | null): string
     case "package-not-found":
       return `Nodes of ${group} ask for updates, but its channel points to no package`;
     case "channel-updated":
-      return `Channel "${about.channel?.name ?? "(deleted)"}" now points to ${about.version}`;
+      return `Channel "${one.channel?.name ?? "(deleted)"}" now points to ${version}`;
     case "node-failed":
-      return `${node} failed to update to ${about.version}${about.error_code === null ? "" : ` with code ${about.error_code}`}`;
+      return `${node} failed to update to ${version}${errorCode === null ? "" : ` with code ${errorCode}`}`;
     case "node-timed-out":
-      return `${node} did not get through with its update to ${about.version} in time`;
+      return `${node} did not get through with its update to ${version} in time`;
     case "node-lost":
-      return `${node} installed ${about.version}, and was not seen again`;
+      return `${node} installed ${version}, and was not seen again`;
     case "node-rolled-back":
-      return `${node} fell back from ${about.version} to its old version`;
+      return `${node} fell back from ${version} to its old version`;
     default:
-      return type satisfies never;
+      return event satisfies never;
   }
 }

@@ -31,6 +31,8 @@ async function everything(): Promise<string> {
     "rollouts",
     "rollout_history",
     "nodes",
+    "webhooks",
+    "webhook_deliveries",
     "audit",
     "audit_head",
   ] as const;
@@ -145,6 +147,7 @@ async function walk(): Promise<void> {
   await api.call("applyFleet", { body: { fleet: wanted, plan: plan.plan } });
 
   await api.call("listActivity", { query: { severity: 2, perpage: 50 } });
+  await webhooks();
   await api.call("recountCounters", { body: { repair: true } });
   const token = (
     await api.call("createToken", { body: { name: "ci", role: "operator", applications: ["io.example.lab"] } })
@@ -160,6 +163,22 @@ async function walk(): Promise<void> {
   await api.call("deleteChannel", { params: { ...app, ...channel } });
   await api.call("deletePackage", { params: { ...app, package: first } });
   await api.call("deleteApplication", { params: app });
+}
+
+async function webhooks(): Promise<void> {
+  const url = "https://hooks.example.org/turnout";
+  const { body: made } = await api.call("createWebhook", { body: { name: "pager", url, events: ["rollout-halted"] } });
+  const { secret: _, ...webhook } = made;
+  const hook = { webhook: made.id };
+  await api.call("listWebhooks");
+  const { headers } = await api.call("getWebhook", { params: { webhook: "pager" } });
+  const seen = { "If-Match": headers.get("etag") ?? "" };
+  await api.call("updateWebhook", { params: hook, body: { ...webhook, events: [] }, headers: seen });
+  const { body: delivery } = await api.call("testWebhook", { params: hook });
+  turnout.clock.move({ seconds: 1 });
+  await api.call("retryWebhookDelivery", { params: { ...hook, delivery: delivery.id } });
+  await api.call("listWebhookDeliveries", { params: hook, query: { state: "waiting", perpage: 100 } });
+  await api.call("deleteWebhook", { params: hook });
 }
 
 /** Something in the path and body for whoever wants to be refused. */
@@ -271,6 +290,7 @@ describe("who may do what", () => {
       ["listTokens", {}],
       ["createToken", { body: { name: "more", role: "admin" } }],
       ["listAudit", {}],
+      ["listWebhooks", {}],
       ["recountCounters", { body: {} }],
     ] as const) {
       expect((await api.send(id, { ...given, token })).status, id).toBe(403);
