@@ -63,7 +63,10 @@ export class Notifications {
     while (!this.#stopping && (await handOver(store, clock.now())));
   }
 
-  /** Gives a turn to every webhook for which something is due, and waits until all turns are over. */
+  /**
+   * Gives a turn to every webhook for which something is due, and waits until all turns are over: for whoever drives the
+   * clock; the timer does not wait.
+   */
   async deliver(): Promise<void> {
     await this.#startTurns();
     await Promise.all(this.#turns.values());

@@ -3,7 +3,7 @@
  * processes may work on it: each row is taken by one of them at a time, and for a limited time, should it die.
  */
 import { randomUUID } from "node:crypto";
-import type { Insertable, Kysely, Selectable } from "kysely";
+import type { ExpressionBuilder, Insertable, Kysely, Selectable } from "kysely";
 import type { Tables } from "../store/tables.ts";
 import type { Told } from "./told.ts";
 
@@ -98,12 +98,14 @@ export function endingOf({ webhook, waiting, firstGiveUpAt }: Queue, now: number
 
 /** Ends some of the queue's deliveries, those that are due first; answers how many. What is being sent stays. */
 export async function end(tx: Db, webhookNo: number, ending: Ending, now: number): Promise<number> {
+  const isFree = (eb: ExpressionBuilder<Tables, "webhook_deliveries">) =>
+    eb.or([eb("state", "=", "waiting"), eb("due_at", "<=", now)]);
   const chosen = tx
     .selectFrom("webhook_deliveries")
     .select("no")
     .where("webhook_no", "=", webhookNo)
     .where("due_at", "is not", null)
-    .where((eb) => eb.or([eb("state", "=", "waiting"), eb("due_at", "<=", now)]))
+    .where(isFree)
     .$if(ending.state === "failed", (query) => query.where("give_up_at", "<=", now))
     .orderBy("due_at")
     .limit(Math.min(ending.deliveries, CHUNK));
@@ -116,6 +118,8 @@ export async function end(tx: Db, webhookNo: number, ending: Ending, now: number
       error: ending.state === "failed" ? eb.fn.coalesce("error", eb.val(ending.why)) : ending.why,
     }))
     .where("no", "in", chosen)
+    // Somebody else may have taken it since it was chosen.
+    .where(isFree)
     .executeTakeFirst();
   return Number(numUpdatedRows);
 }
