@@ -4,8 +4,8 @@ import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import pino, { type Logger } from "pino";
-import { ANONYMOUS } from "./admin/auth/principal.ts";
-import { bearerAuthentication, firstToken, rememberToken } from "./admin/auth/tokens.ts";
+import { openAccess } from "./admin/auth/access.ts";
+import { firstToken, rememberToken } from "./admin/auth/tokens.ts";
 import { seedFleet } from "./admin/fleet.ts";
 import { adminRouter } from "./admin/router.ts";
 import { answering } from "./checkin/answer.ts";
@@ -96,15 +96,25 @@ export async function startTurnout(settings: Settings, options: StartOptions = {
     },
     onFault: (error) => log.error(error, "answering an Omaha request failed"),
   });
-  const authenticate = settings.auth === "none" ? async () => ANONYMOUS : bearerAuthentication(store, clock);
-  const admin = adminRouter({
+  let url = "";
+  const common = {
     store,
     clock,
     version: VERSION,
-    authenticate,
+    onFault: (error: unknown) => log.error(error, "an admin request failed"),
+    onFailedLogin: (ip: string, why: string) => log.warn({ ip, why }, "a login failed"),
+  };
+  const access = openAccess({
+    ...common,
+    mode: settings.auth,
+    oidc: settings.oidc,
+    publicUrl: () => settings.publicUrl ?? url,
+    onTrouble: (why) => log.warn(why),
+  });
+  const admin = adminRouter({
+    ...common,
+    authenticate: access.authenticate,
     privateTargets: settings.webhookPrivateTargets,
-    onFault: (error) => log.error(error, "an admin request failed"),
-    onFailedLogin: (ip, why) => log.warn({ ip, why }, "a login failed"),
   });
   const chores = housekeeping({
     writer,
@@ -129,6 +139,7 @@ export async function startTurnout(settings: Settings, options: StartOptions = {
   const app = createApp({
     omaha,
     admin,
+    access: access.routes,
     metrics,
     omahaSecret: settings.omahaSecret,
     trustProxy: settings.trustProxy,
@@ -146,8 +157,9 @@ export async function startTurnout(settings: Settings, options: StartOptions = {
   // A server that listens on a port has such an address.
   const { port } = server.address() as AddressInfo;
   const host = settings.host.includes(":") ? `[${settings.host}]` : settings.host;
+  url = `http://${host}:${port}`;
   return {
-    url: `http://${host}:${port}`,
+    url,
     store,
     housekeeping: chores,
     notifications,

@@ -16,6 +16,7 @@ const PARAMETERS: Readonly<Record<string, string>> = {
   token: "The token's UUID, or its name",
   webhook: "The webhook's UUID, or its name",
   delivery: "The delivery's UUID",
+  session: "The session's UUID",
 };
 
 const TAGS: Readonly<Record<string, string>> = {

@@ -147,6 +147,21 @@ export interface Tables {
     revoked_at: number | null;
     created_at: number;
   };
+  sessions: {
+    no: Generated<number>;
+    id: string;
+    hash: string;
+    issuer: string;
+    subject: string;
+    name: string;
+    role: string;
+    id_token: string;
+    address: string;
+    created_at: number;
+    used_at: number;
+    idle_until: number;
+    expires_at: number;
+  };
   audit: {
     no: number;
     at: number;

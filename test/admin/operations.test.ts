@@ -3,6 +3,7 @@ import { readFileSync } from "node:fs";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { aTurnout, checks, FLATCAR, STABLE_GROUP, type TestTurnout } from "../e2e/turnout.ts";
 import { groupBody, packageBody } from "./api.ts";
+import { aSession } from "./auth/session-row.ts";
 import { Documented } from "./documented.ts";
 
 const ADMIN = "a-token-of-the-tests-0001";
@@ -33,6 +34,7 @@ async function everything(): Promise<string> {
     "nodes",
     "webhooks",
     "webhook_deliveries",
+    "sessions",
     "audit",
     "audit_head",
   ] as const;
@@ -156,6 +158,9 @@ async function walk(): Promise<void> {
   await api.call("getToken", { params: { token: "ci" } });
   await api.call("whoAmI", { token: token.token });
   await api.call("revokeToken", { params: { token: token.id } });
+  const session = await aSession(turnout.turnout.store, turnout.clock.now());
+  await api.call("listSessions");
+  await api.call("revokeSession", { params: { session } });
   await api.call("listAudit", { query: { subject: "group", perpage: 100 } });
   expect((await api.call("verifyAudit")).body.broken).toBeNull();
 
