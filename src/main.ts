@@ -97,7 +97,7 @@ export async function startTurnout(settings: Settings, options: StartOptions = {
     onFault: (error) => log.error(error, "answering an Omaha request failed"),
   });
   let url = "";
-  const common = {
+  const forPeople = {
     store,
     clock,
     version: VERSION,
@@ -105,14 +105,14 @@ export async function startTurnout(settings: Settings, options: StartOptions = {
     onFailedLogin: (ip: string, why: string) => log.warn({ ip, why }, "a login failed"),
   };
   const access = openAccess({
-    ...common,
+    ...forPeople,
     mode: settings.auth,
     oidc: settings.oidc,
     publicUrl: () => settings.publicUrl ?? url,
     onTrouble: (why) => log.warn(why),
   });
   const admin = adminRouter({
-    ...common,
+    ...forPeople,
     authenticate: access.authenticate,
     privateTargets: settings.webhookPrivateTargets,
   });

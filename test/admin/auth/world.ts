@@ -1,7 +1,7 @@
 /** An identity provider, a Turnout that trusts it, and people with browsers. */
 import pino from "pino";
 import { expect } from "vitest";
-import { apiClient, aTurnout, FLATCAR, type TestTurnout } from "../../e2e/turnout.ts";
+import { apiClient, aTurnout, type TestTurnout } from "../../e2e/turnout.ts";
 import { VirtualClock } from "../../virtual-clock.ts";
 import { Browser, type Visited } from "./browser.ts";
 import { anIdentityProvider, CLIENT_ID, CLIENT_SECRET, type IdentityProvider } from "./identity-provider.ts";
@@ -99,9 +99,8 @@ export async function get(browser: Browser, path: string): Promise<{ status: num
 }
 
 /** Something that only administrators may do. */
-export function change(browser: Browser, headers: Record<string, string>, description = "as a person says") {
-  const body = JSON.stringify({ name: "Flatcar", description });
-  return browser.request(`${PUBLIC}/api/apps/${FLATCAR}`, { method: "PUT", headers, body });
+export function change(browser: Browser, headers: Record<string, string>, name = "Lab") {
+  return browser.request(`${PUBLIC}/api/apps`, { method: "POST", headers, body: JSON.stringify({ name }) });
 }
 
 export async function detailOf(response: Response): Promise<string> {
