@@ -1,5 +1,5 @@
 /** The admin API: who asks, then the operation that is asked for. */
-import express, { type RequestHandler, Router } from "express";
+import { Router } from "express";
 import { activityOperations } from "./activity.ts";
 import { appOperations } from "./apps.ts";
 import { auditOperations } from "./audit.ts";
@@ -15,11 +15,12 @@ import { floorOperations } from "./floors.ts";
 import { forecastOperations } from "./forecast.ts";
 import { groupOperations } from "./groups.ts";
 import { instanceOperations } from "./instances.ts";
+import { jsonBody, readableUrl } from "./json.ts";
 import { mount } from "./mount.ts";
 import { numbered } from "./numbered.ts";
 import type { Operation } from "./operation.ts";
 import { packageOperations } from "./packages.ts";
-import { Problem, problems, unknownPath } from "./problem.ts";
+import { problems, unknownPath } from "./problem.ts";
 import { rolloutOperations } from "./rollouts.ts";
 import { sessionOperations } from "./sessions.ts";
 import { statisticsOperations } from "./statistics.ts";
@@ -68,17 +69,9 @@ export function adminRouter(options: AdminOptions): Router {
   router.use(numbered);
   router.use(documentation(operations, options.version));
   router.use(authenticated(options));
-  router.use(onlyJson);
-  router.use(express.json({ limit: "1mb", strict: false }));
+  router.use(readableUrl, jsonBody("1mb"));
   mount(router, options, operations);
   router.use(unknownPath);
   router.use(problems(options.onFault));
   return router;
 }
-
-const onlyJson: RequestHandler = (request, _response, next) => {
-  const hasBody =
-    request.headers["transfer-encoding"] !== undefined || Number(request.headers["content-length"] ?? 0) > 0;
-  if (hasBody && !request.is("json")) throw new Problem(415, "send the body as Content-Type: application/json");
-  next();
-};
