@@ -4,7 +4,14 @@ import { z } from "zod";
 import { ACTIVITY, SEVERITY } from "../rollout/model.ts";
 import { nextNumber } from "../store/numbers.ts";
 import { type Db, readOnly, type Tx, timestamp } from "./context.ts";
-import { type ApplicationRow, type ChannelRow, countOf, findApplication, findChannel } from "./lookups.ts";
+import {
+  type ApplicationRow,
+  type ChannelRow,
+  checkApplication,
+  countOf,
+  findApplication,
+  findChannel,
+} from "./lookups.ts";
 import { type Audit, type Operation, operation } from "./operation.ts";
 import { packageObject, toPackages } from "./package-objects.ts";
 import { listOf, pageQuery, rangeOf } from "./paging.ts";
@@ -226,14 +233,7 @@ async function point(
   body: ChannelBody,
   now: number,
 ): Promise<void> {
-  const { application_id: named } = body;
-  if (
-    named !== undefined &&
-    named.toLowerCase() !== application.id &&
-    named.toLowerCase() !== application.product_id?.toLowerCase()
-  ) {
-    throw invalid("application_id", `must be ${application.id}, the application of the path`);
-  }
+  checkApplication(application, body.application_id);
   if (!body.package_id) {
     await tx.updateTable("channels").set({ package_no: null }).where("no", "=", channel.no).execute();
     return;

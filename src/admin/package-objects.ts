@@ -45,8 +45,8 @@ export const packageObject = z
     flatcar_action: flatcarAction.nullable(),
     arch: z.int(),
     extra_files: z.array(extraFile).nullable(),
-    is_floor: z.boolean().optional(),
-    floor_reason: z.string().nullable().optional(),
+    is_floor: z.literal(true).optional(),
+    floor_reason: z.string().nullable(),
   })
   .meta({ id: "Package" });
 export type PackageObject = z.input<typeof packageObject>;
@@ -103,6 +103,8 @@ export async function toPackages(db: Db, rows: readonly PackageRow[]): Promise<P
               hash256: file.hash256,
               created_ts: timestamp(file.created_at),
             })),
+      // Only among a channel's floors is there any.
+      floor_reason: null,
     });
   }
   return objects;

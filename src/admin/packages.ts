@@ -172,6 +172,7 @@ function stateOf({
   created_ts: __,
   flatcar_action: action,
   extra_files: files,
+  floor_reason: ___,
   ...state
 }: PackageObject): object {
   return {

@@ -72,18 +72,17 @@ export async function loadPackages(db: Kysely<Tables>): Promise<Map<number, Pack
       version: row.version,
       arch: toArch(row.arch),
       urls: [row.url],
-      files:
-        row.filename === null
-          ? []
-          : [
-              {
-                name: row.filename,
-                sizeBytes: Number(row.size ?? 0),
-                sha1: row.hash || null,
-                sha256: hexOf(actions.get(row.no)?.sha256),
-              },
-              ...(extraFiles.get(row.no) ?? []),
-            ],
+      files: !row.filename
+        ? []
+        : [
+            {
+              name: row.filename,
+              sizeBytes: Number(row.size ?? 0),
+              sha1: row.hash || null,
+              sha256: hexOf(actions.get(row.no)?.sha256),
+            },
+            ...(extraFiles.get(row.no) ?? []),
+          ],
       action: actions.get(row.no) ?? null,
       blacklistedChannelNos: blacklists.get(row.no) ?? [],
     });
