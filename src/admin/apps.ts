@@ -23,7 +23,10 @@ export const appBody = z.strictObject({
   description: z.string().max(10_000).nullish(),
   product_id: z
     .string()
-    .refine(isProductId, "must be a reverse-domain name such as io.example.billing, of 155 characters at most")
+    .refine(
+      (text) => text === "" || isProductId(text),
+      "must be a reverse-domain name such as io.example.billing, of 155 characters at most",
+    )
     .nullish(),
   ...readOnly("id", "created_ts", "groups", "channels", "instances"),
 });
@@ -186,7 +189,7 @@ function stateOf({ name, description, product_id }: ApplicationRow): object {
 }
 
 function columnsOf(body: AppBody) {
-  return { name: body.name, description: body.description ?? "", product_id: body.product_id ?? null };
+  return { name: body.name, description: body.description ?? "", product_id: body.product_id || null };
 }
 
 async function checkUnique(tx: Tx, body: AppBody, ownNo: number | null): Promise<void> {
@@ -261,12 +264,14 @@ async function toApplication(db: Db, row: ApplicationRow, now: number): Promise<
     .selectAll()
     .where("application_no", "=", row.no)
     .orderBy("created_at", "desc")
+    .orderBy("no", "desc")
     .execute();
   const channels = await db
     .selectFrom("channels")
     .selectAll()
     .where("application_no", "=", row.no)
     .orderBy("name")
+    .orderBy("arch")
     .execute();
   const groupNos = groups.map(({ no }) => no);
   return {
