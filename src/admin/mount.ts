@@ -44,7 +44,8 @@ function handler(context: AdminContext, operation: Operation): RequestHandler {
 
 function bodyOf(operation: Operation, request: Request): unknown {
   if (operation.body === undefined) return undefined;
-  return validated(operation.body, request.body ?? (operation.bodyOptional ? {} : undefined));
+  const absent = request.body === undefined && operation.bodyOptional === true;
+  return validated(operation.body, absent ? {} : request.body);
 }
 
 function send(response: Response, operation: Operation, answer: unknown): void {

@@ -5,6 +5,7 @@ import { ForecastUnavailable } from "../forecast/forecaster.ts";
 import { NotPossible } from "../rollout/run.ts";
 import { RolloutMoved } from "../store/rollouts.ts";
 import { StoreUnavailable } from "../store/store.ts";
+import { sayWhatWouldBeRight } from "./schema-errors.ts";
 
 const TITLES: Readonly<Record<number, string>> = {
   400: "Bad Request",
@@ -77,23 +78,6 @@ export function validated<S extends z.ZodType>(schema: S, input: unknown): z.inf
     errors.map(({ path, message }) => `${path}: ${message}`).join("; ") || "the input is invalid",
     { errors },
   );
-}
-
-const TYPES: Readonly<Record<string, string>> = {
-  string: "a text",
-  number: "a number",
-  int: "a whole number",
-  boolean: "true or false",
-  array: "a list",
-  object: "an object",
-  record: "an object",
-};
-
-/** Where a schema itself says nothing better. */
-function sayWhatWouldBeRight({ code, expected, input }: z.core.$ZodRawIssue): string | undefined {
-  const type = code === "invalid_type" ? TYPES[String(expected)] : undefined;
-  if (type === undefined) return undefined;
-  return `${input === undefined ? "is missing; it " : ""}must be ${type}`;
 }
 
 function toFieldErrors(issue: z.core.$ZodIssue): FieldError[] {
