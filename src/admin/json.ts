@@ -91,12 +91,13 @@ function check(text: string): void {
         break;
       case '"': {
         const end = endOfText(text, index);
-        const said = text.slice(index, end);
-        const isName = nameIsNext && place !== undefined;
-        if (isName) place.at = String(JSON.parse(said));
-        if (said.includes("\\")) checkEscaped(said, path);
-        if (isName && place.names?.has(String(place.at))) throw invalid(path(), "is there twice; say it once");
-        if (isName) place.names?.add(String(place.at));
+        const said = textOf(text.slice(index, end));
+        if (nameIsNext && place !== undefined) {
+          place.at = said;
+          if (place.names?.has(said)) throw invalid(path(), "is there twice; say it once");
+          place.names?.add(said);
+        }
+        if (!isKeepable(said)) throw invalid(path(), "has a NUL or half a surrogate pair in it, which can't be kept");
         nameIsNext = false;
         index = end - 1;
         break;
@@ -114,12 +115,9 @@ function endOfText(text: string, start: number): number {
   }
 }
 
-/** Only an escape can stand for what UTF-8 and JSON's grammar would not let through. */
-function checkEscaped(quoted: string, path: () => string): void {
-  const said = String(JSON.parse(quoted));
-  if (said.includes("\0")) throw invalid(path(), "has a NUL (\\u0000) in it, which can't be kept");
-  if (!said.isWellFormed()) throw invalid(path(), "has half a surrogate pair in it, which is no character");
-}
+const textOf = (quoted: string) => (quoted.includes("\\") ? String(JSON.parse(quoted)) : quoted.slice(1, -1));
+
+const isKeepable = (text: string) => text.isWellFormed() && !text.includes("\0");
 
 /** The same for what a URL says. @throws Problem 400 */
 export const readableUrl: RequestHandler = (request, _response, next) => {
@@ -129,6 +127,6 @@ export const readableUrl: RequestHandler = (request, _response, next) => {
   } catch {
     throw new Problem(400, 'the URL must be percent-encoded UTF-8; write "%" itself as "%25"');
   }
-  if (text.includes("\0")) throw new Problem(400, "the URL has a NUL (%00) in it, which nothing here is named by");
+  if (!isKeepable(text)) throw new Problem(400, "the URL has a NUL (%00) in it, which nothing here is named by");
   next();
 };
