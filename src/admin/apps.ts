@@ -7,7 +7,7 @@ import { createGroup, type GroupObject, groupBody, groupObject, toGroup, toGroup
 import { seenIn } from "./instances.ts";
 import { type ApplicationRow, countOf, findApplication, findGroup } from "./lookups.ts";
 import { type Audit, type Operation, operation } from "./operation.ts";
-import { listOf, pageQuery, rangeOf } from "./paging.ts";
+import { listOrNullOf, orNull, pageQuery, rangeOf } from "./paging.ts";
 import { invalid } from "./problem.ts";
 
 /** Segment by segment: one pattern with nested repeats would be a denial of service. */
@@ -39,8 +39,8 @@ const applicationObject = z
     name: z.string(),
     description: z.string(),
     created_ts: z.iso.datetime(),
-    groups: z.array(groupObject),
-    channels: z.array(channelObject),
+    groups: z.array(groupObject).nullable(),
+    channels: z.array(channelObject).nullable(),
     instances: z.object({ count: z.int() }),
   })
   .meta({ id: "Application" });
@@ -57,7 +57,7 @@ const listApps = operation({
   role: "viewer",
   confined: "filters",
   query: z.object(pageQuery),
-  answer: listOf("applications", applicationObject),
+  answer: listOrNullOf("applications", applicationObject),
   async handle({ read, query, now, who }) {
     const { limit, offset } = rangeOf(query);
     const mine = who.scope.applications;
@@ -65,7 +65,7 @@ const listApps = operation({
     const newest = all.selectAll().orderBy("created_at", "desc").orderBy("no", "desc");
     const rows = await newest.limit(limit).offset(offset).execute();
     const totalCount = await countOf(all.select((eb) => eb.fn.countAll().as("count")));
-    return { totalCount, count: rows.length, applications: await toApplications(read, rows, now) };
+    return { totalCount, count: rows.length, applications: orNull(await toApplications(read, rows, now)) };
   },
 });
 
@@ -280,8 +280,8 @@ async function toApplication(db: Db, row: ApplicationRow, now: number): Promise<
     name: row.name,
     description: row.description,
     created_ts: timestamp(row.created_at),
-    groups: await toGroups(db, groups),
-    channels: await toChannels(db, channels),
+    groups: orNull(await toGroups(db, groups)),
+    channels: orNull(await toChannels(db, channels)),
     instances: { count: await seenIn(db, groupNos, "1d", now) },
   };
 }

@@ -14,7 +14,7 @@ import {
 } from "./lookups.ts";
 import { type Audit, type Operation, operation } from "./operation.ts";
 import { packageObject, toPackages } from "./package-objects.ts";
-import { listOf, pageQuery, rangeOf } from "./paging.ts";
+import { listOrNullOf, orNull, pageQuery, rangeOf } from "./paging.ts";
 import { invalid } from "./problem.ts";
 
 export const channelBody = z.strictObject({
@@ -51,14 +51,14 @@ const listChannels = operation({
   summary: "The application's channels by name, each with its package",
   role: "viewer",
   query: z.object(pageQuery),
-  answer: listOf("channels", channelObject),
+  answer: listOrNullOf("channels", channelObject),
   async handle({ read, params, query }) {
     const application = await findApplication(read, params.app);
     const { limit, offset } = rangeOf(query);
     const channels = read.selectFrom("channels").where("application_no", "=", application.no);
     const rows = await channels.selectAll().orderBy("name").orderBy("arch").limit(limit).offset(offset).execute();
     const totalCount = await countOf(channels.select((eb) => eb.fn.countAll().as("count")));
-    return { totalCount, count: rows.length, channels: await toChannels(read, rows) };
+    return { totalCount, count: rows.length, channels: orNull(await toChannels(read, rows)) };
   },
 });
 

@@ -13,7 +13,7 @@ import { channelObject, toChannels } from "./channels.ts";
 import { type Db, readOnly, type Tx, timestamp } from "./context.ts";
 import { type ApplicationRow, countOf, findApplication, findGroup, type GroupRow } from "./lookups.ts";
 import { type Audit, type Operation, operation } from "./operation.ts";
-import { listOf, pageQuery, rangeOf } from "./paging.ts";
+import { listOrNullOf, orNull, pageQuery, rangeOf } from "./paging.ts";
 import { invalid } from "./problem.ts";
 
 const interval = z
@@ -83,7 +83,7 @@ const listGroups = operation({
   summary: "The application's groups, the newest first",
   role: "viewer",
   query: z.object(pageQuery),
-  answer: listOf("groups", groupObject),
+  answer: listOrNullOf("groups", groupObject),
   async handle({ read, params, query }) {
     const application = await findApplication(read, params.app);
     const { limit, offset } = rangeOf(query);
@@ -91,7 +91,7 @@ const listGroups = operation({
     const newest = groups.selectAll().orderBy("created_at", "desc").orderBy("no", "desc");
     const rows = await newest.limit(limit).offset(offset).execute();
     const totalCount = await countOf(groups.select((eb) => eb.fn.countAll().as("count")));
-    return { totalCount, count: rows.length, groups: await toGroups(read, rows) };
+    return { totalCount, count: rows.length, groups: orNull(await toGroups(read, rows)) };
   },
 });
 
