@@ -85,13 +85,13 @@ async function findBodies(): Promise<void> {
   for (const operation of operations) {
     if (operation.requestBody?.content["application/json"] === undefined) continue;
     const { operationId: id } = operation;
-    const shown = operations.some(({ method, path }) => method === "get" && path === operation.path);
+    const shown = operation.method === "put" ? await fetch(urlOf(operation)) : null;
     if (KNOWN[id] !== undefined) bodies.set(id, KNOWN[id]);
-    else if (operation.method === "put" && shown)
-      bodies.set(id, (await (await fetch(urlOf(operation))).json()) as Json);
+    else if (shown?.ok) bodies.set(id, (await shown.json()) as Json);
     else bodies.set(id, sample(schemaOf(operation)));
   }
   expect(bodies.size).toBeGreaterThan(15);
+  expect(sending().filter((operation) => !isAllowed(operation, bodyOf(operation)))).toEqual([]);
 }
 
 interface Schema {
@@ -100,7 +100,7 @@ interface Schema {
   readonly format?: string;
   readonly enum?: readonly Json[];
   readonly minimum?: number;
-  readonly maximum?: number;
+  readonly minLength?: number;
   readonly required?: readonly string[];
   readonly properties?: Readonly<Record<string, Schema>>;
   readonly anyOf?: readonly Schema[];
@@ -111,6 +111,12 @@ function schemaOf(operation: Located): Schema {
   return JSON.parse(JSON.stringify(schema).replaceAll('"#/components/', '"turnout#/components/'));
 }
 
+const SAMPLES: Readonly<Record<string, string>> = {
+  "date-time": "2099-01-01T00:00:00Z",
+  uuid: NOWHERE,
+  uri: "https://example.org/",
+};
+
 function sample(schema: Schema): Json {
   if (schema.anyOf?.[0] !== undefined) return sample(schema.anyOf[0]);
   if (schema.enum?.[0] !== undefined) return schema.enum[0];
@@ -120,7 +126,7 @@ function sample(schema: Schema): Json {
     case "array":
       return [];
     case "string":
-      return schema.format === "date-time" ? "2099-01-01T00:00:00Z" : "x";
+      return SAMPLES[schema.format ?? ""] ?? "x".repeat(schema.minLength ?? 1);
     case "boolean":
       return true;
     default:
