@@ -13,7 +13,7 @@ import {
   type PackageConfig,
   Refused,
 } from "../clients/nebraska-api.ts";
-import { aTurnout, checks, FLATCAR, STABLE_CHANNEL, STABLE_GROUP, type TestTurnout } from "../e2e/turnout.ts";
+import { aTurnout, checks, FLATCAR, reports, STABLE_CHANNEL, STABLE_GROUP, type TestTurnout } from "../e2e/turnout.ts";
 import { NOWHERE } from "./api.ts";
 
 const ROOT = resolve(import.meta.dirname, "../..");
@@ -445,6 +445,63 @@ describe("the pages of a web console", () => {
     expect((await client.activity({ start: local, end })).total).toBe(2);
     expect((await client.activity({ start, end: start })).items).toEqual([]);
     expect(await refusal(client.activity({ start, end, appIDorProductID: "io.example.none" }))).toBe(404);
+  });
+
+  it("show a group's nodes: counted, in time, listed, and one by one", async () => {
+    const nodes = client.nodes(FLATCAR, STABLE_GROUP);
+    expect(await nodes.list({ status: 0, duration: "1d" })).toMatchObject({ total: 0 });
+    await turnout.release("4230.2.1");
+    const [failed, granted, current] = ["a", "b", "c"].map((digit) => digit.repeat(32)) as [string, string, string];
+    await turnout.omaha(checks({ machineId: failed, version: "4081.2.0", alias: "web-1" }));
+    await turnout.omaha(reports(3, 0, { machineId: failed }, 10));
+    turnout.clock.move({ minutes: 20 });
+    await turnout.omaha(checks({ machineId: granted, version: "4081.2.0" }));
+    turnout.clock.move({ minutes: 1 });
+    await turnout.omaha(checks({ machineId: current, version: "4230.2.1" }));
+    await turnout.omaha(checks({ machineId: `{${NOWHERE}}`, version: "4230.2.1" }));
+
+    const none = { undefined: 0, installed: 0, downloaded: 0, downloading: 0, onhold: 0 };
+    expect(await nodes.statistics("1d")).toEqual({ ...none, total: 3, update_granted: 1, error: 1, complete: 1 });
+    expect(await nodes.count("1h")).toEqual({ count: 3 });
+    expect(await nodes.breakdown()).toEqual([
+      { version: "4230.2.1", instances: 1, percentage: 100 / 3 },
+      { version: "4081.2.0", instances: 2, percentage: 200 / 3 },
+    ]);
+    for (const [duration, points] of [
+      ["1h", 5],
+      ["1d", 25],
+      ["7d", 8],
+      ["30d", 11],
+    ] as const) {
+      const versions = await nodes.versionTimeline(duration);
+      expect(Object.keys(versions)).toHaveLength(points);
+      expect(Object.values(versions).at(-1)).toEqual({ "4230.2.1": 1, "4081.2.0": 2 });
+      expect(Object.keys(await nodes.statusTimeline(duration))).toHaveLength(points);
+    }
+
+    const found = async (query: Record<string, string | number>) =>
+      (await nodes.list({ status: 0, duration: "1d", ...query })).instances?.map(({ id }) => id) ?? [];
+    expect(await found({ sortFilter: 2, sortOrder: 1 })).toEqual([current, granted, failed]);
+    expect(await found({ sortFilter: 2, sortOrder: 0, page: 1, perpage: 10 })).toEqual([failed, granted, current]);
+    expect(await found({ status: 3 })).toEqual([failed]);
+    expect(await found({ status: 1 })).toEqual([current]);
+    expect(await found({ version: "4230.2.1" })).toEqual([current]);
+    expect(await found({ searchFilter: "All", searchValue: "WEB" })).toEqual([failed]);
+    expect(await found({ searchFilter: "id", searchValue: "bbb" })).toEqual([granted]);
+    expect(await found({ searchFilter: "ip", searchValue: "127.0" })).toHaveLength(3);
+    expect(await found({ page: 2, perpage: 10 })).toEqual([]);
+    expect(await refusal(nodes.list({ status: 0, duration: "2d" }))).toBe(400);
+
+    expect(await nodes.read(failed)).toMatchObject({ id: failed, alias: "web-1", application: { status: 3 } });
+    expect(await nodes.history(failed)).toMatchObject([
+      { status: 3, version: "4230.2.1", error_code: "10" },
+      { status: 2, version: "4230.2.1", error_code: null },
+    ]);
+    expect(await nodes.history(failed, { limit: 1 })).toHaveLength(1);
+    expect(await client.rename(failed, "rack 7")).toMatchObject({ id: failed, alias: "rack 7" });
+    expect(await found({ searchFilter: "alias", searchValue: "rack" })).toEqual([failed]);
+    expect(await refusal(nodes.read("d".repeat(32)))).toBe(404);
+    expect(await refusal(client.rename("d".repeat(32), "x"))).toBe(404);
   });
 });
 

@@ -101,6 +101,44 @@ const activity = z.object({
   channel_name: text.nullable(),
   instance_id: text.nullable(),
 });
+const instance = z.object({
+  id: text,
+  ip: text,
+  oem: text.optional(),
+  aleph_version: text.optional(),
+  created_ts: time,
+  alias: text.optional(),
+  application: z.object({
+    instance_id: text.optional(),
+    application_id: uuid,
+    group_id: uuid.nullable(),
+    version: text,
+    created_ts: time,
+    status: z.int().min(1).max(8).nullable(),
+    last_check_for_updates: time,
+    last_update_granted_ts: time.nullable(),
+    last_update_version: text.nullable(),
+    update_in_progress: z.boolean(),
+  }),
+});
+const history = z.array(
+  z.object({ status: z.int().min(1).max(8), version: text, created_ts: time, error_code: text.nullable() }),
+);
+const statistics = z.strictObject({
+  total: z.int(),
+  undefined: z.int(),
+  update_granted: z.int(),
+  error: z.int(),
+  complete: z.int(),
+  installed: z.int(),
+  downloaded: z.int(),
+  downloading: z.int(),
+  onhold: z.int(),
+});
+const breakdown = z.array(z.strictObject({ version: text, instances: z.int(), percentage: z.number() }));
+const byVersion = z.record(text, z.int());
+const versionTimeline = z.record(time, byVersion);
+const statusTimeline = z.record(time, z.record(z.string().regex(/^[1-8]$/), byVersion));
 const floorChannels = z.object({
   channels: z.array(z.object({ channel, floor_reason: text.nullable() })),
   count: z.int(),
@@ -250,6 +288,27 @@ export class NebraskaClient {
   }
   activity(query: Query & { readonly start: string; readonly end: string }) {
     return this.ask("GET", "/api/activity", { query, schema: pageOf("activities", activity) });
+  }
+
+  /** A group's nodes, counted and one by one. */
+  nodes(app: string, groupId: string) {
+    const path = `/api/apps/${app}/groups/${groupId}`;
+    const ask = <S extends z.ZodType>(rest: string, schema: S, query: Query = {}) =>
+      this.ask("GET", `${path}/${rest}`, { schema, query });
+    return {
+      list: (query: Query & { readonly status: number; readonly duration: string }) =>
+        ask("instances", z.object({ total: z.int(), instances: z.array(instance).nullable() }), query),
+      count: (duration: string) => ask("instancescount", z.strictObject({ count: z.int() }), { duration }),
+      statistics: (duration: string) => ask("instances_stats", statistics, { duration }),
+      breakdown: () => ask("version_breakdown", breakdown),
+      versionTimeline: (duration: string) => ask("version_timeline", versionTimeline, { duration }),
+      statusTimeline: (duration: string) => ask("status_timeline", statusTimeline, { duration }),
+      read: (id: string) => ask(`instances/${id}`, instance),
+      history: (id: string, query: Query = {}) => ask(`instances/${id}/status_history`, history, query),
+    };
+  }
+  rename(id: string, alias: string) {
+    return this.ask("PUT", `/api/instances/${id}`, { body: { alias }, schema: instance });
   }
 
   /** @throws Refused, or an error that says what the answer lacks */
