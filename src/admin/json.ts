@@ -1,9 +1,15 @@
 /**
- * JSON as it comes in, before any schema sees it: UTF-8, each name once in its object, nothing that would not come back as
- * it was sent. Source: RFC 7493 (I-JSON), 2.1 and 2.3.
+ * JSON as it goes out; and as it comes in, before any schema sees it: UTF-8, each name once in its object, nothing that
+ * would not come back as it was sent. Source: RFC 7493 (I-JSON), 2.1 and 2.3.
  */
-import express, { type RequestHandler } from "express";
+import express, { type RequestHandler, type Response } from "express";
 import { invalid, Problem } from "./problem.ts";
+
+/** Express would name a charset, which this media type does not have (RFC 8259, 11). */
+export function sendJson(response: Response, answer: unknown): void {
+  response.setHeader("Content-Type", "application/json");
+  response.end(`${JSON.stringify(answer)}\n`);
+}
 
 const MAX_DEPTH = 100;
 

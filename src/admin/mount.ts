@@ -2,6 +2,7 @@
 import type { Request, RequestHandler, Response, Router } from "express";
 import { hasRole, type Principal } from "./auth/principal.ts";
 import { type AdminContext, principalOf } from "./context.ts";
+import { sendJson } from "./json.ts";
 import { findApplication } from "./lookups.ts";
 import { Call, type Operation } from "./operation.ts";
 import { onlyMethods, Problem, validated } from "./problem.ts";
@@ -50,11 +51,7 @@ function bodyOf(operation: Operation, request: Request): unknown {
 
 function send(response: Response, operation: Operation, answer: unknown): void {
   if (operation.answer === null) response.status(204).end();
-  else {
-    // Express would name a charset, which this media type does not have (RFC 8259, 11).
-    response.status(operation.status ?? 200).setHeader("Content-Type", "application/json");
-    response.end(`${JSON.stringify(answer)}\n`);
-  }
+  else sendJson(response.status(operation.status ?? 200), answer);
 }
 
 /** @throws Problem 403: what is asked for is not theirs to do. */
