@@ -1,0 +1,28 @@
+/** What people have set of a node, as the API shows it. */
+import { z } from "zod";
+import { labelsSchema } from "../fleet/labels.ts";
+import type { Hold } from "../rollout/model.ts";
+import { holdOf, labelsOf } from "../store/care.ts";
+import type { NodeColumns } from "../store/nodes.ts";
+import { timestamp } from "./context.ts";
+
+export const labelsObject = labelsSchema;
+
+export const holdObject = z.object({ since: z.iso.datetime(), by: z.string(), reason: z.string() });
+
+export const careFields = {
+  labels: labelsObject,
+  /** Null: it is not held. */
+  held: holdObject.nullable(),
+  /** The group that it was put into, whatever its track; null: it goes by its track. */
+  own_group_id: z.uuid().nullable(),
+};
+
+/** Also what an `If-Match` is held against. */
+export function careOf(row: NodeColumns) {
+  return { labels: { ...labelsOf(row.labels) }, held: toHold(holdOf(row.held)), own_group_id: row.own_group };
+}
+
+export function toHold(hold: Hold | null): z.input<typeof holdObject> | null {
+  return hold === null ? null : { since: timestamp(hold.at), by: hold.by, reason: hold.why };
+}
