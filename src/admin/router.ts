@@ -16,6 +16,8 @@ import { forecastOperations } from "./forecast.ts";
 import { groupOperations } from "./groups.ts";
 import { instanceOperations } from "./instances.ts";
 import { mount } from "./mount.ts";
+import { nodeBulkOperations } from "./node-bulk.ts";
+import { nodeCareOperations } from "./node-care.ts";
 import { numbered } from "./numbered.ts";
 import type { Operation } from "./operation.ts";
 import { packageOperations } from "./packages.ts";
@@ -48,6 +50,8 @@ function allOperations(options: AdminOptions): readonly Operation[] {
     ...rolloutOperations,
     ...forecastOperations(),
     ...instanceOperations,
+    ...nodeCareOperations,
+    ...nodeBulkOperations,
     ...explainOperations,
     ...statisticsOperations,
     ...fleetOperations,
