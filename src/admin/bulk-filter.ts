@@ -26,7 +26,8 @@ export const filterBody = z
     held: z.boolean().optional(),
     not_seen_for: duration.optional(),
   })
-  .refine((names) => Object.values(names).some((one) => one !== undefined), "name something: it would be all nodes");
+  .refine((names) => Object.values(names).some((one) => one !== undefined), "name something: it would be all nodes")
+  .meta({ id: "NodeFilter" });
 type FilterBody = z.output<typeof filterBody>;
 
 /** @throws Problem 403 for what is outside the caller's scope; without a group it is all that is within. */

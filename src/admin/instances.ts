@@ -146,7 +146,7 @@ const putInstance = operation({
   confined: "filters",
   body: z.strictObject({
     alias: z.string().max(256),
-    ...readOnly("id", "ip", "oem", "aleph_version", "created_ts", "application"),
+    ...readOnly("id", "ip", "oem", "aleph_version", "created_ts", "labels", "held", "own_group_id", "application"),
   }),
   answer: instanceObject,
   handle: (call) =>

@@ -27,14 +27,18 @@ const common = {
   dry_run: z.boolean().default(true),
 };
 
-const bulkBody = z.discriminatedUnion("action", [
-  z.strictObject({ action: z.literal("hold"), reason: reasonField, ...common }),
-  z.strictObject({ action: z.literal("release"), ...common }),
-  /** Null: the label goes. */
-  z.strictObject({ action: z.literal("label"), labels: labelsOrNone, ...common }),
-  z.strictObject({ action: z.literal("move"), group_id: targetField, ...common }),
-  z.strictObject({ action: z.literal("delete"), ...common }),
-]);
+const bulkBody = z.discriminatedUnion(
+  "action",
+  [
+    z.strictObject({ action: z.literal("hold"), reason: reasonField, ...common }),
+    z.strictObject({ action: z.literal("release"), ...common }),
+    /** Null: the label goes. */
+    z.strictObject({ action: z.literal("label"), labels: labelsOrNone, ...common }),
+    z.strictObject({ action: z.literal("move"), group_id: targetField, ...common }),
+    z.strictObject({ action: z.literal("delete"), ...common }),
+  ],
+  { error: "must be hold, release, label, move or delete" },
+);
 type BulkBody = z.output<typeof bulkBody>;
 
 const changeInstances = operation({

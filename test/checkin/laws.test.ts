@@ -202,5 +202,5 @@ describe("whatever comes in, through restarts", () => {
       ),
       { numRuns: 120 },
     );
-  });
+  }, 300_000);
 });
