@@ -1,17 +1,14 @@
 /** What people have set of a node, as the API shows it. */
 import { z } from "zod";
 import { labelsSchema } from "../fleet/labels.ts";
-import type { Hold } from "../rollout/model.ts";
 import { holdOf, labelsOf } from "../store/care.ts";
 import type { NodeColumns } from "../store/nodes.ts";
 import { timestamp } from "./context.ts";
 
-export const labelsObject = labelsSchema;
-
-export const holdObject = z.object({ since: z.iso.datetime(), by: z.string(), reason: z.string() });
+const holdObject = z.object({ since: z.iso.datetime(), by: z.string(), reason: z.string() });
 
 export const careFields = {
-  labels: labelsObject,
+  labels: labelsSchema,
   /** Null: it is not held. */
   held: holdObject.nullable(),
   /** The group that it was put into, whatever its track; null: it goes by its track. */
@@ -20,9 +17,10 @@ export const careFields = {
 
 /** Also what an `If-Match` is held against. */
 export function careOf(row: NodeColumns) {
-  return { labels: { ...labelsOf(row.labels) }, held: toHold(holdOf(row.held)), own_group_id: row.own_group };
-}
-
-export function toHold(hold: Hold | null): z.input<typeof holdObject> | null {
-  return hold === null ? null : { since: timestamp(hold.at), by: hold.by, reason: hold.why };
+  const hold = holdOf(row.held);
+  return {
+    labels: { ...labelsOf(row.labels) },
+    held: hold === null ? null : { since: timestamp(hold.at), by: hold.by, reason: hold.why },
+    own_group_id: row.own_group,
+  };
 }

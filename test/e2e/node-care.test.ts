@@ -127,7 +127,6 @@ describe("one node", () => {
   it.each([
     ["setInstanceLabels", { labels: { "a b": "c" } }, /^400 labels: "a b" is not a label's name/],
     ["setInstanceLabels", { labels: { a: 7 } }, /^400 labels\.a: /],
-    ["setInstanceLabels", { labels: Object.fromEntries(range(65).map((n) => [`l${n}`, ""])) }, /^400 labels: 65 are too many/], // biome-ignore format: one line
     ["setInstanceLabels", {}, /^400 labels: /],
     ["holdInstance", { reason: "" }, /^400 reason: /],
     ["holdInstance", { why: "so" }, /^400 why: there is no such field/],
@@ -139,6 +138,24 @@ describe("one node", () => {
     expect(await refused(id, { params: at(1), body })).toMatch(complaint);
     expect(JSON.stringify(await nodes())).toBe(before);
     expect(await audit(id)).toEqual([]);
+  });
+
+  it("has 64 labels at most", async () => {
+    await ask(1);
+    const labels = (count: number) => Object.fromEntries(range(count).map((n) => [`l${n}`, "x".repeat(255)]));
+    await api.call("setInstanceLabels", { params: at(1), body: { labels: labels(64) } });
+    expect(await refused("setInstanceLabels", { params: at(1), body: { labels: labels(65) } })).toMatch(/^400 labels: 65 are too many/); // biome-ignore format: one line
+    expect((await explain(1)).labels).toEqual(labels(64));
+  });
+
+  it("counts in a forecast with its labels, unless it is held", async () => {
+    for (const n of range(5)) await ask(n);
+    for (const n of [1, 2]) await api.call("setInstanceLabels", { params: at(n), body: { labels: { rack: "7" } } });
+    await api.call("holdInstance", { params: at(2) });
+    const strategy = { stages: [{ match: { labels: { rack: "7" } } }, { percent: 100 }] };
+    const { body } = await api.call("simulateRollout", { params: { ...app, group: STABLE_GROUP }, body: { version: "4230.2.1", strategy } }); // biome-ignore format: one line
+    expect(body).toMatchObject({ nodes: 4, end: "completed", complete: 4 });
+    expect(body.stages.map(({ eligible }: { eligible: number }) => eligible)).toEqual([1, 3]);
   });
 
   it("can't be moved to another application's group", async () => {
