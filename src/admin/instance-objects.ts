@@ -1,6 +1,7 @@
 /** An instance as the API shows it. */
 import { z } from "zod";
 import { type NodeRow, withSeen } from "../store/node-list.ts";
+import { careFields, careOf } from "./care-objects.ts";
 import { type Db, timestamp } from "./context.ts";
 import type { ApplicationRow, GroupRow } from "./lookups.ts";
 import { notFound } from "./problem.ts";
@@ -15,6 +16,7 @@ export const instanceObject = z
     created_ts: z.iso.datetime(),
     /** A person's, or else what the node calls itself. */
     alias: z.string(),
+    ...careFields,
     application: z.object({
       instance_id: z.string(),
       application_id: z.uuid(),
@@ -45,6 +47,7 @@ export function toInstance(
     aleph_version: row.aleph_version,
     created_ts: timestamp(row.created_at),
     alias: row.alias || row.machine_alias,
+    ...careOf(row),
     application: {
       instance_id: row.id,
       application_id: application.id,

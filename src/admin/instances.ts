@@ -3,6 +3,7 @@ import { z } from "zod";
 import { censusOf, nodesIn, type WITHIN, type Within } from "../store/census.ts";
 import { listNodes, type NodeOrder, type NodeSearch, withSeen } from "../store/node-list.ts";
 import type { Scope } from "./auth/principal.ts";
+import { careOf } from "./care-objects.ts";
 import { type Db, readOnly, timestamp } from "./context.ts";
 import { decodeCursor, encodeCursor } from "./cursor.ts";
 import { findNode, instanceObject, toInstance } from "./instance-objects.ts";
@@ -90,9 +91,11 @@ const getInstance = operation({
   summary: "One node",
   role: "viewer",
   answer: instanceObject,
-  async handle({ read, params }) {
-    const { application, group } = await groupOf(read, params);
-    return toInstance(await findNode(read, application, group, params.instance), application, group);
+  async handle(call) {
+    const { application, group } = await groupOf(call.read, call.params);
+    const row = await findNode(call.read, application, group, call.params.instance);
+    call.tag(careOf(row));
+    return toInstance(row, application, group);
   },
 });
 
@@ -143,7 +146,7 @@ const putInstance = operation({
   confined: "filters",
   body: z.strictObject({
     alias: z.string().max(256),
-    ...readOnly("id", "ip", "oem", "aleph_version", "created_ts", "application"),
+    ...readOnly("id", "ip", "oem", "aleph_version", "created_ts", "labels", "held", "own_group_id", "application"),
   }),
   answer: instanceObject,
   handle: (call) =>

@@ -17,6 +17,8 @@ import { groupOperations } from "./groups.ts";
 import { instanceOperations } from "./instances.ts";
 import { jsonBody, readableUrl } from "./json.ts";
 import { mount } from "./mount.ts";
+import { nodeBulkOperations } from "./node-bulk.ts";
+import { nodeCareOperations } from "./node-care.ts";
 import { numbered } from "./numbered.ts";
 import type { Operation } from "./operation.ts";
 import { packageOperations } from "./packages.ts";
@@ -49,6 +51,8 @@ function allOperations(options: AdminOptions): readonly Operation[] {
     ...rolloutOperations,
     ...forecastOperations(),
     ...instanceOperations,
+    ...nodeCareOperations,
+    ...nodeBulkOperations,
     ...explainOperations,
     ...statisticsOperations,
     ...fleetOperations,

@@ -74,9 +74,11 @@ class Simulation {
     this.#fleet = fleetOf(scenario, this.#rollout, true);
     this.#record = new Recorder(scenario, this.#rollout);
     const group = this.#fleet.groupByNo.get(1);
-    for (const index of nodes.keys()) {
+    for (const [index, { labels }] of nodes.entries()) {
       // The server knows them from their earlier checks.
-      if (group !== undefined) this.#records[index] = newNode(this.#checkIn(index, []), group, "", startsAt);
+      if (group !== undefined) {
+        this.#records[index] = { ...newNode(this.#checkIn(index, []), group, "", startsAt), labels };
+      }
       this.#wait(index, startsAt);
     }
   }

@@ -63,8 +63,9 @@ export function decide(
   step(trace, "application known", application !== undefined, { appId: checkIn.appId });
   if (application === undefined) return refused("error-unknownApplication", "unknown-application", trace);
 
-  const group = findGroup(fleet, application.no, checkIn.track, checkIn.arch);
-  const names = { track: checkIn.track, arch: checkIn.arch, group: group?.name ?? null };
+  const group = findGroup(fleet, application.no, node, checkIn);
+  const byHand = group !== undefined && node?.ownGroup === group.id && !checkIn.syncer;
+  const names = { track: checkIn.track, arch: checkIn.arch, group: group?.name ?? null, ...(byHand && { byHand }) };
   step(trace, "group found", group !== undefined, names);
   if (group === undefined) return refused("error-unknownApplicationOrGroup", "unknown-group", trace);
 
@@ -125,7 +126,7 @@ function updateCheck(
   if (tooSoon !== null) return stopped(tooSoon);
   const heldBack = heldBackBy(question, trace);
   if (heldBack !== null) {
-    if (LIMITS.has(heldBack)) putOnHold(progress, rollout);
+    if (OF_THIS_NODE.has(heldBack)) putOnHold(progress, rollout);
     return stopped(heldBack);
   }
   grant(group, rollout, progress, counters);
@@ -216,8 +217,13 @@ function backingOff({ node, now }: Progress, rollout: Rollout, trace: TraceStep[
   return at === null ? "retries-exhausted" : "retry-later";
 }
 
-/** Limits make a node wait for its turn; the other rules hold for the whole group. */
-const LIMITS: ReadonlySet<Reason> = new Set<Reason>(["canary-pending", "max-in-flight", "max-per-period"]);
+/** A person has picked this node out, or a limit makes it wait for its turn; the other rules hold for the whole group. */
+const OF_THIS_NODE: ReadonlySet<Reason> = new Set<Reason>([
+  "held",
+  "canary-pending",
+  "max-in-flight",
+  "max-per-period",
+]);
 const MAY_HOLD: ReadonlySet<NodeStatus> = new Set<NodeStatus>(["unknown", "complete"]);
 
 function putOnHold(progress: Progress, rollout: Rollout): void {

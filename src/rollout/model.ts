@@ -132,6 +132,8 @@ export interface Match {
   readonly ids: readonly string[] | null;
   /** Of the alias, with `*` for any characters and `?` for one. */
   readonly alias: string | null;
+  /** All of these, with these values. */
+  readonly labels: Labels | null;
 }
 
 /** One step of a rollout. Its nodes are all that any stage so far includes. */
@@ -325,6 +327,16 @@ export interface Grant {
   readonly cell: string;
 }
 
+/** What people have written on a node: name → value. */
+export type Labels = Readonly<Record<string, string>>;
+
+/** A person holds a node: it gets nothing until somebody releases it. */
+export interface Hold {
+  readonly at: number;
+  readonly by: string;
+  readonly why: string;
+}
+
 export interface Node {
   /** 0 until the store has given it one. */
   readonly no: number;
@@ -346,6 +358,11 @@ export interface Node {
   /** Its update.conf has quotes that reach us unescaped; a person should mend the file. */
   readonly brokenQuotes: boolean;
   readonly createdAt: number;
+  /** Set by people alone, as are the next two. Null: it is not held. */
+  readonly held: Hold | null;
+  /** Id of the group that it was put into, whatever its track; null: it goes by its track. */
+  readonly ownGroup: string | null;
+  readonly labels: Labels;
   readonly status: NodeStatus;
   readonly statusAt: number;
   readonly grant: Grant | null;
@@ -418,6 +435,7 @@ export const REASONS = [
   "outside-window",
   "outside-office-hours",
   "not-in-stage",
+  "held", // by a person
   "canary-pending", // safe mode: one node first
   "max-in-flight",
   "max-per-period",

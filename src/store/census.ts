@@ -32,6 +32,10 @@ export interface Counted {
 /** Ids of the form `{uuid}` are mirrors' and counted nowhere. */
 export const FAKE_ID = "{________-____-____-____-____________}";
 
+export function isFake(id: string): boolean {
+  return /^\{.{8}-.{4}-.{4}-.{4}-.{12}\}$/s.test(id);
+}
+
 /** Nodes seen since then. */
 export function realNodesSince(db: Kysely<Tables>, since: number) {
   return db

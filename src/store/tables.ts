@@ -210,6 +210,9 @@ export interface Tables {
     error_code: number | null;
     failure: string | null;
     cell: string | null;
+    held: string | null;
+    own_group: string | null;
+    labels: string | null;
   };
   seen: { node_no: number; at: number };
   past_grants: {

@@ -93,7 +93,7 @@ describe("POST …/rollouts/simulate", () => {
 
   it.each([
     [{}, 409, /channel points to no package; give version/],
-    [{ version: "4230.2.1" }, 409, /has no nodes that are there; give nodes/],
+    [{ version: "4230.2.1" }, 409, /has no nodes that are there and not held; give nodes/],
     [{ version: "latest" }, 400, /version: "latest" is not a version/],
     [{ nodes: 0 }, 400, /nodes/],
     [{ nodes: 200_001 }, 400, /nodes/],

@@ -125,6 +125,14 @@ async function walk(): Promise<void> {
     await api.call("getStatusTimeline", { params: group, query: { duration } });
   }
 
+  await api.call("setInstanceLabels", { params: node, body: { labels: { rack: "7" } } });
+  await api.call("holdInstance", { params: node, body: { reason: "its disk" } });
+  await api.call("releaseInstance", { params: node });
+  await api.call("moveInstance", { params: node, body: { group_id: group.group } });
+  await api.call("changeInstances", { params: app, body: { action: "release", filter: { labels: { rack: "7" } }, dry_run: false } }); // biome-ignore format: one line
+  await turnout.omaha(checks({ machineId: "f1", track: "canary" }).replaceAll(FLATCAR, app.app));
+  await api.call("deleteInstance", { params: { ...group, instance: "f1" } });
+
   await api.call("simulateRollout", { params: group, body: { nodes: 50, from_version: "4081.2.0", fail: ["20%:10"] } });
   await api.call("listRollouts", { params: group });
   const strategy = { stages: [{ percent: 0 }, { percent: 50, bake: "1h" }, { percent: 100 }] };
