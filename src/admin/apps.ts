@@ -7,7 +7,7 @@ import { createGroup, type GroupObject, groupBody, groupObject, toGroup, toGroup
 import { seenIn } from "./instances.ts";
 import { type ApplicationRow, countOf, findApplication, findGroup } from "./lookups.ts";
 import { type Audit, type Operation, operation } from "./operation.ts";
-import { listOrNullOf, orNull, pageQuery, rangeOf } from "./paging.ts";
+import { listOrNullOf, orNull, pageQuery, placeOf } from "./paging.ts";
 import { invalid } from "./problem.ts";
 
 /** Segment by segment: one pattern with nested repeats would be a denial of service. */
@@ -59,11 +59,11 @@ const listApps = operation({
   query: z.object(pageQuery),
   answer: listOrNullOf("applications", applicationObject),
   async handle({ read, query, now, who }) {
-    const { limit, offset } = rangeOf(query);
     const mine = who.scope.applications;
     const all = read.selectFrom("applications").$if(mine !== null, (some) => some.where("id", "in", [...(mine ?? [])]));
-    const newest = all.selectAll().orderBy("created_at", "desc").orderBy("no", "desc");
-    const rows = await newest.limit(limit).offset(offset).execute();
+    const newest = all.orderBy("created_at", "desc").orderBy("no", "desc");
+    const { limit, offset } = await placeOf(query, () => newest.select("id").execute());
+    const rows = await newest.selectAll().limit(limit).offset(offset).execute();
     const totalCount = await countOf(all.select((eb) => eb.fn.countAll().as("count")));
     return { totalCount, count: rows.length, applications: orNull(await toApplications(read, rows, now)) };
   },

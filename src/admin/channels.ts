@@ -14,7 +14,7 @@ import {
 } from "./lookups.ts";
 import { type Audit, type Operation, operation } from "./operation.ts";
 import { packageObject, toPackages } from "./package-objects.ts";
-import { listOrNullOf, orNull, pageQuery, rangeOf } from "./paging.ts";
+import { listOrNullOf, orNull, pageQuery, placeOf } from "./paging.ts";
 import { invalid } from "./problem.ts";
 
 export const channelBody = z.strictObject({
@@ -54,9 +54,10 @@ const listChannels = operation({
   answer: listOrNullOf("channels", channelObject),
   async handle({ read, params, query }) {
     const application = await findApplication(read, params.app);
-    const { limit, offset } = rangeOf(query);
     const channels = read.selectFrom("channels").where("application_no", "=", application.no);
-    const rows = await channels.selectAll().orderBy("name").orderBy("arch").limit(limit).offset(offset).execute();
+    const named = channels.orderBy("name").orderBy("arch");
+    const { limit, offset } = await placeOf(query, () => named.select("id").execute());
+    const rows = await named.selectAll().limit(limit).offset(offset).execute();
     const totalCount = await countOf(channels.select((eb) => eb.fn.countAll().as("count")));
     return { totalCount, count: rows.length, channels: orNull(await toChannels(read, rows)) };
   },

@@ -13,7 +13,7 @@ import { channelObject, toChannels } from "./channels.ts";
 import { type Db, readOnly, type Tx, timestamp } from "./context.ts";
 import { type ApplicationRow, countOf, findApplication, findGroup, type GroupRow } from "./lookups.ts";
 import { type Audit, type Operation, operation } from "./operation.ts";
-import { listOrNullOf, orNull, pageQuery, rangeOf } from "./paging.ts";
+import { listOrNullOf, orNull, pageQuery, placeOf } from "./paging.ts";
 import { invalid } from "./problem.ts";
 
 const interval = z
@@ -86,10 +86,10 @@ const listGroups = operation({
   answer: listOrNullOf("groups", groupObject),
   async handle({ read, params, query }) {
     const application = await findApplication(read, params.app);
-    const { limit, offset } = rangeOf(query);
     const groups = read.selectFrom("groups").where("application_no", "=", application.no);
-    const newest = groups.selectAll().orderBy("created_at", "desc").orderBy("no", "desc");
-    const rows = await newest.limit(limit).offset(offset).execute();
+    const newest = groups.orderBy("created_at", "desc").orderBy("no", "desc");
+    const { limit, offset } = await placeOf(query, () => newest.select("id").execute());
+    const rows = await newest.selectAll().limit(limit).offset(offset).execute();
     const totalCount = await countOf(groups.select((eb) => eb.fn.countAll().as("count")));
     return { totalCount, count: rows.length, groups: orNull(await toGroups(read, rows)) };
   },

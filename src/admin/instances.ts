@@ -9,7 +9,7 @@ import { decodeCursor, encodeCursor } from "./cursor.ts";
 import { findNode, instanceObject, toInstance } from "./instance-objects.ts";
 import { type ApplicationRow, findApplication, findGroup, type GroupRow } from "./lookups.ts";
 import { type Operation, operation } from "./operation.ts";
-import { pageQuery, rangeOf, wholeNumber } from "./paging.ts";
+import { orNull, pageQuery, rangeOf, wholeNumber } from "./paging.ts";
 import { notFound, Problem } from "./problem.ts";
 import { statusesOf, statusNumber } from "./statuses.ts";
 
@@ -27,9 +27,15 @@ const listQuery = z.object({
   duration: duration.default("1d"),
   version: z.string().max(255).optional(),
   sortFilter: wholeNumber(0, 2).default(0),
-  sortOrder: wholeNumber(0, 1).default(0),
+  sortOrder: wholeNumber(0, 999_999_999).default(0),
   searchFilter: z.string().max(20).optional(),
   searchValue: z.string().max(255).optional(),
+  held: z.enum(["true", "false"]).optional(),
+  label: z
+    .string()
+    .max(400)
+    .regex(/^[^=]+=/, 'must be a name and a value, e.g. "rack=7"')
+    .optional(),
 });
 type ListQuery = z.output<typeof listQuery>;
 
@@ -43,10 +49,11 @@ const listInstances = operation({
     "`status` 0 is any. `sortFilter`: 0 alias or else id, 1 ip, 2 last check; `sortOrder`: 0 ascending, 1 descending. " +
     "`searchFilter`: `All`, `id`, `alias` or `ip`, of which some part is `searchValue`. " +
     "`after` takes the `next` of the page before, and then `page` does not matter. " +
-    "In big groups `total` is up to 15 minutes old, and of a search it is 10,000 at most.",
+    "`label` takes NAME=VALUE. In big groups `total` is up to 15 minutes old, and of a search, or by `held` or `label`, it is " +
+    "10,000 at most.",
   role: "viewer",
   query: listQuery,
-  answer: z.object({ total: z.int(), instances: z.array(instanceObject), next: z.string().nullable() }),
+  answer: z.object({ total: z.int(), instances: z.array(instanceObject).nullable(), next: z.string().nullable() }),
   async handle({ read, params, query, now }) {
     const { application, group } = await groupOf(read, params);
     const { limit, offset } = rangeOf(query);
@@ -58,13 +65,15 @@ const listInstances = operation({
         statuses: query.status === 0 ? null : statusesOf(query.status),
         version: query.version || null,
         search: searchOf(query),
+        held: query.held === undefined ? null : query.held === "true",
+        label: labelOf(query),
       },
       orderOf(query),
       { limit, start: query.after === undefined ? offset : decodeCursor(query.after) },
       now,
     );
-    const instances = rows.map((row) => toInstance(row, application, group));
-    return { total, instances, next: next && encodeCursor(next) };
+    const instances = rows.map((row) => toListed(row, application, group));
+    return { total, instances: orNull(instances), next: next && encodeCursor(next) };
   },
 });
 
@@ -186,6 +195,12 @@ export async function groupOf(
   return { application, group: await findGroup(db, application, params.group) };
 }
 
+/** In lists, a node without any alias is called by its id. */
+function toListed(...[row, application, group]: Parameters<typeof toInstance>): ReturnType<typeof toInstance> {
+  const instance = toInstance(row, application, group);
+  return { ...instance, alias: instance.alias || row.id };
+}
+
 /** How many nodes of these groups were seen lately. */
 export async function seenIn(db: Db, groupNos: readonly number[], within: Within, now: number): Promise<number> {
   const census = await censusOf(db, groupNos, within, now);
@@ -215,8 +230,14 @@ function searchOf({ searchFilter = "All", searchValue }: ListQuery): NodeSearch 
   return { where: SEARCHED[searchFilter.toLowerCase()] ?? "anywhere", text: searchValue };
 }
 
+function labelOf({ label }: ListQuery): { name: string; value: string } | null {
+  if (label === undefined) return null;
+  const end = label.indexOf("=");
+  return { name: label.slice(0, end), value: label.slice(end + 1) };
+}
+
 const SORTED = ["name", "ip", "seen"] as const;
 
 function orderOf({ sortFilter, sortOrder }: ListQuery): NodeOrder {
-  return { by: SORTED[sortFilter] ?? "name", descending: sortOrder === 1 };
+  return { by: SORTED[sortFilter] ?? "name", descending: sortOrder !== 0 };
 }

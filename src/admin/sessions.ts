@@ -5,7 +5,7 @@ import { type SessionRow, stateOf } from "./auth/sessions.ts";
 import { timestamp } from "./context.ts";
 import { countOf } from "./lookups.ts";
 import { type Operation, operation } from "./operation.ts";
-import { listOf, pageQuery, rangeOf } from "./paging.ts";
+import { listOf, pageQuery, placeOf } from "./paging.ts";
 import { notFound } from "./problem.ts";
 
 const TAG = "access";
@@ -39,9 +39,10 @@ const listSessions = operation({
   query: z.object(pageQuery),
   answer: listOf("sessions", sessionObject),
   async handle({ read, query, now }) {
-    const { limit, offset } = rangeOf(query);
     const open = read.selectFrom("sessions").where("idle_until", ">", now);
-    const rows = await open.selectAll().orderBy("no", "desc").limit(limit).offset(offset).execute();
+    const newest = open.orderBy("no", "desc");
+    const { limit, offset } = await placeOf(query, () => newest.select("id").execute());
+    const rows = await newest.selectAll().limit(limit).offset(offset).execute();
     const totalCount = await countOf(open.select((eb) => eb.fn.countAll().as("count")));
     return { totalCount, count: rows.length, sessions: rows.map(toSession) };
   },

@@ -5,7 +5,7 @@ import { isActive, issueToken, roleOf, scopeOf, type TokenRow } from "./auth/tok
 import { type Db, type Tx, timestamp } from "./context.ts";
 import { countOf, findApplication } from "./lookups.ts";
 import { type Operation, operation } from "./operation.ts";
-import { listOf, pageQuery, rangeOf } from "./paging.ts";
+import { listOf, pageQuery, placeOf } from "./paging.ts";
 import { invalid, notFound, Problem } from "./problem.ts";
 
 const TAG = "access";
@@ -50,14 +50,9 @@ const listTokens = operation({
   query: z.object(pageQuery),
   answer: listOf("tokens", tokenObject),
   async handle({ read, query, now }) {
-    const { limit, offset } = rangeOf(query);
-    const rows = await read
-      .selectFrom("tokens")
-      .selectAll()
-      .orderBy("no", "desc")
-      .limit(limit)
-      .offset(offset)
-      .execute();
+    const newest = read.selectFrom("tokens").orderBy("no", "desc");
+    const { limit, offset } = await placeOf(query, () => newest.select("id").execute());
+    const rows = await newest.selectAll().limit(limit).offset(offset).execute();
     const totalCount = await countOf(read.selectFrom("tokens").select((eb) => eb.fn.countAll().as("count")));
     return { totalCount, count: rows.length, tokens: rows.map((row) => toToken(row, now)) };
   },

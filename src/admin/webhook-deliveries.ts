@@ -6,7 +6,7 @@ import { testOf } from "../notify/told.ts";
 import { timestamp } from "./context.ts";
 import { countOf } from "./lookups.ts";
 import { type Operation, operation } from "./operation.ts";
-import { listOf, pageQuery, rangeOf } from "./paging.ts";
+import { listOf, numberAfter, pageQuery, rangeOf } from "./paging.ts";
 import { notFound, Problem } from "./problem.ts";
 import { findWebhook } from "./webhooks.ts";
 
@@ -51,7 +51,11 @@ const listDeliveries = operation({
     const { limit, offset } = rangeOf(query);
     let deliveries = read.selectFrom("webhook_deliveries").where("webhook_no", "=", no);
     if (query.state !== undefined) deliveries = deliveries.where("state", "=", query.state);
-    const rows = await deliveries.selectAll().orderBy("no", "desc").limit(limit).offset(offset).execute();
+    const after = await numberAfter(query, (id) =>
+      deliveries.select("no").where("id", "=", id.toLowerCase()).executeTakeFirst(),
+    );
+    const here = after === null ? deliveries.offset(offset) : deliveries.where("no", "<", after);
+    const rows = await here.selectAll().orderBy("no", "desc").limit(limit).execute();
     const totalCount = await countOf(deliveries.select((eb) => eb.fn.countAll().as("count")));
     return { totalCount, count: rows.length, deliveries: rows.map(toDelivery) };
   },

@@ -7,7 +7,7 @@ import { refusalOf } from "../notify/target.ts";
 import { type Db, readOnly, type Tx, timestamp } from "./context.ts";
 import { countOf } from "./lookups.ts";
 import { type Operation, operation } from "./operation.ts";
-import { listOf, pageQuery, rangeOf } from "./paging.ts";
+import { listOf, pageQuery, placeOf } from "./paging.ts";
 import { invalid, notFound, Problem } from "./problem.ts";
 import { readScope } from "./tokens.ts";
 
@@ -68,8 +68,9 @@ const listWebhooks = operation({
   query: z.object(pageQuery),
   answer: listOf("webhooks", webhookObject),
   async handle({ read, query }) {
-    const { limit, offset } = rangeOf(query);
-    const rows = await read.selectFrom("webhooks").selectAll().orderBy("name").limit(limit).offset(offset).execute();
+    const named = read.selectFrom("webhooks").orderBy("name");
+    const { limit, offset } = await placeOf(query, () => named.select("id").execute());
+    const rows = await named.selectAll().limit(limit).offset(offset).execute();
     const totalCount = await countOf(read.selectFrom("webhooks").select((eb) => eb.fn.countAll().as("count")));
     const webhooks: WebhookObject[] = [];
     for (const row of rows) webhooks.push(await toWebhook(read, row));

@@ -5,6 +5,7 @@
 import { type Kysely, type RawBuilder, type Selectable, type SelectQueryBuilder, type SqlBool, sql } from "kysely";
 import type { NodeStatus } from "../rollout/model.ts";
 import { censusOf, FAKE_ID, nodesIn, WITHIN, type Within } from "./census.ts";
+import { hasLabel } from "./labels.ts";
 import type { Tables } from "./tables.ts";
 
 export type NodeRow = Selectable<Tables["nodes"]> & {
@@ -19,6 +20,10 @@ export interface NodeFilter {
   readonly statuses: readonly NodeStatus[] | null;
   readonly version: string | null;
   readonly search: NodeSearch | null;
+  /** Null: held by hand or not. */
+  readonly held: boolean | null;
+  /** A label that it has; null: whatever labels. */
+  readonly label: { readonly name: string; readonly value: string } | null;
 }
 
 export interface NodeSearch {
@@ -46,7 +51,7 @@ export interface NodePage {
 }
 
 export interface NodeList {
-  /** Of a search `FEW` at most. In big groups as of the last census: see `censusOf`. */
+  /** Of a search, or by held or label, `FEW` at most. In big groups as of the last census: see `censusOf`. */
   readonly total: number;
   readonly rows: readonly NodeRow[];
   /** Where the next page starts; null: this one was the last. */
@@ -114,12 +119,12 @@ class Listing {
     const few = await this.#ifFew();
     if (few !== null) return this.#answer(few.length, this.#cut(few));
     const places = this.#order.by === "seen" ? await this.#latest() : await this.#walk();
-    return this.#answer(this.#filter.search === null ? await this.#counted() : this.#few, places);
+    return this.#answer(this.#isCounted ? await this.#counted() : this.#few, places);
   }
 
   /** All that are listed, in their order, as long as they are few; null: they are many. */
   async #ifFew(): Promise<Place[] | null> {
-    const { groupNo, statuses, version, search } = this.#filter;
+    const { groupNo, statuses, version, search, held, label } = this.#filter;
     const counts = await this.#db
       .selectFrom("node_counts")
       .select(["version", "count"])
@@ -135,6 +140,11 @@ class Listing {
       const versions = new Set(counts.map((row) => row.version));
       const so = ofGroup.where("nodes.version", "in", [...versions]);
       return this.#listedAmong(statuses === null ? so : so.where("nodes.status", "in", statuses));
+    }
+    if (held === true) return this.#listedAmong(ofGroup.where("nodes.held", "is not", null));
+    if (label !== null) {
+      const labelled = ofGroup.where("nodes.labels", "is not", null);
+      return this.#listedAmong(labelled.where(hasLabel(label.name, label.value)));
     }
     if (search !== null) return this.#listedAmong(ofGroup.where(like(TEXT, search)));
     if ((await this.#counted()) > this.#few) return null;
@@ -286,12 +296,20 @@ class Listing {
       : ({ direction: "asc", beyond: sql.raw(">"), before: sql.raw("<") } as const);
   }
 
+  /** Of searches and the like there is no census. */
+  get #isCounted(): boolean {
+    const { search, held, label } = this.#filter;
+    return search === null && held !== true && label === null;
+  }
+
   /** All but the group. @param seenAt when a node was last seen */
   #isListed(seenAt: RawBuilder<number>): RawBuilder<SqlBool> {
-    const { statuses, version, search } = this.#filter;
+    const { statuses, version, search, held, label } = this.#filter;
     const conditions = [sql<SqlBool>`${seenAt} > ${this.#since}`, sql<SqlBool>`nodes.id NOT LIKE ${FAKE_ID}`];
     if (statuses !== null) conditions.push(sql`nodes.status IN (${sql.join(statuses)})`);
     if (version !== null) conditions.push(sql`nodes.version = ${version}`);
+    if (held !== null) conditions.push(held ? sql`nodes.held IS NOT NULL` : sql`nodes.held IS NULL`);
+    if (label !== null) conditions.push(hasLabel(label.name, label.value));
     if (search !== null)
       conditions.push(
         sql`(${sql.join(

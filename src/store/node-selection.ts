@@ -1,5 +1,6 @@
 /** Which nodes somebody means. */
 import { type Kysely, type RawBuilder, sql } from "kysely";
+import { hasLabel } from "./labels.ts";
 import { withSeen } from "./node-list.ts";
 import type { Tables } from "./tables.ts";
 
@@ -36,17 +37,6 @@ export function selectedNodes(db: Kysely<Tables>, applicationNo: number, selecti
   if (seenBefore !== undefined)
     nodes = nodes.where((eb) => eb(eb.fn.coalesce("seen.at", "nodes.created_at"), "<=", seenBefore));
   return nodes;
-}
-
-/**
- * Whether a node has a label. In the text that labels are kept as, a quoted name with a colon behind it can only be a label's
- * name, since quotes within a value are escaped; and `replace` looks at upper and lower case in every engine, as LIKE does not.
- * @param value null: whether it has no label of this name.
- */
-export function hasLabel(name: string, value: string | null): RawBuilder<boolean> {
-  const labels = sql<string>`coalesce(nodes.labels, '')`;
-  if (value === null) return sql<boolean>`replace(${labels}, ${`${JSON.stringify(name)}:`}, '') = ${labels}`;
-  return sql<boolean>`replace(${labels}, ${`${JSON.stringify(name)}:${JSON.stringify(value)}`}, '') <> ${labels}`;
 }
 
 function hasAlias(pattern: string): RawBuilder<boolean> {

@@ -17,3 +17,9 @@ INSERT INTO numbers (of, last) VALUES
 
 -- Who has failed in a rollout: few, also in a big one.
 CREATE INDEX nodes_failed ON nodes (rollout_no) WHERE failure IS NOT NULL;
+
+-- Whoever looks for a label runs through this one.
+CREATE INDEX nodes_labelled ON nodes (group_no, labels) WHERE labels IS NOT NULL;
+
+-- What happened in some days.
+CREATE INDEX activity_at ON activity (at);
