@@ -1,5 +1,5 @@
 /** From declared operations to routes: who may, what came, what is answered. */
-import type { Request, RequestHandler, Response, Router } from "express";
+import express, { type Request, type RequestHandler, type Response, type Router } from "express";
 import { hasRole, type Principal } from "./auth/principal.ts";
 import { type AdminContext, principalOf } from "./context.ts";
 import { findApplication } from "./lookups.ts";
@@ -12,9 +12,24 @@ export function mount(router: Router, context: AdminContext, operations: readonl
   for (const path of paths) {
     const here = operations.filter((operation) => operation.path === path);
     const route = router.route(path);
-    for (const operation of here) route[operation.method](handler(context, operation));
+    for (const operation of here) {
+      if (operation.streamed) route[operation.method](handler(context, operation));
+      else route[operation.method](onlyJson, json, handler(context, operation));
+    }
     route.all(onlyMethods(...here.map(({ method }) => method.toUpperCase())));
   }
+}
+
+export const json = express.json({ limit: "1mb", strict: false });
+
+export const onlyJson: RequestHandler = (request, _response, next) => {
+  if (hasBody(request) && !request.is("json"))
+    throw new Problem(415, "send the body as Content-Type: application/json");
+  next();
+};
+
+function hasBody({ headers }: Request): boolean {
+  return headers["transfer-encoding"] !== undefined || Number(headers["content-length"] ?? 0) > 0;
 }
 
 function bySpecificity(a: string, b: string): number {
@@ -37,9 +52,30 @@ function handler(context: AdminContext, operation: Operation): RequestHandler {
       query: (operation.query ? validated(operation.query, request.query) : {}) as never,
       body: bodyOf(operation, request) as never,
     };
-    const answer = await operation.handle(new Call(context, operation, request, response, who, given));
+    const call = new Call(context, operation, request, response, who, given);
+    const answer = operation.streamed
+      ? await patiently(context, request, () => operation.handle(call))
+      : await operation.handle(call);
     send(response, operation, answer);
   };
+}
+
+/** A client that sends nothing for so long is cut off. */
+const STALL_MS = 60_000;
+
+/** A file takes as long as it takes, as long as something comes. */
+async function patiently<T>({ uploading }: AdminContext, request: Request, work: () => Promise<T>): Promise<T> {
+  if (!request.is("application/octet-stream")) {
+    throw new Problem(415, "send the file as it is, as Content-Type: application/octet-stream");
+  }
+  const { socket } = request;
+  uploading.add(socket);
+  socket.setTimeout(STALL_MS);
+  try {
+    return await work();
+  } finally {
+    uploading.delete(socket);
+  }
 }
 
 function bodyOf(operation: Operation, request: Request): unknown {

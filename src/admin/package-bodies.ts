@@ -51,6 +51,7 @@ export const packageBody = z.strictObject({
   description: z.string().max(10_000).nullish(),
   size: bytes.nullish(),
   hash: sha1.nullish(),
+  hosting: z.enum(["first", "only"]).nullish(),
   channels_blacklist: z.array(z.string()).nullish(),
   flatcar_action: action.nullish(),
   extra_files: z
@@ -81,6 +82,8 @@ export function columnsOf(
     description: body.description ?? null,
     size: body.size ?? null,
     hash: body.hash ?? null,
+    // Clients that do not know of it leave it out, and must not turn it back.
+    ...(body.hosting != null && { hosting: body.hosting }),
   };
 }
 

@@ -1,6 +1,6 @@
 /** The admin API: who asks, then the operation that is asked for. */
 import { randomUUID } from "node:crypto";
-import express, { type RequestHandler, Router } from "express";
+import { type RequestHandler, Router } from "express";
 import { activityOperations } from "./activity.ts";
 import { appOperations } from "./apps.ts";
 import { auditOperations } from "./audit.ts";
@@ -11,14 +11,16 @@ import { type AdminContext, setPrincipal } from "./context.ts";
 import { counterOperations } from "./counters.ts";
 import { documentation } from "./documentation.ts";
 import { explainOperations } from "./explain.ts";
+import { fileOperations } from "./files.ts";
 import { fleetOperations } from "./fleet.ts";
 import { floorOperations } from "./floors.ts";
 import { forecastOperations } from "./forecast.ts";
 import { groupOperations } from "./groups.ts";
 import { instanceRoutes } from "./instances.ts";
-import { mount } from "./mount.ts";
+import { json, mount, onlyJson } from "./mount.ts";
 import type { Operation } from "./operation.ts";
 import { packageOperations } from "./packages.ts";
+import { payloadOperations } from "./payloads.ts";
 import { Problem, problems, unknownPath } from "./problem.ts";
 import { rolloutOperations } from "./rollouts.ts";
 import { tokenOperations } from "./tokens.ts";
@@ -39,6 +41,8 @@ function allOperations(): readonly Operation[] {
     ...channelOperations,
     ...floorOperations,
     ...packageOperations,
+    ...fileOperations,
+    ...payloadOperations,
     ...rolloutOperations,
     ...forecastOperations(),
     ...explainOperations,
@@ -57,9 +61,8 @@ export function adminRouter(options: AdminOptions): Router {
   router.use(numbered);
   router.use(documentation(operations, options.version));
   router.use(authenticated(options));
-  router.use(onlyJson);
-  router.use(express.json({ limit: "1mb", strict: false }));
   mount(router, options, operations);
+  router.use(onlyJson, json);
   instanceRoutes(router, options);
   router.use(unknownPath);
   router.use(problems(options.onFault));
@@ -100,10 +103,3 @@ function authenticated({ authenticate, clock, onFailedLogin }: AdminOptions): Re
     next();
   };
 }
-
-const onlyJson: RequestHandler = (request, _response, next) => {
-  const hasBody =
-    request.headers["transfer-encoding"] !== undefined || Number(request.headers["content-length"] ?? 0) > 0;
-  if (hasBody && !request.is("json")) throw new Problem(415, "send the body as Content-Type: application/json");
-  next();
-};
