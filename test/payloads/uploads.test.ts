@@ -4,7 +4,7 @@ import { connect, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { aProcess, apiClient, checks, FLATCAR, release, STABLE_CHANNEL } from "../e2e/turnout.ts";
+import { aProcess, apiClient, checks, FLATCAR, release } from "../e2e/turnout.ts";
 import { aKey, aPayload, described, extraFile, sha256 } from "./build.ts";
 import { aHosting, get, Hosting, MAIN, OEM, oem, payload, VERSION } from "./hosting.ts";
 
