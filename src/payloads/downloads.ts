@@ -75,7 +75,7 @@ export function downloads(options: DownloadOptions): Downloads {
       const file = await options.blobs.read(found.sha256);
       try {
         response.setTimeout(STALL_MS, () => response.destroy());
-        options.onDownload(statusCode, await sendBytes(file, bytes, response, rate, open.count));
+        options.onDownload(statusCode, await sendBytes(file, bytes, response, rate));
       } finally {
         await file.close();
       }

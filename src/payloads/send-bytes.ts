@@ -2,11 +2,7 @@
 import type { FileHandle } from "node:fs/promises";
 import type { Response } from "express";
 import { paced, type Rate } from "./rate.ts";
-
-const SMALLEST_BUFFER = 64 * 2 ** 10;
-const LARGEST_BUFFER = 2 ** 20;
-/** Of all downloads together, unless they are very many. */
-const BUFFERS = 32 * 2 ** 20;
+import { giveBack, takeBuffer } from "./send-buffers.ts";
 
 export interface Bytes {
   readonly start: number;
@@ -14,8 +10,10 @@ export interface Bytes {
   readonly end: number;
 }
 
+/** Where downloads share a rate, none takes more at once. */
+const PACED_BYTES = 64 * 2 ** 10;
+
 /**
- * @param openDownloads the more there are, the smaller their buffers
  * @returns how many bytes went; less than all when the client has gone away
  * @throws Error when the file is shorter than it should be, or can't be read
  */
@@ -24,10 +22,8 @@ export async function sendBytes(
   { start, end }: Bytes,
   response: Response,
   rate: Rate | null,
-  openDownloads: number,
 ): Promise<number> {
-  const size = rate === null ? Math.min(LARGEST_BUFFER, BUFFERS / Math.max(1, openDownloads)) : SMALLEST_BUFFER;
-  const buffer = Buffer.allocUnsafeSlow(Math.min(Math.max(SMALLEST_BUFFER, Math.floor(size)), end - start + 1));
+  const buffer = takeBuffer(rate === null ? end - start + 1 : Math.min(PACED_BYTES, end - start + 1));
   let gone = response.destroyed;
   let wake = () => {};
   response.once("close", () => {
@@ -35,18 +31,21 @@ export async function sendBytes(
     wake();
   });
   let at = start;
-  while (at <= end) {
-    await paced(rate, Math.min(buffer.length, end - at + 1));
-    if (gone) break;
-    const { bytesRead } = await file.read(buffer, 0, Math.min(buffer.length, end - at + 1), at);
-    if (bytesRead === 0) throw new Error(`the file ends at ${at}, not at ${end + 1}`);
-    if (gone) break;
-    await new Promise<void>((taken) => {
-      wake = taken;
-      response.write(bytesRead === buffer.length ? buffer : buffer.subarray(0, bytesRead), () => taken());
-    });
-    if (gone) break;
-    at += bytesRead;
+  try {
+    while (at <= end && !gone) {
+      const wanted = Math.min(buffer.length, end - at + 1);
+      await paced(rate, wanted);
+      const { bytesRead } = await file.read(buffer, 0, wanted, at);
+      if (bytesRead === 0) throw new Error(`the file ends at ${at}, not at ${end + 1}`);
+      if (gone) break;
+      await new Promise<void>((taken) => {
+        wake = taken;
+        response.write(bytesRead === buffer.length ? buffer : buffer.subarray(0, bytesRead), () => taken());
+      });
+      if (!gone) at += bytesRead;
+    }
+  } finally {
+    giveBack(buffer, !gone);
   }
   if (!gone) response.end();
   return at - start;
