@@ -71,6 +71,8 @@ async function patiently<T>({ uploading }: AdminContext, request: Request, work:
   const { socket } = request;
   uploading.add(socket);
   socket.setTimeout(STALL_MS);
+  // From then on it is we who take our time.
+  request.once("end", () => socket.setTimeout(0));
   try {
     return await work();
   } finally {

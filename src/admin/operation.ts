@@ -121,7 +121,7 @@ export class Call<P, Q, B> {
     // Whoever stops reading still wants to answer.
     return this.#request.iterator({ destroyOnReturn: false });
   }
-  /** A header that the operation declares. */
+  /** A header of the request. */
   given(header: string): string | undefined {
     const value = this.#request.headers[header.toLowerCase()];
     return Array.isArray(value) ? value[0] : value;

@@ -165,6 +165,9 @@ describe("what a node is told", () => {
     expect(text).toBe("the files of 4230.2.1 are to come from this server only, and not all of them are here");
     await hosting.hostAll();
     expect(await codebases(hosting)).toEqual([`${hosting.server.url}/payloads/${FLATCAR}/amd64/4230.2.1/`]);
+    const fleet = await hosting.server.api<{ applications: { packages: { hosting?: string }[] }[] }>("GET", "/fleet");
+    expect(fleet.applications[0]?.packages[0]?.hosting).toBe("only");
+    expect(await hosting.server.api("POST", "/fleet/plan", { fleet })).toMatchObject({ changes: [] });
   });
 
   it("has the public address in it, with its path, and the token", async () => {
