@@ -8,6 +8,7 @@ import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { payloads } from "./payloads.ts";
 import { canPin } from "./processes.ts";
+import { adminReads } from "./reads.ts";
 import { forecasts, gate } from "./rollouts.ts";
 import {
   againstExpress,
@@ -29,6 +30,7 @@ const WITH_NODES: Readonly<Record<string, Scenario>> = {
   nodes: manyAgainstFew,
   start: startUp,
   reading: whileReading,
+  admin: adminReads,
 };
 const SCENARIOS: Readonly<Record<string, Scenario>> = { ...WITH_NODES, disk: slowDisk, payloads, gate, forecasts };
 

@@ -1,6 +1,7 @@
 /** Each figure of the design's table that concerns check-ins, measured. */
 
-import { FLATCAR, fill, RELEASE, STABLE_GROUP } from "./fill.ts";
+import { fill, RELEASE } from "./fill.ts";
+import { readings } from "./history.ts";
 import type { LoadResult } from "./load.ts";
 import { aFolder, aReference, aTurnout, load, type Server, slowDiskLibrary } from "./processes.ts";
 
@@ -144,15 +145,11 @@ export async function whileReading(plan: Plan): Promise<Figure[]> {
   let reading = true;
   const times: number[] = [];
   const read = async () => {
-    const group = `${server.url}/api/apps/${FLATCAR}/groups/${STABLE_GROUP}`;
-    while (reading) {
-      for (const path of [
-        "instances_stats?duration=7d",
-        "version_breakdown",
-        "instances?status=0&duration=7d&perpage=100",
-      ]) {
+    for (let turn = 0; reading; turn += 1) {
+      for (const path of Object.values(readings(turn))) {
+        if (!reading) return;
         const startedAt = performance.now();
-        await (await fetch(`${group}/${path}`)).text();
+        await (await fetch(`${server.url}${path}`)).text();
         times.push(Math.round(performance.now() - startedAt));
       }
     }

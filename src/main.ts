@@ -5,8 +5,8 @@ import { join } from "node:path";
 import type { Duplex } from "node:stream";
 import { fileURLToPath } from "node:url";
 import pino, { type Logger } from "pino";
-import { ANONYMOUS } from "./admin/auth/principal.ts";
-import { bearerAuthentication, firstToken, rememberToken } from "./admin/auth/tokens.ts";
+import { openAccess } from "./admin/auth/access.ts";
+import { firstToken, rememberToken } from "./admin/auth/tokens.ts";
 import { seedFleet } from "./admin/fleet.ts";
 import { adminRouter } from "./admin/router.ts";
 import { answering } from "./checkin/answer.ts";
@@ -16,6 +16,7 @@ import { housekeeping } from "./checkin/housekeeping.ts";
 import { startWriter } from "./checkin/writer.ts";
 import { type Clock, systemClock } from "./clock.ts";
 import { createMetrics } from "./metrics.ts";
+import { type NotificationOptions, Notifications } from "./notify/notifications.ts";
 import { omahaHandler } from "./omaha/handler.ts";
 import { downloads } from "./payloads/downloads.ts";
 import { payloadMetrics } from "./payloads/metrics.ts";
@@ -39,6 +40,7 @@ export interface Turnout {
   readonly store: Store;
   readonly housekeeping: ReturnType<typeof housekeeping>;
   readonly scrub: Scrub;
+  readonly notifications: Notifications;
   /** Stops accepting, finishes what is in flight, writes what waits. */
   close(): Promise<void>;
 }
@@ -47,6 +49,7 @@ export interface StartOptions {
   readonly clock?: Clock;
   readonly log?: Logger;
   readonly timeouts?: ServerTimeouts;
+  readonly webhooks?: Pick<NotificationOptions, "timeoutMs" | "resolve">;
   /** Whether time-driven tasks run by themselves; tests drive them. */
   readonly timers?: boolean;
   /** The writer's or a reader's thread died: the process can't go on. */
@@ -115,17 +118,27 @@ export async function startTurnout(settings: Settings, options: StartOptions = {
     },
     onFault: (error) => log.error(error, "answering an Omaha request failed"),
   });
-  const authenticate = settings.auth === "none" ? async () => ANONYMOUS : bearerAuthentication(store, clock);
   const uploading = new WeakSet<Duplex>();
-  const admin = adminRouter({
+  const forPeople = {
     store,
     clock,
     payloads,
     uploading,
     version: VERSION,
-    authenticate,
-    onFault: (error) => log.error(error, "an admin request failed"),
-    onFailedLogin: (ip, why) => log.warn({ ip, why }, "a login failed"),
+    onFault: (error: unknown) => log.error(error, "an admin request failed"),
+    onFailedLogin: (ip: string, why: string) => log.warn({ ip, why }, "a login failed"),
+  };
+  const access = openAccess({
+    ...forPeople,
+    mode: settings.auth,
+    oidc: settings.oidc,
+    publicUrl: () => settings.publicUrl ?? url,
+    onTrouble: (why) => log.warn(why),
+  });
+  const admin = adminRouter({
+    ...forPeople,
+    authenticate: access.authenticate,
+    privateTargets: settings.webhookPrivateTargets,
   });
   const chores = housekeeping({
     writer,
@@ -135,6 +148,16 @@ export async function startTurnout(settings: Settings, options: StartOptions = {
     forgetSeenOnceDays: settings.forgetSeenOnceDays,
     onError: (task, error) =>
       log.error({ task, error: String(error) }, "a background task failed; it will be tried again"),
+  });
+  const notifications = new Notifications({
+    store,
+    clock,
+    version: VERSION,
+    privateTargets: settings.webhookPrivateTargets,
+    ...options.webhooks,
+    onOutcome: metrics.webhook,
+    onFailure: (webhook, event, why) => log.warn({ webhook, event, why }, "a webhook was not delivered"),
+    onError: (error) => log.error({ error: String(error) }, "delivering webhooks failed; it will be tried again"),
   });
 
   const scrubbing = scrub({
@@ -151,6 +174,7 @@ export async function startTurnout(settings: Settings, options: StartOptions = {
     omaha,
     admin,
     payloads: payloadRouter,
+    access: access.routes,
     metrics,
     omahaSecret: settings.omahaSecret,
     trustProxy: settings.trustProxy,
@@ -169,6 +193,7 @@ export async function startTurnout(settings: Settings, options: StartOptions = {
   }
   if (options.timers ?? true) {
     chores.start();
+    notifications.start();
     scrubbing.start();
   }
   return {
@@ -176,12 +201,15 @@ export async function startTurnout(settings: Settings, options: StartOptions = {
     store,
     housekeeping: chores,
     scrub: scrubbing,
+    notifications,
     async close() {
+      const told = notifications.stop();
       const closed = new Promise<void>((resolve) => server.close(() => resolve()));
       server.closeIdleConnections();
       const cutOff = setTimeout(() => server.closeAllConnections(), SHUTDOWN_MS / 2);
       await closed;
       clearTimeout(cutOff);
+      await told;
       await chores.stop();
       await scrubbing.stop();
       await writer.close();

@@ -10,6 +10,8 @@ export interface ServerParts {
   readonly omaha: RequestHandler;
   readonly admin: RequestHandler;
   readonly payloads: RequestHandler;
+  /** `/config`, and the login's pages. */
+  readonly access: RequestHandler;
   readonly metrics: Metrics;
   readonly omahaSecret: string | null;
   readonly trustProxy: string | number | null;
@@ -44,6 +46,7 @@ export function createApp(parts: ServerParts): Express {
   // On plain http a browser must not be sent to https for a page's scripts.
   app.use(helmet({ contentSecurityPolicy: { directives: { "upgrade-insecure-requests": null } } }));
   app.use("/api", parts.admin);
+  app.use(parts.access);
   app.use((_request, response) => {
     response
       .status(404)

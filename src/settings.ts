@@ -36,22 +36,52 @@ const secretInPath = z
   .string()
   .regex(/^[A-Za-z0-9._~-]+$/, "must be made of letters, digits and . _ ~ - (it is a part of the URL's path)");
 
-const publicUrl = z
-  .url({ protocol: /^https?$/, error: 'must be an http or https address, e.g. "https://updates.example.org/turnout"' })
-  .refine((text) => !/[?#]/.test(text), "must have no query")
-  .transform((text) => text.replace(/\/+$/, ""));
+/** Without a slash at its end. */
+const url = z.string().transform((text, context) => {
+  const given = URL.canParse(text) ? new URL(text) : null;
+  const isPlain =
+    given?.search === "" && given.hash === "" && given.username === "" && /^https?:$/.test(given.protocol);
+  if (!isPlain) context.addIssue(`"${text}" is not a URL; write e.g. "https://updates.example.org"`);
+  return text.replace(/\/+$/, "");
+});
+
+/** Separated by commas; where names can't have spaces, by spaces. */
+const namesBy = (separator: string | RegExp) =>
+  z.string().transform((text) =>
+    text
+      .split(separator)
+      .map((name) => name.trim())
+      .filter((name) => name !== ""),
+  );
+const names = namesBy(",");
+
+const sessionTime = duration.refine((ms) => ms >= 5 * 60_000, "must be at least 5 minutes");
 
 const schema = z.strictObject({
   TURNOUT_HOST: z.string().min(1).default("127.0.0.1"),
   TURNOUT_PORT: number(0, 65_535).default(8000),
-  TURNOUT_PUBLIC_URL: publicUrl.optional(),
+  TURNOUT_PUBLIC_URL: url.optional(),
   TURNOUT_DATA_DIR: z.string().min(1).default("./data"),
   TURNOUT_DATABASE_URL: z
     .literal("sqlite", { error: 'only "sqlite" (the default) is there yet; PostgreSQL comes with a later version' })
     .default("sqlite"),
-  TURNOUT_AUTH: z.enum(["token", "none"]).default("token"),
+  TURNOUT_AUTH: z.enum(["token", "oidc", "none"]).default("token"),
   TURNOUT_AUTH_NONE_ANYWHERE: z.enum(["yes", "no"]).default("no"),
   TURNOUT_ADMIN_TOKEN: z.string().min(16, "must have at least 16 characters").optional(),
+  TURNOUT_OIDC_ISSUER: z.string().min(1).optional(),
+  TURNOUT_OIDC_CLIENT_ID: z.string().min(1).optional(),
+  TURNOUT_OIDC_CLIENT_SECRET: z.string().min(1).optional(),
+  TURNOUT_OIDC_CLIENT_AUTH: z.enum(["basic", "post"]).optional(),
+  TURNOUT_OIDC_SCOPES: namesBy(/[ ,]/)
+    .refine((scopes) => scopes.includes("openid"), 'must have "openid" among them, e.g. "openid profile email"')
+    .default(["openid", "profile", "email"]),
+  TURNOUT_OIDC_AUDIENCE: z.string().min(1).optional(),
+  TURNOUT_OIDC_ROLES_CLAIM: z.string().min(1).default("roles"),
+  TURNOUT_OIDC_ADMIN_ROLES: names.default([]),
+  TURNOUT_OIDC_OPERATOR_ROLES: names.default([]),
+  TURNOUT_OIDC_VIEWER_ROLES: names.default([]),
+  TURNOUT_SESSION_LIFETIME: sessionTime.default(12 * 3_600_000),
+  TURNOUT_SESSION_IDLE: sessionTime.default(2 * 3_600_000),
   TURNOUT_OMAHA_SECRET: secretInPath.optional(),
   TURNOUT_TRUST_PROXY: z.string().min(1).optional(),
   TURNOUT_LOG_LEVEL: z.enum(["trace", "debug", "info", "warn", "error", "fatal", "silent"]).default("info"),
@@ -76,16 +106,19 @@ const schema = z.strictObject({
   TURNOUT_DISK_RESERVE: size.default(2 ** 30),
   TURNOUT_SCRUB_DAYS: number(0, 36_500).default(7),
   TURNOUT_SCRUB_RATE: rate.default(16 * 2 ** 20),
+  TURNOUT_WEBHOOK_PRIVATE_TARGETS: z.enum(["yes", "no"]).default("no"),
 });
 
 export interface Settings {
   readonly host: string;
   /** 0: a free port is picked, and printed. */
   readonly port: number;
-  /** Without a slash at its end; null: where it listens. */
+  /** Where nodes and browsers reach us, without a slash at its end; null: where it listens. */
   readonly publicUrl: string | null;
   readonly dataDir: string;
-  readonly auth: "token" | "none";
+  readonly auth: "token" | "oidc" | "none";
+  /** Null unless `auth` is `oidc`. */
+  readonly oidc: ReturnType<typeof toOidc> | null;
   readonly adminToken: string | null;
   /** When set, Omaha is served at /v1/update/SECRET only. */
   readonly omahaSecret: string | null;
@@ -104,6 +137,8 @@ export interface Settings {
   readonly newNodesPerMinute: number;
   readonly historyDays: number;
   readonly forgetSeenOnceDays: number;
+  /** Whether webhooks may lead to private, loopback and link-local addresses. */
+  readonly webhookPrivateTargets: boolean;
   readonly payloads: PayloadSettings;
 }
 
@@ -166,6 +201,7 @@ function toSettings(given: z.infer<typeof schema>): Settings {
     publicUrl: given.TURNOUT_PUBLIC_URL ?? null,
     dataDir: resolve(given.TURNOUT_DATA_DIR),
     auth: given.TURNOUT_AUTH,
+    oidc: given.TURNOUT_AUTH === "oidc" ? toOidc(given) : null,
     adminToken: given.TURNOUT_ADMIN_TOKEN ?? null,
     omahaSecret: given.TURNOUT_OMAHA_SECRET ?? null,
     trustProxy: proxy === undefined ? null : /^\d+$/.test(proxy) ? Number(proxy) : proxy,
@@ -188,6 +224,50 @@ function toSettings(given: z.infer<typeof schema>): Settings {
       scrubDays: given.TURNOUT_SCRUB_DAYS,
       scrubRate: given.TURNOUT_SCRUB_RATE,
     },
+    webhookPrivateTargets: given.TURNOUT_WEBHOOK_PRIVATE_TARGETS === "yes",
+  };
+}
+
+/** @throws SettingsError when somebody could not log in, or only in plain sight. */
+function toOidc(given: z.infer<typeof schema>) {
+  const needed = (name: "TURNOUT_OIDC_ISSUER" | "TURNOUT_OIDC_CLIENT_ID", what: string): string => {
+    const value = given[name];
+    if (value === undefined) throw new SettingsError(`TURNOUT_AUTH=oidc needs ${name}: ${what}`);
+    return value;
+  };
+  const issuer = needed("TURNOUT_OIDC_ISSUER", "the identity provider's URL, e.g. https://id.example.org/realms/fleet");
+  const clientId = needed("TURNOUT_OIDC_CLIENT_ID", "what Turnout is called there");
+  const { protocol, hostname } = URL.canParse(issuer) ? new URL(issuer) : { protocol: "", hostname: "" };
+  if (protocol !== "https:" && !(protocol === "http:" && LOOPBACK.test(hostname.replace(/[[\]]/g, "")))) {
+    throw new SettingsError(`TURNOUT_OIDC_ISSUER: "${issuer}" must begin with https:// (http only on this machine)`);
+  }
+  if (given.TURNOUT_PUBLIC_URL === undefined && !LOOPBACK.test(given.TURNOUT_HOST)) {
+    throw new SettingsError(
+      `TURNOUT_AUTH=oidc needs TURNOUT_PUBLIC_URL while TURNOUT_HOST is ${given.TURNOUT_HOST}: ` +
+        "the provider sends browsers back there, e.g. https://updates.example.org",
+    );
+  }
+  const roles = {
+    viewer: given.TURNOUT_OIDC_VIEWER_ROLES,
+    operator: given.TURNOUT_OIDC_OPERATOR_ROLES,
+    admin: given.TURNOUT_OIDC_ADMIN_ROLES,
+  };
+  if (Object.values(roles).every((one) => one.length === 0)) {
+    throw new SettingsError(
+      "TURNOUT_AUTH=oidc: nobody could log in; name the provider's roles or groups in TURNOUT_OIDC_ADMIN_ROLES, " +
+        "TURNOUT_OIDC_OPERATOR_ROLES or TURNOUT_OIDC_VIEWER_ROLES",
+    );
+  }
+  return {
+    issuer,
+    clientId,
+    clientSecret: given.TURNOUT_OIDC_CLIENT_SECRET ?? null,
+    clientAuth: given.TURNOUT_OIDC_CLIENT_AUTH ?? null,
+    scopes: given.TURNOUT_OIDC_SCOPES.join(" "),
+    audience: given.TURNOUT_OIDC_AUDIENCE ?? clientId,
+    roles: { claim: given.TURNOUT_OIDC_ROLES_CLAIM, names: roles },
+    sessionLifetimeMs: given.TURNOUT_SESSION_LIFETIME,
+    sessionIdleMs: given.TURNOUT_SESSION_IDLE,
   };
 }
 

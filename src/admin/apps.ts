@@ -4,13 +4,11 @@ import { z } from "zod";
 import { channelObject, createChannel, toChannels } from "./channels.ts";
 import { type Db, readOnly, type Tx, timestamp } from "./context.ts";
 import { createGroup, type GroupObject, groupBody, groupObject, toGroup, toGroups, updateGroup } from "./groups.ts";
-import { realNodesSince } from "./instances.ts";
+import { seenIn } from "./instances.ts";
 import { type ApplicationRow, countOf, findApplication, findGroup } from "./lookups.ts";
 import { type Audit, type Operation, operation } from "./operation.ts";
 import { listOf, pageQuery, rangeOf } from "./paging.ts";
 import { invalid } from "./problem.ts";
-
-const DAY_MS = 86_400_000;
 
 /** Segment by segment: one pattern with nested repeats would be a denial of service. */
 function isProductId(text: string): boolean {
@@ -244,7 +242,9 @@ async function deleteNodes(tx: Tx, applicationNo: number): Promise<void> {
     await tx.deleteFrom(table).where("node_no", "in", nodeNos).execute();
   }
   const groupNos = tx.selectFrom("groups").select("no").where("application_no", "=", applicationNo);
-  await tx.deleteFrom("node_counts").where("group_no", "in", groupNos).execute();
+  for (const table of ["node_counts", "status_slots", "census"] as const) {
+    await tx.deleteFrom(table).where("group_no", "in", groupNos).execute();
+  }
   await tx.deleteFrom("nodes").where("application_no", "=", applicationNo).execute();
   await tx.deleteFrom("activity").where("application_no", "=", applicationNo).execute();
 }
@@ -268,7 +268,7 @@ async function toApplication(db: Db, row: ApplicationRow, now: number): Promise<
     .where("application_no", "=", row.no)
     .orderBy("name")
     .execute();
-  const instances = realNodesSince(db, now - DAY_MS).where("nodes.application_no", "=", row.no);
+  const groupNos = groups.map(({ no }) => no);
   return {
     id: row.id,
     product_id: row.product_id,
@@ -277,6 +277,6 @@ async function toApplication(db: Db, row: ApplicationRow, now: number): Promise<
     created_ts: timestamp(row.created_at),
     groups: await toGroups(db, groups),
     channels: await toChannels(db, channels),
-    instances: { count: await countOf(instances.select((eb) => eb.fn.countAll().as("count"))) },
+    instances: { count: await seenIn(db, groupNos, "1d", now) },
   };
 }

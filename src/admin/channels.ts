@@ -2,6 +2,7 @@
 import { randomUUID } from "node:crypto";
 import { z } from "zod";
 import { ACTIVITY, SEVERITY } from "../rollout/model.ts";
+import { nextNumber } from "../store/numbers.ts";
 import { type Db, readOnly, type Tx, timestamp } from "./context.ts";
 import { type ApplicationRow, type ChannelRow, countOf, findApplication, findChannel } from "./lookups.ts";
 import { type Audit, type Operation, operation } from "./operation.ts";
@@ -142,7 +143,16 @@ export async function createChannel(
   const { name, color, arch } = body;
   const row = await tx
     .insertInto("channels")
-    .values({ id, application_no: application.no, name, color, arch, package_no: null, created_at: now })
+    .values({
+      no: await nextNumber(tx, "channels"),
+      id,
+      application_no: application.no,
+      name,
+      color,
+      arch,
+      package_no: null,
+      created_at: now,
+    })
     .onConflict((conflict) => conflict.doNothing())
     .returningAll()
     .executeTakeFirst();

@@ -20,9 +20,9 @@ export function mount(router: Router, context: AdminContext, operations: readonl
   }
 }
 
-export const json = express.json({ limit: "1mb", strict: false });
+const json = express.json({ limit: "1mb", strict: false });
 
-export const onlyJson: RequestHandler = (request, _response, next) => {
+const onlyJson: RequestHandler = (request, _response, next) => {
   if (hasBody(request) && !request.is("json"))
     throw new Problem(415, "send the body as Content-Type: application/json");
   next();

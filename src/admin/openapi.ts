@@ -15,6 +15,9 @@ const PARAMETERS: Readonly<Record<string, string>> = {
   instance: "The node's machine id, as it sends it",
   rollout: "The rollout's UUID",
   token: "The token's UUID, or its name",
+  webhook: "The webhook's UUID, or its name",
+  delivery: "The delivery's UUID",
+  session: "The session's UUID",
 };
 
 const TAGS: Readonly<Record<string, string>> = {
@@ -29,6 +32,7 @@ const TAGS: Readonly<Record<string, string>> = {
   statistics: "Nodes by status and version, now and in time",
   fleet: "Applications, packages, channels, floors and groups as one document",
   activity: "What happened",
+  notifications: "Who is told of what happens",
   access: "Who may do what",
   audit: "Who changed what",
   server: "The server itself",

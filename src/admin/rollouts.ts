@@ -420,6 +420,7 @@ async function retryFailed(tx: Tx, rollout: Rollout, instances: readonly string[
     .updateTable("nodes")
     .set({ attempt: 0 })
     .where("rollout_no", "=", rollout.no)
+    .where("failure", "is not", null)
     .where("status", "in", ["failed", "timed-out", "rolled-back", "lost"])
     .$if(instances !== null, (query) => query.where("id", "in", instances ?? []))
     .executeTakeFirst();

@@ -164,7 +164,10 @@ async function checkName(tx: Tx, name: string, now: number): Promise<void> {
 }
 
 /** Applications by id or product id; groups are in them, and name theirs when no application is named. */
-async function readScope(tx: Tx, body: z.output<typeof tokenBody>): Promise<Scope> {
+export async function readScope(
+  tx: Tx,
+  body: Pick<z.output<typeof tokenBody>, "applications" | "groups">,
+): Promise<Scope> {
   const applications: string[] | null = body.applications ? [] : null;
   for (const [index, name] of (body.applications ?? []).entries()) {
     const row = await findApplication(tx, name).catch(() => null);

@@ -254,7 +254,8 @@ class Batch {
   #touch(standing: Standing | null): void {
     if (standing === null) return;
     this.#touchedRollouts.add(standing.rolloutNo);
-    this.#touchedGroups.add(standing.groupNo);
+    // A grant outlives its group; there is nobody left to count it for.
+    if (this.fleet.groupByNo.has(standing.groupNo)) this.#touchedGroups.add(standing.groupNo);
   }
 
   async #disableUpdates(groupNo: number): Promise<void> {

@@ -54,8 +54,8 @@ export function scrub(options: ScrubOptions): Scrub {
       if (due === undefined) break;
       const why = await wrongWith(due.sha256);
       if (stopping) break;
-      if (why === null) await passed(due.no);
-      else await failed(due, why);
+      if (why === null) await passed(due.sha256);
+      else await failed(due.sha256, why);
       files += 1;
     }
     return files;
@@ -88,12 +88,14 @@ export function scrub(options: ScrubOptions): Scrub {
     }
   }
 
-  async function passed(no: number): Promise<void> {
+  async function passed(sha256: string): Promise<void> {
     const now = clock.now();
-    await store.write((tx) => tx.updateTable("payloads").set({ checked_at: now }).where("no", "=", no).execute());
+    await store.write((tx) =>
+      tx.updateTable("payloads").set({ checked_at: now }).where("sha256", "=", sha256).execute(),
+    );
   }
 
-  async function failed({ no, sha256, stored_at }: { no: number; sha256: string; stored_at: number }, why: string) {
+  async function failed(sha256: string, why: string): Promise<void> {
     await payloads.exclusive(async () => {
       const now = clock.now();
       // The row first: from then on nobody is sent here for it.
@@ -101,17 +103,17 @@ export function scrub(options: ScrubOptions): Scrub {
         const { numUpdatedRows } = await tx
           .updateTable("payloads")
           .set({ state: "corrupt", checked_at: now })
-          .where("no", "=", no)
-          // Somebody may have uploaded it again meanwhile, or it was collected.
-          .where("stored_at", "=", stored_at)
+          .where("sha256", "=", sha256)
+          // Somebody may have brought it again meanwhile, or it was collected.
           .where("checked_at", "<=", now - options.days * DAY_MS)
           .executeTakeFirst();
         if (numUpdatedRows === 0n) return false;
         const packages = await tx
           .selectFrom("packages")
           .innerJoin("hosted_files", "hosted_files.package_no", "packages.no")
+          .innerJoin("payloads", "payloads.no", "hosted_files.payload_no")
           .select(["packages.no", "packages.application_no", "packages.version"])
-          .where("hosted_files.payload_no", "=", no)
+          .where("payloads.sha256", "=", sha256)
           .distinct()
           .execute();
         for (const { application_no, version } of packages) {

@@ -518,6 +518,10 @@ export const ACTIVITY = {
   nodeLost: 101,
   nodeRolledBack: 102,
   rolloutPaused: 103,
+  /** The gate has closed a part of it, or would have (`watch`); the rest goes on. */
+  rolloutUnhealthy: 104,
+  /** A stage has baked, and the next waits for a person. */
+  rolloutAwaitsApproval: 105,
   payloadCorrupt: 110,
 } as const;
 export const SEVERITY = { success: 1, info: 2, warning: 3, error: 4 } as const;

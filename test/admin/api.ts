@@ -49,6 +49,7 @@ export async function anApi({ auth = "none" as "none" | "token" } = {}): Promise
     uploading: new WeakSet<Duplex>(),
     version: "0.0.0",
     authenticate,
+    privateTargets: false,
     onFault: (error: unknown) => faults.push(error),
     onFailedLogin: (address: string) => failedLogins.push(address),
   };

@@ -4,6 +4,7 @@ import { readFileSync } from "node:fs";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { aTurnout, checks, FLATCAR, STABLE_GROUP, type TestTurnout } from "../e2e/turnout.ts";
 import { groupBody, packageBody } from "./api.ts";
+import { aSession } from "./auth/session-row.ts";
 import { Documented } from "./documented.ts";
 
 const ADMIN = "a-token-of-the-tests-0001";
@@ -32,6 +33,9 @@ async function everything(): Promise<string> {
     "rollouts",
     "rollout_history",
     "nodes",
+    "webhooks",
+    "webhook_deliveries",
+    "sessions",
     "audit",
     "audit_head",
   ] as const;
@@ -111,6 +115,18 @@ async function walk(): Promise<void> {
   await turnout.omaha(checks({ track: "canary", version: "4081.2.0" }).replaceAll(FLATCAR, app.app));
   const node = { ...group, instance: "b7d94e2c61f84a0f9d3355aa10c2e8f4" };
   await api.call("explainInstance", { params: node });
+  const list = { status: 0, duration: "1d", sortFilter: 2, searchFilter: "id", searchValue: "b7d9" };
+  await api.call("listInstances", { params: group, query: list });
+  await api.call("countInstances", { params: group, query: { duration: "1h" } });
+  const { body: instance } = await api.call("getInstance", { params: node });
+  await api.call("updateInstance", { params: { instance: node.instance }, body: { ...instance, alias: "rack 7" } });
+  await api.call("listStatusHistory", { params: node, query: { limit: 5 } });
+  await api.call("getInstanceStatistics", { params: group, query: { duration: "7d" } });
+  await api.call("getVersionBreakdown", { params: group });
+  for (const duration of ["1h", "1d", "7d", "30d"]) {
+    await api.call("getVersionTimeline", { params: group, query: { duration } });
+    await api.call("getStatusTimeline", { params: group, query: { duration } });
+  }
 
   await api.call("simulateRollout", { params: group, body: { nodes: 50, from_version: "4081.2.0", fail: ["20%:10"] } });
   await api.call("listRollouts", { params: group });
@@ -136,6 +152,7 @@ async function walk(): Promise<void> {
   await api.call("applyFleet", { body: { fleet: wanted, plan: plan.plan } });
 
   await api.call("listActivity", { query: { severity: 2, perpage: 50 } });
+  await webhooks();
   await api.call("recountCounters", { body: { repair: true } });
   const token = (
     await api.call("createToken", { body: { name: "ci", role: "operator", applications: ["io.example.lab"] } })
@@ -144,6 +161,9 @@ async function walk(): Promise<void> {
   await api.call("getToken", { params: { token: "ci" } });
   await api.call("whoAmI", { token: token.token });
   await api.call("revokeToken", { params: { token: token.id } });
+  const session = await aSession(turnout.turnout.store, turnout.clock.now());
+  await api.call("listSessions");
+  await api.call("revokeSession", { params: { session } });
   await api.call("listAudit", { query: { subject: "group", perpage: 100 } });
   expect((await api.call("verifyAudit")).body.broken).toBeNull();
 
@@ -172,6 +192,22 @@ async function walkFiles(app: { app: string }, id: string): Promise<void> {
   await api.call("showPayloadUsage");
   await api.call("collectPayloads", { body: { dry_run: true } });
   expect((await api.call("collectPayloads")).body).toMatchObject({ bytes: 11, removed: [{ kind: "unreferenced" }] });
+}
+
+async function webhooks(): Promise<void> {
+  const url = "https://hooks.example.org/turnout";
+  const { body: made } = await api.call("createWebhook", { body: { name: "pager", url, events: ["rollout-halted"] } });
+  const { secret: _, ...webhook } = made;
+  const hook = { webhook: made.id };
+  await api.call("listWebhooks");
+  const { headers } = await api.call("getWebhook", { params: { webhook: "pager" } });
+  const seen = { "If-Match": headers.get("etag") ?? "" };
+  await api.call("updateWebhook", { params: hook, body: { ...webhook, events: [] }, headers: seen });
+  const { body: delivery } = await api.call("testWebhook", { params: hook });
+  turnout.clock.move({ seconds: 1 });
+  await api.call("retryWebhookDelivery", { params: { ...hook, delivery: delivery.id } });
+  await api.call("listWebhookDeliveries", { params: hook, query: { state: "waiting", perpage: 100 } });
+  await api.call("deleteWebhook", { params: hook });
 }
 
 /** Something in the path and body for whoever wants to be refused. */
@@ -283,6 +319,7 @@ describe("who may do what", () => {
       ["listTokens", {}],
       ["createToken", { body: { name: "more", role: "admin" } }],
       ["listAudit", {}],
+      ["listWebhooks", {}],
       ["recountCounters", { body: {} }],
     ] as const) {
       expect((await api.send(id, { ...given, token })).status, id).toBe(403);

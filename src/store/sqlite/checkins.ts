@@ -438,6 +438,10 @@ function prepareAll(db: Database.Database) {
           WHERE ended_at < ? AND rollout_no NOT IN (SELECT no FROM rollouts WHERE present = 1)
           ORDER BY no
           LIMIT ?)`),
+        // Deliveries that still wait are none of the history yet.
+        db.prepare<[number, number]>(`
+        DELETE FROM webhook_deliveries
+        WHERE at < ? AND due_at IS NULL AND no <= (SELECT min(no) FROM webhook_deliveries) + ?`),
       ),
     deleteOldSlots: ["status_slots", "census"].map((table) =>
       db.prepare<[number, number]>(`
