@@ -16,7 +16,7 @@ export class Rate {
 }
 
 /** Waits for its turn. */
-export async function paced(rate: Rate | null, bytes: number): Promise<void> {
-  const delayMs = rate?.reserve(bytes, performance.now()) ?? 0;
+export async function paced(rate: Rate, bytes: number): Promise<void> {
+  const delayMs = rate.reserve(bytes, performance.now());
   if (delayMs >= 1) await new Promise((resolve) => setTimeout(resolve, delayMs));
 }

@@ -26,15 +26,19 @@ export async function sendBytes(
   const buffer = takeBuffer(rate === null ? end - start + 1 : Math.min(PACED_BYTES, end - start + 1));
   let gone = response.destroyed;
   let wake = () => {};
-  response.once("close", () => {
-    gone = true;
-    wake();
+  const left = new Promise<void>((resolve) => {
+    response.once("close", () => {
+      gone = true;
+      wake();
+      resolve();
+    });
   });
   let at = start;
   try {
     while (at <= end && !gone) {
       const wanted = Math.min(buffer.length, end - at + 1);
-      await paced(rate, wanted);
+      if (rate !== null) await Promise.race([paced(rate, wanted), left]);
+      if (gone) break;
       const { bytesRead } = await file.read(buffer, 0, wanted, at);
       if (bytesRead === 0) throw new Error(`the file ends at ${at}, not at ${end + 1}`);
       if (gone) break;
