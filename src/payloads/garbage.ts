@@ -4,11 +4,12 @@ import { rm } from "node:fs/promises";
 import type { Kysely, Transaction } from "kysely";
 import type { Tables } from "../store/tables.ts";
 import type { Payloads } from "./payloads.ts";
+import { wantedContents } from "./records.ts";
 
 export const GARBAGE_KINDS = ["unreferenced", "unknown", "upload", "quarantined"] as const;
 
 export interface Garbage {
-  /** `unreferenced`: of no package. `unknown`: left over from a crash. `upload`: abandoned. `quarantined`: corrupt, and seen. */
+  /** `unreferenced`: of no package, or no longer named by it. `unknown`: left over from a crash. `upload`: abandoned. `quarantined`: corrupt, and seen. */
   readonly kind: (typeof GARBAGE_KINDS)[number];
   /** The SHA-256; an upload's begins with its package's UUID. */
   readonly name: string;
@@ -21,8 +22,7 @@ const ABANDONED_MS = 7 * 86_400_000;
 /** To be called within `exclusive`. */
 export async function findGarbage({ blobs, uploads }: Payloads, db: Kysely<Tables>, now: number): Promise<Garbage[]> {
   const rows = await db.selectFrom("payloads").select(["no", "sha256", "size"]).execute();
-  const referred = await db.selectFrom("hosted_files").select("payload_no").distinct().execute();
-  const used = new Set(referred.map((row) => row.payload_no));
+  const wanted = await wantedContents(db);
   const known = new Set(rows.map((row) => row.sha256));
   const packages = await db.selectFrom("packages").select("id").execute();
   const ids = new Set(packages.map((row) => row.id));
@@ -34,7 +34,7 @@ export async function findGarbage({ blobs, uploads }: Payloads, db: Kysely<Table
   const seen = (await blobs.quarantined()).filter(({ changedAt }) => changedAt < now - ABANDONED_MS);
   return [
     ...rows
-      .filter((row) => !used.has(row.no))
+      .filter((row) => !wanted.has(row.no))
       .map((row) => ({ kind: "unreferenced" as const, name: row.sha256, bytes: row.size })),
     ...unknown.map(({ name, bytes }) => ({ kind: "unknown" as const, name, bytes })),
     ...abandoned.map(({ name, bytes }) => ({ kind: "upload" as const, name, bytes })),
@@ -45,7 +45,10 @@ export async function findGarbage({ blobs, uploads }: Payloads, db: Kysely<Table
 /** The rows first: a crash in between leaves files that nobody knows, never rows without a file. */
 export async function forgetGarbage(tx: Transaction<Tables>, garbage: readonly Garbage[]): Promise<void> {
   for (const { kind, name } of garbage) {
-    if (kind === "unreferenced") await tx.deleteFrom("payloads").where("sha256", "=", name).execute();
+    if (kind !== "unreferenced") continue;
+    const content = tx.selectFrom("payloads").select("no").where("sha256", "=", name);
+    await tx.deleteFrom("hosted_files").where("payload_no", "in", content).execute();
+    await tx.deleteFrom("payloads").where("sha256", "=", name).execute();
   }
 }
 

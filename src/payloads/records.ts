@@ -53,6 +53,24 @@ export function filesOfPackage(db: Db, packageNo: number) {
     .execute();
 }
 
+/** The contents that packages want: files that they name by now, and not only did once. */
+export async function wantedContents(db: Db): Promise<ReadonlySet<number>> {
+  const rows = await db
+    .selectFrom("hosted_files")
+    .innerJoin("packages", "packages.no", "hosted_files.package_no")
+    .leftJoin("package_files", (join) =>
+      join
+        .onRef("package_files.package_no", "=", "hosted_files.package_no")
+        .onRef("package_files.name", "=", "hosted_files.name"),
+    )
+    .select("hosted_files.payload_no")
+    .where((eb) =>
+      eb.or([eb("packages.filename", "=", eb.ref("hosted_files.name")), eb("package_files.no", "is not", null)]),
+    )
+    .execute();
+  return new Set(rows.map((row) => row.payload_no));
+}
+
 export interface FilePath {
   /** UUID or product id. */
   readonly app: string;

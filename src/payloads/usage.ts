@@ -2,6 +2,7 @@
 import type { Kysely } from "kysely";
 import type { Tables } from "../store/tables.ts";
 import type { Payloads } from "./payloads.ts";
+import { wantedContents } from "./records.ts";
 
 export interface PackageUsage {
   readonly applicationId: string;
@@ -37,20 +38,15 @@ export async function usageOf({ blobs }: Payloads, db: Kysely<Tables>): Promise<
     .groupBy(["packages.no", "applications.id", "packages.id", "packages.version", "packages.arch"])
     .orderBy("packages.no")
     .execute();
-  const contents = await db
-    .selectFrom("payloads")
-    .leftJoin("hosted_files", "hosted_files.payload_no", "payloads.no")
-    .select(["payloads.no", "payloads.size", "payloads.state"])
-    .select((eb) => eb.fn.count("hosted_files.package_no").as("users"))
-    .groupBy(["payloads.no", "payloads.size", "payloads.state"])
-    .execute();
+  const contents = await db.selectFrom("payloads").select(["no", "size", "state"]).execute();
+  const wanted = await wantedContents(db);
   const uploads = await blobs.uploads();
   const stored = contents.filter(({ state }) => state === "stored");
   return {
     packages: packages.map((row) => ({ ...row, files: Number(row.files), bytes: Number(row.bytes) })),
     files: stored.length,
     bytes: sum(stored.map(({ size }) => size)),
-    unreferencedBytes: sum(stored.filter(({ users }) => Number(users) === 0).map(({ size }) => size)),
+    unreferencedBytes: sum(stored.filter(({ no }) => !wanted.has(no)).map(({ size }) => size)),
     corruptFiles: contents.length - stored.length,
     uploads: uploads.length,
     uploadBytes: sum(uploads.map(({ bytes }) => bytes)),

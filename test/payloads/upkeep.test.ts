@@ -56,6 +56,15 @@ describe("collecting", () => {
     expect((await gc()).removed).toEqual([]);
   });
 
+  it("removes what a package no longer names", async () => {
+    const path = `/apps/${FLATCAR}/packages/${hosting.packageId}`;
+    await hosting.server.api("PUT", path, { ...(await hosting.server.api("GET", path)), extra_files: [] });
+    expect(await usage()).toMatchObject({ unreferenced_bytes: oem.length });
+    expect((await gc()).removed).toMatchObject([{ kind: "unreferenced", name: hashOf(oem) }]);
+    expect(await hosting.states()).toEqual({ [MAIN]: "hosted" });
+    expect((await gc()).removed).toEqual([]);
+  });
+
   it("removes what a crash has left: a file that no row knows", async () => {
     const lost = Buffer.from("placed, and the process was killed before the row was written");
     mkdirSync(at(hashOf(lost).slice(0, 2)), { recursive: true });
