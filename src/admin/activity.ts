@@ -3,7 +3,7 @@ import { z } from "zod";
 import { timestamp } from "./context.ts";
 import { countOf, findApplication } from "./lookups.ts";
 import { type Operation, operation } from "./operation.ts";
-import { listOf, pageQuery, rangeOf, wholeNumber } from "./paging.ts";
+import { listOrNullOf, orNull, pageQuery, rangeOf, wholeNumber } from "./paging.ts";
 
 const THREE_DAYS_MS = 3 * 86_400_000;
 
@@ -47,7 +47,7 @@ const listActivity = operation({
   role: "viewer",
   confined: "filters",
   query,
-  answer: listOf("activities", activityObject),
+  answer: listOrNullOf("activities", activityObject),
   async handle({ read, query: wanted, now, who }) {
     const end = wanted.end ?? now;
     const start = wanted.start ?? end - THREE_DAYS_MS;
@@ -92,7 +92,7 @@ const listActivity = operation({
       channel_name: row.channel_name,
       instance_id: row.instance_id,
     }));
-    return { totalCount, count: activities.length, activities };
+    return { totalCount, count: activities.length, activities: orNull(activities) };
   },
 });
 

@@ -7,7 +7,7 @@ import { createGroup, type GroupObject, groupBody, groupObject, toGroup, toGroup
 import { seenIn } from "./instances.ts";
 import { type ApplicationRow, countOf, findApplication, findGroup } from "./lookups.ts";
 import { type Audit, type Operation, operation } from "./operation.ts";
-import { listOf, pageQuery, rangeOf } from "./paging.ts";
+import { listOrNullOf, orNull, pageQuery, rangeOf } from "./paging.ts";
 import { invalid } from "./problem.ts";
 
 /** Segment by segment: one pattern with nested repeats would be a denial of service. */
@@ -23,7 +23,10 @@ export const appBody = z.strictObject({
   description: z.string().max(10_000).nullish(),
   product_id: z
     .string()
-    .refine(isProductId, "must be a reverse-domain name such as io.example.billing, of 155 characters at most")
+    .refine(
+      (text) => text === "" || isProductId(text),
+      "must be a reverse-domain name such as io.example.billing, of 155 characters at most",
+    )
     .nullish(),
   ...readOnly("id", "created_ts", "groups", "channels", "instances"),
 });
@@ -36,8 +39,8 @@ const applicationObject = z
     name: z.string(),
     description: z.string(),
     created_ts: z.iso.datetime(),
-    groups: z.array(groupObject),
-    channels: z.array(channelObject),
+    groups: z.array(groupObject).nullable(),
+    channels: z.array(channelObject).nullable(),
     instances: z.object({ count: z.int() }),
   })
   .meta({ id: "Application" });
@@ -54,7 +57,7 @@ const listApps = operation({
   role: "viewer",
   confined: "filters",
   query: z.object(pageQuery),
-  answer: listOf("applications", applicationObject),
+  answer: listOrNullOf("applications", applicationObject),
   async handle({ read, query, now, who }) {
     const { limit, offset } = rangeOf(query);
     const mine = who.scope.applications;
@@ -62,7 +65,7 @@ const listApps = operation({
     const newest = all.selectAll().orderBy("created_at", "desc").orderBy("no", "desc");
     const rows = await newest.limit(limit).offset(offset).execute();
     const totalCount = await countOf(all.select((eb) => eb.fn.countAll().as("count")));
-    return { totalCount, count: rows.length, applications: await toApplications(read, rows, now) };
+    return { totalCount, count: rows.length, applications: orNull(await toApplications(read, rows, now)) };
   },
 });
 
@@ -186,7 +189,7 @@ function stateOf({ name, description, product_id }: ApplicationRow): object {
 }
 
 function columnsOf(body: AppBody) {
-  return { name: body.name, description: body.description ?? "", product_id: body.product_id ?? null };
+  return { name: body.name, description: body.description ?? "", product_id: body.product_id || null };
 }
 
 async function checkUnique(tx: Tx, body: AppBody, ownNo: number | null): Promise<void> {
@@ -261,12 +264,14 @@ async function toApplication(db: Db, row: ApplicationRow, now: number): Promise<
     .selectAll()
     .where("application_no", "=", row.no)
     .orderBy("created_at", "desc")
+    .orderBy("no", "desc")
     .execute();
   const channels = await db
     .selectFrom("channels")
     .selectAll()
     .where("application_no", "=", row.no)
     .orderBy("name")
+    .orderBy("arch")
     .execute();
   const groupNos = groups.map(({ no }) => no);
   return {
@@ -275,8 +280,8 @@ async function toApplication(db: Db, row: ApplicationRow, now: number): Promise<
     name: row.name,
     description: row.description,
     created_ts: timestamp(row.created_at),
-    groups: await toGroups(db, groups),
-    channels: await toChannels(db, channels),
+    groups: orNull(await toGroups(db, groups)),
+    channels: orNull(await toChannels(db, channels)),
     instances: { count: await seenIn(db, groupNos, "1d", now) },
   };
 }

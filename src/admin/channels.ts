@@ -4,10 +4,17 @@ import { z } from "zod";
 import { ACTIVITY, SEVERITY } from "../rollout/model.ts";
 import { nextNumber } from "../store/numbers.ts";
 import { type Db, readOnly, type Tx, timestamp } from "./context.ts";
-import { type ApplicationRow, type ChannelRow, countOf, findApplication, findChannel } from "./lookups.ts";
+import {
+  type ApplicationRow,
+  type ChannelRow,
+  checkApplication,
+  countOf,
+  findApplication,
+  findChannel,
+} from "./lookups.ts";
 import { type Audit, type Operation, operation } from "./operation.ts";
 import { packageObject, toPackages } from "./package-objects.ts";
-import { listOf, pageQuery, rangeOf } from "./paging.ts";
+import { listOrNullOf, orNull, pageQuery, rangeOf } from "./paging.ts";
 import { invalid } from "./problem.ts";
 
 export const channelBody = z.strictObject({
@@ -44,14 +51,14 @@ const listChannels = operation({
   summary: "The application's channels by name, each with its package",
   role: "viewer",
   query: z.object(pageQuery),
-  answer: listOf("channels", channelObject),
+  answer: listOrNullOf("channels", channelObject),
   async handle({ read, params, query }) {
     const application = await findApplication(read, params.app);
     const { limit, offset } = rangeOf(query);
     const channels = read.selectFrom("channels").where("application_no", "=", application.no);
     const rows = await channels.selectAll().orderBy("name").orderBy("arch").limit(limit).offset(offset).execute();
     const totalCount = await countOf(channels.select((eb) => eb.fn.countAll().as("count")));
-    return { totalCount, count: rows.length, channels: await toChannels(read, rows) };
+    return { totalCount, count: rows.length, channels: orNull(await toChannels(read, rows)) };
   },
 });
 
@@ -226,14 +233,7 @@ async function point(
   body: ChannelBody,
   now: number,
 ): Promise<void> {
-  const { application_id: named } = body;
-  if (
-    named !== undefined &&
-    named.toLowerCase() !== application.id &&
-    named.toLowerCase() !== application.product_id?.toLowerCase()
-  ) {
-    throw invalid("application_id", `must be ${application.id}, the application of the path`);
-  }
+  checkApplication(application, body.application_id);
   if (!body.package_id) {
     await tx.updateTable("channels").set({ package_no: null }).where("no", "=", channel.no).execute();
     return;

@@ -1,6 +1,7 @@
 /** `GET /config`: what a console has to know before anybody is logged in, in the ecosystem's names. Open to everybody. */
 import type { RequestHandler } from "express";
 import type { ProviderSettings } from "./auth/provider.ts";
+import { sendJson } from "./json.ts";
 
 export interface ConfigurationOptions {
   readonly version: string;
@@ -14,7 +15,7 @@ export interface ConfigurationOptions {
 export function configuration({ version, mode, provider, publicUrl }: ConfigurationOptions): RequestHandler {
   return (_request, response) => {
     const auth = (page: string) => (provider === null ? "" : `${publicUrl()}/auth/${page}`);
-    response.json({
+    const config = {
       access_management_url: "",
       auth_mode: mode === "none" ? "noop" : mode,
       header_style: "light",
@@ -27,6 +28,15 @@ export function configuration({ version, mode, provider, publicUrl }: Configurat
       oidc_logout_url: auth("logout"),
       oidc_scopes: provider?.scopes ?? null,
       title: "Turnout",
-    });
+    };
+    sendJson(response, Object.fromEntries(Object.entries(config).flatMap(inBothSpellings)));
   };
+}
+
+/** That API's server writes these names with underscores, its published description in camel case: both find theirs. */
+function inBothSpellings([name, value]: [string, unknown]): [string, unknown][] {
+  return [
+    [name, value],
+    [name.replace(/_(\w)/g, (_, letter: string) => letter.toUpperCase()), value],
+  ];
 }

@@ -1,7 +1,8 @@
 /** From declared operations to routes: who may, what came, what is answered. */
-import express, { type Request, type RequestHandler, type Response, type Router } from "express";
+import type { Request, RequestHandler, Response, Router } from "express";
 import { hasRole, type Principal } from "./auth/principal.ts";
 import { type AdminContext, principalOf } from "./context.ts";
+import { jsonBody, sendJson } from "./json.ts";
 import { findApplication } from "./lookups.ts";
 import { Call, type Operation } from "./operation.ts";
 import { onlyMethods, Problem, validated } from "./problem.ts";
@@ -14,23 +15,13 @@ export function mount(router: Router, context: AdminContext, operations: readonl
     const route = router.route(path);
     for (const operation of here) {
       if (operation.streamed) route[operation.method](handler(context, operation));
-      else route[operation.method](onlyJson, json, handler(context, operation));
+      else route[operation.method](...json, handler(context, operation));
     }
     route.all(onlyMethods(...here.map(({ method }) => method.toUpperCase())));
   }
 }
 
-const json = express.json({ limit: "1mb", strict: false });
-
-const onlyJson: RequestHandler = (request, _response, next) => {
-  if (hasBody(request) && !request.is("json"))
-    throw new Problem(415, "send the body as Content-Type: application/json");
-  next();
-};
-
-function hasBody({ headers }: Request): boolean {
-  return headers["transfer-encoding"] !== undefined || Number(headers["content-length"] ?? 0) > 0;
-}
+const json = jsonBody("1mb");
 
 function bySpecificity(a: string, b: string): number {
   const [left, right] = [a.split("/"), b.split("/")];
@@ -82,12 +73,13 @@ async function patiently<T>({ uploading }: AdminContext, request: Request, work:
 
 function bodyOf(operation: Operation, request: Request): unknown {
   if (operation.body === undefined) return undefined;
-  return validated(operation.body, request.body ?? (operation.bodyOptional ? {} : undefined));
+  const absent = request.body === undefined && operation.bodyOptional === true;
+  return validated(operation.body, absent ? {} : request.body);
 }
 
 function send(response: Response, operation: Operation, answer: unknown): void {
   if (operation.answer === null) response.status(204).end();
-  else response.status(operation.status ?? 200).json(answer);
+  else sendJson(response.status(operation.status ?? 200), answer);
 }
 
 /** @throws Problem 403: what is asked for is not theirs to do. */

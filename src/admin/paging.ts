@@ -37,3 +37,14 @@ export function listOf<K extends string, S extends z.ZodType>(name: K, item: S) 
   const items = { [name]: z.array(item) } as { [N in K]: z.ZodArray<S> }; // the one key is the name
   return z.object({ totalCount: z.int(), count: z.int(), ...items });
 }
+
+/** A list of the older API: there, an empty one is null. Clients tell "none" by it. */
+export function orNull<T>(items: T[]): T[] | null {
+  return items.length === 0 ? null : items;
+}
+
+/** The same as `listOf` in the way of the older API. */
+export function listOrNullOf<K extends string, S extends z.ZodType>(name: K, item: S) {
+  const items = { [name]: z.array(item).nullable() } as { [N in K]: z.ZodNullable<z.ZodArray<S>> }; // the same
+  return z.object({ totalCount: z.int(), count: z.int(), ...items });
+}

@@ -7,6 +7,7 @@ import { UploadRefused } from "../payloads/uploads.ts";
 import { NotPossible } from "../rollout/run.ts";
 import { RolloutMoved } from "../store/rollouts.ts";
 import { StoreUnavailable } from "../store/store.ts";
+import { sayWhatWouldBeRight } from "./schema-errors.ts";
 
 const TITLES: Readonly<Record<number, string>> = {
   400: "Bad Request",
@@ -68,11 +69,14 @@ export function notFound(what: string, id: string): Problem {
   return new Problem(404, `${what} not found: ${id}`);
 }
 
+/** A body of 1 MiB can be wrong in a hundred thousand places; nobody reads them all. */
+const MAX_ERRORS = 100;
+
 /** @throws Problem 400 that names every field that is wrong. */
 export function validated<S extends z.ZodType>(schema: S, input: unknown): z.infer<S> {
-  const parsed = schema.safeParse(input);
+  const parsed = schema.safeParse(input, { error: sayWhatWouldBeRight });
   if (parsed.success) return parsed.data;
-  const errors = parsed.error.issues.flatMap(toFieldErrors);
+  const errors = parsed.error.issues.flatMap(toFieldErrors).slice(0, MAX_ERRORS);
   throw new Problem(
     400,
     errors.map(({ path, message }) => `${path}: ${message}`).join("; ") || "the input is invalid",
@@ -144,7 +148,6 @@ function toProblem(error: unknown): Problem {
   const status = typeof error === "object" && error !== null && "status" in error ? Number(error.status) : 500;
   const kind = typeof error === "object" && error !== null && "type" in error ? String(error.type) : "";
   if (kind === "entity.too.large") return new Problem(413, "the body is larger than 1 MiB");
-  if (kind === "entity.parse.failed") return new Problem(400, "the body is not JSON");
   if (status >= 400 && status < 500)
     return new Problem(status, error instanceof Error ? error.message : "the request can't be read");
   return new Problem(500, "the server made a mistake; nothing was changed");

@@ -16,6 +16,7 @@ import { floorOperations } from "./floors.ts";
 import { forecastOperations } from "./forecast.ts";
 import { groupOperations } from "./groups.ts";
 import { instanceOperations } from "./instances.ts";
+import { readableUrl } from "./json.ts";
 import { mount } from "./mount.ts";
 import { numbered } from "./numbered.ts";
 import type { Operation } from "./operation.ts";
@@ -72,6 +73,7 @@ export function adminRouter(options: AdminOptions): Router {
   router.use(numbered);
   router.use(documentation(operations, options.version));
   router.use(authenticated(options));
+  router.use(readableUrl);
   mount(router, options, operations);
   router.use(unknownPath);
   router.use(problems(options.onFault));

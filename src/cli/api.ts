@@ -95,7 +95,7 @@ export class Api {
 
   async groups(app: string): Promise<readonly GroupSummary[]> {
     const path = `/apps/${encodeURIComponent(app)}/groups?perpage=1000`;
-    return (await this.call<{ groups: readonly GroupSummary[] }>("GET", path)).groups;
+    return (await this.call<{ groups: readonly GroupSummary[] | null }>("GET", path)).groups ?? [];
   }
 }
 

@@ -16,7 +16,9 @@ export function buildFleet(revision: number, { applications, groups, rollouts }:
   }
   const groupByTrack = new Map<string, Group>();
   const oldestFirst = [...groups].sort((a, b) => a.no - b.no);
-  for (const group of oldestFirst) {
+  // A group that lost its channel must not hide one that has something to offer.
+  const withChannelFirst = [...oldestFirst].sort((a, b) => Number(a.channel === null) - Number(b.channel === null));
+  for (const group of withChannelFirst) {
     const key = groupByTrackKey(group.applicationNo, group.track, group.channel?.arch ?? ARCH.all);
     if (!groupByTrack.has(key)) groupByTrack.set(key, group);
   }

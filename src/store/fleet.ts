@@ -114,7 +114,7 @@ function filesOf(
   sha256: string | undefined,
   extraFiles: readonly PackageFile[],
 ): readonly PackageFile[] {
-  if (name === null) return [];
+  if (!name) return [];
   return [{ name, sizeBytes: Number(size ?? 0), sha1: hash || null, sha256: hexOf(sha256) }, ...extraFiles];
 }
 
@@ -136,7 +136,8 @@ function placesOf(
   for (const file of files) {
     const here = hosted.get(file.name);
     if (here === undefined || !fits(here, file)) return { urls: elsewhere, known: files };
-    known.push({ name: file.name, sizeBytes: here.sizeBytes, sha1: base64Of(here.sha1), sha256: here.sha256 });
+    const hashes = { sha1: file.sha1 ?? base64Of(here.sha1), sha256: file.sha256 ?? here.sha256 };
+    known.push({ name: file.name, sizeBytes: here.sizeBytes, ...hashes });
   }
   if (files.length === 0) return { urls: elsewhere, known };
   const here = `/${applicationId}/${archName(toArch(arch))}/${encodeURIComponent(version)}/`;

