@@ -89,8 +89,8 @@ function whatItIs(files: readonly ReleaseFile[], options: AddOptions): { version
 
 async function find(api: Api, base: string, version: string, arch: string): Promise<PackageSummary | null> {
   const query = `perpage=1000&searchVersion=${encodeURIComponent(version)}`;
-  const { packages } = await api.call<{ packages: readonly PackageSummary[] }>("GET", `${base}?${query}`);
-  return packages.find((one) => one.version === version && one.arch === ARCHES[arch]) ?? null;
+  const { packages } = await api.call<{ packages: readonly PackageSummary[] | null }>("GET", `${base}?${query}`);
+  return packages?.find((one) => one.version === version && one.arch === ARCHES[arch]) ?? null;
 }
 
 /** Makes the package, or adds to it what it does not name yet. @throws ApiError when it is of other files */

@@ -95,7 +95,8 @@ describe("collecting", () => {
 
 describe("checking what is there", () => {
   const activities = async () =>
-    (await hosting.server.api<{ activities: { class: number; version: string }[] }>("GET", "/activity")).activities;
+    (await hosting.server.api<{ activities: { class: number; version: string }[] | null }>("GET", "/activity"))
+      .activities;
 
   it("reads each file once in so many days, and finds nothing wrong with good ones", async () => {
     expect(await hosting.server.turnout.scrub.run()).toBe(0);
@@ -103,7 +104,7 @@ describe("checking what is there", () => {
     expect(await hosting.server.turnout.scrub.run()).toBe(2);
     expect(await hosting.server.turnout.scrub.run()).toBe(0);
     expect(await hosting.states()).toEqual({ [MAIN]: "hosted", [OEM]: "hosted" });
-    expect(await activities()).toEqual([]);
+    expect(await activities()).toBeNull();
   });
 
   it.each([
