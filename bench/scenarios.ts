@@ -25,17 +25,19 @@ export interface Plan {
 
 const FEW_NODES = 1_000;
 
-export async function prepare(quick: boolean): Promise<Plan> {
-  const plan: Plan = {
+export function planFor(quick: boolean): Plan {
+  return {
     seconds: quick ? 3 : 8,
     rounds: quick ? 2 : 4,
     manyNodes: quick ? 100_000 : 1_000_000,
     few: aFolder(),
     many: aFolder(),
   };
-  await fill(plan.few, FEW_NODES);
-  await fill(plan.many, plan.manyNodes);
-  return plan;
+}
+
+export async function fillDatabases({ few, many, manyNodes }: Plan): Promise<void> {
+  await fill(few, FEW_NODES);
+  await fill(many, manyNodes);
 }
 
 const median = (values: readonly number[]): number =>

@@ -21,6 +21,21 @@ const duration = z.string().transform((text, context) => {
   return milliseconds ?? 0;
 });
 
+const BYTES: Readonly<Record<string, number>> = { B: 1, KiB: 2 ** 10, MiB: 2 ** 20, GiB: 2 ** 30, TiB: 2 ** 40 };
+
+const size = z.string().transform((text, context) => {
+  const [, count, unit = "B"] = /^(\d{1,9}) ?(B|[KMGT]iB)?$/.exec(text) ?? [];
+  if (count === undefined) context.addIssue(`"${text}" is not a size; write e.g. "64 MiB"`);
+  return Number(count ?? 0) * (BYTES[unit] ?? 0);
+});
+
+/** Bytes a second. */
+const rate = size.refine((value) => value >= 2 ** 17, "must be at least 128 KiB (a second)");
+
+const secretInPath = z
+  .string()
+  .regex(/^[A-Za-z0-9._~-]+$/, "must be made of letters, digits and . _ ~ - (it is a part of the URL's path)");
+
 /** Without a slash at its end. */
 const url = z.string().transform((text, context) => {
   const given = URL.canParse(text) ? new URL(text) : null;
@@ -67,10 +82,7 @@ const schema = z.strictObject({
   TURNOUT_OIDC_VIEWER_ROLES: names.default([]),
   TURNOUT_SESSION_LIFETIME: sessionTime.default(12 * 3_600_000),
   TURNOUT_SESSION_IDLE: sessionTime.default(2 * 3_600_000),
-  TURNOUT_OMAHA_SECRET: z
-    .string()
-    .regex(/^[A-Za-z0-9._~-]+$/, "must be made of letters, digits and . _ ~ - (it is a part of the URL's path)")
-    .optional(),
+  TURNOUT_OMAHA_SECRET: secretInPath.optional(),
   TURNOUT_TRUST_PROXY: z.string().min(1).optional(),
   TURNOUT_LOG_LEVEL: z.enum(["trace", "debug", "info", "warn", "error", "fatal", "silent"]).default("info"),
   TURNOUT_POLL_INTERVAL: duration.optional(),
@@ -82,6 +94,18 @@ const schema = z.strictObject({
   TURNOUT_NEW_NODES_PER_MINUTE: number(0, 1_000_000).default(0),
   TURNOUT_HISTORY_DAYS: number(1, 36_500).default(90),
   TURNOUT_FORGET_SEEN_ONCE_DAYS: number(1, 36_500).default(7),
+  TURNOUT_PAYLOAD_TOKEN: secretInPath.optional(),
+  TURNOUT_PAYLOAD_USER: z
+    .string()
+    .regex(/^[^:]+$/, "must have no colon")
+    .optional(),
+  TURNOUT_PAYLOAD_PASSWORD: z.string().min(8, "must have at least 8 characters").optional(),
+  TURNOUT_DOWNLOADS: number(0, 100_000).default(500),
+  TURNOUT_DOWNLOADS_PER_ADDRESS: number(0, 100_000).default(100),
+  TURNOUT_DOWNLOAD_RATE: rate.optional(),
+  TURNOUT_DISK_RESERVE: size.default(2 ** 30),
+  TURNOUT_SCRUB_DAYS: number(0, 36_500).default(7),
+  TURNOUT_SCRUB_RATE: rate.default(16 * 2 ** 20),
   TURNOUT_WEBHOOK_PRIVATE_TARGETS: z.enum(["yes", "no"]).default("no"),
 });
 
@@ -89,7 +113,7 @@ export interface Settings {
   readonly host: string;
   /** 0: a free port is picked, and printed. */
   readonly port: number;
-  /** Where browsers reach us, without a slash at its end; null: where it listens. */
+  /** Where nodes and browsers reach us, without a slash at its end; null: where it listens. */
   readonly publicUrl: string | null;
   readonly dataDir: string;
   readonly auth: "token" | "oidc" | "none";
@@ -115,6 +139,25 @@ export interface Settings {
   readonly forgetSeenOnceDays: number;
   /** Whether webhooks may lead to private, loopback and link-local addresses. */
   readonly webhookPrivateTargets: boolean;
+  readonly payloads: PayloadSettings;
+}
+
+export interface PayloadSettings {
+  /** When set, payloads are served at /payloads/TOKEN/… only. */
+  readonly token: string | null;
+  /** What downloads must be asked for with; null: by anybody. */
+  readonly login: { readonly user: string; readonly password: string } | null;
+  /** Open at the same time; 0: no limit. */
+  readonly downloads: number;
+  readonly downloadsPerAddress: number;
+  /** Bytes a second, of all downloads together; null: no limit. */
+  readonly downloadRate: number | null;
+  /** Bytes that uploads leave free on the disk. */
+  readonly diskReserve: number;
+  /** How often every file is read again; 0: never. */
+  readonly scrubDays: number;
+  /** Bytes a second. */
+  readonly scrubRate: number;
 }
 
 /** A setting that can't be used; the message says which, and what would be right. */
@@ -148,7 +191,10 @@ function toSettings(given: z.infer<typeof schema>): Settings {
         "Listen on 127.0.0.1, use TURNOUT_AUTH=token, or set TURNOUT_AUTH_NONE_ANYWHERE=yes if that is meant.",
     );
   }
-  const proxy = given.TURNOUT_TRUST_PROXY;
+  const { TURNOUT_PAYLOAD_USER: user, TURNOUT_PAYLOAD_PASSWORD: password, TURNOUT_TRUST_PROXY: proxy } = given;
+  if ((user === undefined) !== (password === undefined)) {
+    throw new SettingsError("TURNOUT_PAYLOAD_USER and TURNOUT_PAYLOAD_PASSWORD: set both, or none");
+  }
   return {
     host: given.TURNOUT_HOST,
     port: given.TURNOUT_PORT,
@@ -168,6 +214,16 @@ function toSettings(given: z.infer<typeof schema>): Settings {
     newNodesPerMinute: given.TURNOUT_NEW_NODES_PER_MINUTE,
     historyDays: given.TURNOUT_HISTORY_DAYS,
     forgetSeenOnceDays: given.TURNOUT_FORGET_SEEN_ONCE_DAYS,
+    payloads: {
+      token: given.TURNOUT_PAYLOAD_TOKEN ?? null,
+      login: user === undefined || password === undefined ? null : { user, password },
+      downloads: given.TURNOUT_DOWNLOADS,
+      downloadsPerAddress: given.TURNOUT_DOWNLOADS_PER_ADDRESS,
+      downloadRate: given.TURNOUT_DOWNLOAD_RATE ?? null,
+      diskReserve: given.TURNOUT_DISK_RESERVE,
+      scrubDays: given.TURNOUT_SCRUB_DAYS,
+      scrubRate: given.TURNOUT_SCRUB_RATE,
+    },
     webhookPrivateTargets: given.TURNOUT_WEBHOOK_PRIVATE_TARGETS === "yes",
   };
 }

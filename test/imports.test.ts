@@ -6,16 +6,18 @@ const SRC = resolve(import.meta.dirname, "../src");
 
 /** Which folders of src/ may import a file of this one (besides the folder itself). DESIGN.md, "Who may import whom". */
 const IMPORTERS: Readonly<Record<string, readonly string[]>> = {
-  rollout: ["checkin", "store", "admin", "fleet", "forecast", "notify", "cli", "settings.ts"],
+  rollout: ["checkin", "store", "admin", "fleet", "forecast", "notify", "payloads", "cli", "settings.ts"],
   omaha: ["checkin", "main.ts"],
   checkin: ["main.ts"],
-  store: ["checkin", "admin", "sync", "fleet", "notify", "main.ts", "metrics.ts"],
+  store: ["checkin", "admin", "sync", "fleet", "notify", "payloads", "main.ts", "metrics.ts"],
   admin: ["main.ts"],
   fleet: ["main.ts", "cli", "admin", "forecast"],
   virtual: ["cli", "forecast"],
   forecast: ["main.ts", "admin", "cli"],
   notify: ["main.ts", "admin"],
-  "clock.ts": ["checkin", "admin", "fleet", "notify", "main.ts"],
+  payloads: ["main.ts", "admin"],
+  "early-answer.ts": ["omaha", "admin"],
+  "clock.ts": ["checkin", "admin", "fleet", "notify", "payloads", "main.ts"],
   "settings.ts": ["main.ts"],
   "metrics.ts": ["main.ts", "server.ts"],
   "server.ts": ["main.ts"],

@@ -63,6 +63,7 @@ const fields = z.strictObject({
   description: z.string().max(10_000).nullish(),
   size: bytes.nullish(),
   hash: z.string().max(64).nullish(),
+  hosting: z.enum(["first", "only"]).nullish(),
   channels_blacklist: z.array(z.string()).max(1_000).nullish(),
   flatcar_action: action.nullish(),
   extra_files: z.array(extraFile).max(1_000).nullish(),
@@ -86,6 +87,8 @@ export function columnsOf(
     description: body.description ?? null,
     size: body.size ?? null,
     hash: body.hash ?? null,
+    // Clients that do not know of it leave it out, and must not turn it back.
+    ...(body.hosting != null && { hosting: body.hosting }),
   };
 }
 

@@ -70,7 +70,7 @@ const putPackage = operation({
   method: "put",
   path: "/apps/:app/packages/:package",
   tag: TAG,
-  summary: "Change a package: what the body leaves out is cleared, but for its action",
+  summary: "Change a package: what the body leaves out is cleared, but for its action and hosting",
   description: "Its architecture and application never change.",
   role: "admin",
   body: packageBody,

@@ -1,7 +1,9 @@
 /** Errors as RFC 9457 problem details, with a `message` beside them for clients of the older API. */
 import type { ErrorRequestHandler, RequestHandler, Response } from "express";
 import { z } from "zod";
+import { endAfterBody } from "../early-answer.ts";
 import { ForecastUnavailable } from "../forecast/forecaster.ts";
+import { UploadRefused } from "../payloads/uploads.ts";
 import { NotPossible } from "../rollout/run.ts";
 import { RolloutMoved } from "../store/rollouts.ts";
 import { StoreUnavailable } from "../store/store.ts";
@@ -17,9 +19,11 @@ const TITLES: Readonly<Record<number, string>> = {
   412: "Precondition Failed",
   413: "Content Too Large",
   415: "Unsupported Media Type",
+  422: "Unprocessable Content",
   429: "Too Many Requests",
   500: "Internal Server Error",
   503: "Service Unavailable",
+  507: "Insufficient Storage",
 };
 
 /** What an error is answered as. Source: RFC 9457. */
@@ -111,20 +115,21 @@ export function problems(onFault: (error: unknown) => void): ErrorRequestHandler
 }
 
 function answer(response: Response, { status, message, errors, headers }: Problem): void {
-  response
-    .status(status)
-    .set(headers)
-    .type("application/problem+json")
-    .send(
-      JSON.stringify({
-        type: "about:blank",
-        title: TITLES[status] ?? "Error",
-        status,
-        detail: message,
-        ...(errors.length > 0 ? { errors } : {}),
-        message,
-      }),
-    );
+  const text = JSON.stringify({
+    type: "about:blank",
+    title: TITLES[status] ?? "Error",
+    status,
+    detail: message,
+    ...(errors.length > 0 ? { errors } : {}),
+    message,
+  });
+  response.status(status).set(headers).type("application/problem+json");
+  if (response.req.complete) {
+    response.send(text);
+    return;
+  }
+  response.set({ Connection: "close", "Content-Length": String(Buffer.byteLength(text)) });
+  endAfterBody(response.req, response, text);
 }
 
 function toProblem(error: unknown): Problem {
@@ -132,6 +137,11 @@ function toProblem(error: unknown): Problem {
   if (error instanceof StoreUnavailable) return new Problem(503, error.message, { headers: { "Retry-After": "5" } });
   if (error instanceof ForecastUnavailable)
     return new Problem(503, error.message, { headers: { "Retry-After": "10" } });
+  if (error instanceof UploadRefused) {
+    const { status, message, received } = error;
+    const headers = { ...(received !== null && { "Upload-Offset": String(received) }) };
+    return new Problem(status, message, { headers: { ...headers, ...(status >= 500 && { "Retry-After": "60" }) } });
+  }
   if (error instanceof NotPossible) return new Problem(409, error.message);
   if (error instanceof RolloutMoved) return new Problem(412, `${error.message}; read it again, and then decide`);
   // What express.json() and the router throw: they have a status of their own.

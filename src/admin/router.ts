@@ -10,18 +10,20 @@ import type { AdminContext } from "./context.ts";
 import { counterOperations } from "./counters.ts";
 import { documentation } from "./documentation.ts";
 import { explainOperations } from "./explain.ts";
+import { fileOperations } from "./files.ts";
 import { fleetOperations } from "./fleet.ts";
 import { floorOperations } from "./floors.ts";
 import { forecastOperations } from "./forecast.ts";
 import { groupOperations } from "./groups.ts";
 import { instanceOperations } from "./instances.ts";
-import { jsonBody, readableUrl } from "./json.ts";
+import { readableUrl } from "./json.ts";
 import { mount } from "./mount.ts";
 import { nodeBulkOperations } from "./node-bulk.ts";
 import { nodeCareOperations } from "./node-care.ts";
 import { numbered } from "./numbered.ts";
 import type { Operation } from "./operation.ts";
 import { packageOperations } from "./packages.ts";
+import { payloadOperations } from "./payloads.ts";
 import { problems, unknownPath } from "./problem.ts";
 import { rolloutOperations } from "./rollouts.ts";
 import { sessionOperations } from "./sessions.ts";
@@ -48,6 +50,8 @@ function allOperations(options: AdminOptions): readonly Operation[] {
     ...channelOperations,
     ...floorOperations,
     ...packageOperations,
+    ...fileOperations,
+    ...payloadOperations,
     ...rolloutOperations,
     ...forecastOperations(),
     ...instanceOperations,
@@ -73,7 +77,7 @@ export function adminRouter(options: AdminOptions): Router {
   router.use(numbered);
   router.use(documentation(operations, options.version));
   router.use(authenticated(options));
-  router.use(readableUrl, jsonBody("1mb"));
+  router.use(readableUrl);
   mount(router, options, operations);
   router.use(unknownPath);
   router.use(problems(options.onFault));

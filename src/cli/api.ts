@@ -19,6 +19,13 @@ export const jsonOption = (): Option => new Option("--json", "print what the ser
 /** The server said no, or could not be asked: the message is for the person at the terminal. */
 export class ApiError extends Error {
   override readonly name = "ApiError";
+  /** Of the answer; null: there was none. */
+  readonly status: number | null;
+
+  constructor(message: string, status: number | null = null) {
+    super(message);
+    this.status = status;
+  }
 }
 
 /** The token is in TURNOUT_TOKEN, so that it is in no list of processes. */
@@ -30,27 +37,43 @@ export class Api {
   }
 
   /** @throws ApiError */
-  async call<T>(method: string, path: string, body?: unknown): Promise<T> {
+  call<T>(method: string, path: string, body?: unknown): Promise<T> {
+    if (body === undefined) return this.#send(method, path, {});
+    return this.#send(method, path, { "Content-Type": "application/json" }, JSON.stringify(body));
+  }
+
+  /** Part of a file, as a stream. @throws ApiError */
+  put<T>(path: string, contentRange: string, body: ReadableStream): Promise<T> {
+    const headers = { "Content-Type": "application/octet-stream", "Content-Range": contentRange };
+    return this.#send("PUT", path, headers, body);
+  }
+
+  async #send<T>(
+    method: string,
+    path: string,
+    headers: Record<string, string>,
+    body?: string | ReadableStream,
+  ): Promise<T> {
     const token = process.env.TURNOUT_TOKEN;
     let response: Response;
+    let text: string;
     try {
       response = await fetch(`${this.#server}/api${path}`, {
         method,
-        headers: {
-          ...(body === undefined ? {} : { "Content-Type": "application/json" }),
-          ...(token ? { Authorization: `Bearer ${token}` } : {}),
-        },
-        ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+        headers: { ...headers, ...(token ? { Authorization: `Bearer ${token}` } : {}) },
+        ...(body === undefined ? {} : { body, duplex: "half" as const }),
       });
+      text = await response.text();
     } catch (error) {
       const cause = error instanceof Error && error.cause instanceof Error ? error.cause.message : String(error);
       throw new ApiError(`${this.#server} can't be reached: ${cause}`);
     }
-    const text = await response.text();
     if (response.status === 401) {
-      throw new ApiError(`${this.#server} wants a valid token: set TURNOUT_TOKEN`);
+      throw new ApiError(`${this.#server} wants a valid token: set TURNOUT_TOKEN`, 401);
     }
-    if (!response.ok) throw new ApiError(detailOf(text) ?? `${method} ${path}: HTTP ${response.status}`);
+    if (!response.ok) {
+      throw new ApiError(detailOf(text) ?? `${method} ${path}: HTTP ${response.status}`, response.status);
+    }
     return (text === "" ? {} : JSON.parse(text)) as T; // each caller knows what its path answers
   }
 

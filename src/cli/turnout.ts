@@ -4,6 +4,8 @@ import { countersCommand } from "./counters.ts";
 import { explainCommand } from "./explain.ts";
 import { applyCommand, exportCommand, planCommand } from "./fleet.ts";
 import { fleetSimCommand } from "./fleet-sim.ts";
+import { packageCommand } from "./package-add.ts";
+import { payloadsCommand } from "./payloads.ts";
 import { rolloutsCommand } from "./rollouts.ts";
 import { simulateCommand } from "./simulate.ts";
 
@@ -21,6 +23,8 @@ export async function turnout(argv: readonly string[], serve: () => Promise<void
   program.addCommand(applyCommand());
   program.addCommand(exportCommand());
   program.addCommand(countersCommand());
+  program.addCommand(packageCommand());
+  program.addCommand(payloadsCommand());
   program.addCommand(fleetSimCommand());
   await program.parseAsync([...argv]);
 }

@@ -379,7 +379,7 @@ function packageOf(version: string): Rollout["package"] {
     type: 1,
     version,
     arch: 0,
-    urls: [],
+    urls: ["/"],
     files: [{ name: "payload", sizeBytes: 1, sha1: null, sha256: null }],
     action: null,
     blacklistedChannelNos: [],

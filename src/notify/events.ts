@@ -14,6 +14,7 @@ const NAMES = {
   rolloutPaused: "rollout-paused",
   rolloutUnhealthy: "rollout-unhealthy",
   rolloutAwaitsApproval: "rollout-awaits-approval",
+  payloadCorrupt: "file-corrupt",
 } as const satisfies Record<keyof typeof ACTIVITY, string>;
 
 export const EVENTS = Object.values(NAMES);

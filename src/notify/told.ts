@@ -175,6 +175,8 @@ function messageOf(one: Happened, errorCode: number | null, reason: string | nul
       return `${node} installed ${version}, and was not seen again`;
     case "node-rolled-back":
       return `${node} fell back from ${version} to its old version`;
+    case "file-corrupt":
+      return `A file of ${version} is corrupt on this server's disk: nodes are no longer sent here for it`;
     default:
       return event satisfies never;
   }

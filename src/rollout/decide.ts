@@ -175,6 +175,9 @@ function unfitFor(target: Target, node: Node, checkIn: CheckIn, trace: TraceStep
   const allowed = !wanted.blacklistedChannelNos.includes(channel.no);
   step(trace, "not blacklisted", allowed, { channel: channel.name, package: wanted.version });
   if (!allowed) return "blacklisted";
+  const available = wanted.urls.length > 0;
+  step(trace, "files to be had", available, { package: wanted.version });
+  if (!available) return "files-missing";
   const within = matchesPrefix(wanted.version, checkIn.targetVersionPrefix);
   step(trace, "target version prefix", within, { prefix: checkIn.targetVersionPrefix, target: wanted.version });
   return within ? null : "outside-prefix";
@@ -270,6 +273,9 @@ function mirror(group: Group, checkIn: CheckIn, trace: TraceStep[]): Verdict {
   );
   step(trace, "not blacklisted", allowed, { channel: target.channel.name });
   if (!allowed) return stopped("blacklisted");
+  const available = offer.manifests.every((manifest) => manifest.package.urls.length > 0);
+  step(trace, "files to be had", available, { package: target.last.version });
+  if (!available) return stopped("files-missing");
   step(trace, "updates enabled", group.policy.updatesEnabled, { group: group.name });
   if (!group.policy.updatesEnabled) return stopped("updates-disabled");
   const readable = checkIn.multiManifest || offer.manifests.length === 1;

@@ -107,6 +107,10 @@ const WORDS: Readonly<Record<string, Wording>> = {
     holds
       ? `${version ?? "it"} may be offered in channel "${channel}"`
       : `${version ?? "a package"} is blacklisted in channel "${channel}"`,
+  "files to be had": ({ package: version }, holds) =>
+    holds
+      ? `the files of ${version} can be downloaded`
+      : `the files of ${version} are to come from this server only, and not all of them are here`,
   "target version prefix": ({ prefix, target }, holds) =>
     holds
       ? "the node accepts this version"

@@ -53,7 +53,10 @@ export interface Package {
   readonly type: number;
   readonly version: string;
   readonly arch: Arch;
-  /** Where the files are: every codebase, in order of preference. */
+  /**
+   * Where the files are: every codebase, in order of preference. One that begins with `/` is below the address where this
+   * server has its payloads. None: not all files are here, and nodes are to get them nowhere else.
+   */
   readonly urls: readonly string[];
   /** The payload itself first, then OEM images and system extensions. Empty when the package has no file name. */
   readonly files: readonly PackageFile[];
@@ -419,6 +422,7 @@ export const REASONS = [
   "no-update-check", // ping or events alone
   "up-to-date",
   "no-package", // the channel points to nothing, or the group has no channel
+  "files-missing", // to be had from this server only, and not all of them are here
   "waiting-for-reboot",
   // not for this node
   "other-arch",
@@ -536,6 +540,7 @@ export const ACTIVITY = {
   rolloutUnhealthy: 104,
   /** A stage has baked, and the next waits for a person. */
   rolloutAwaitsApproval: 105,
+  payloadCorrupt: 110,
 } as const;
 export const SEVERITY = { success: 1, info: 2, warning: 3, error: 4 } as const;
 

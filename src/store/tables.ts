@@ -11,6 +11,7 @@ export interface Tables {
     product_id: string | null;
     name: string;
     description: string;
+    payload_key: string | null;
     created_at: number;
   };
   packages: {
@@ -25,8 +26,19 @@ export interface Tables {
     description: string | null;
     size: string | null;
     hash: string | null;
+    hosting: Generated<string>;
     created_at: number;
   };
+  payloads: {
+    no: Generated<number>;
+    sha256: string;
+    sha1: string;
+    size: number;
+    state: string;
+    stored_at: number;
+    checked_at: number;
+  };
+  hosted_files: { package_no: number; name: string; payload_no: number; created_at: number };
   flatcar_actions: {
     package_no: number;
     id: string;

@@ -1,4 +1,5 @@
 /** Every operation over HTTP on the real server, with real tokens, held against the document that the server itself serves. */
+import { generateKeyPairSync } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { aTurnout, checks, FLATCAR, STABLE_GROUP, type TestTurnout } from "../e2e/turnout.ts";
@@ -12,7 +13,7 @@ let turnout: TestTurnout;
 let api: Documented;
 
 beforeAll(async () => {
-  turnout = await aTurnout({ TURNOUT_AUTH: "token", TURNOUT_ADMIN_TOKEN: ADMIN });
+  turnout = await aTurnout({ TURNOUT_AUTH: "token", TURNOUT_ADMIN_TOKEN: ADMIN, TURNOUT_DISK_RESERVE: "0" });
   api = await Documented.of(turnout.url, ADMIN);
 });
 afterAll(() => turnout.close());
@@ -77,6 +78,8 @@ async function walk(): Promise<void> {
     body: { ...own.body, description: "notes" },
     headers: { "If-Match": own.headers.get("etag") ?? "" },
   });
+
+  await walkFiles(app, newest);
 
   const made = await api.call("createChannel", { params: app, body: { name: "canary", color: "#ffcc00", arch: 1 } });
   const channel = { channel: made.body.id as string };
@@ -176,6 +179,27 @@ async function walk(): Promise<void> {
   await api.call("deleteChannel", { params: { ...app, ...channel } });
   await api.call("deletePackage", { params: { ...app, package: first } });
   await api.call("deleteApplication", { params: app });
+}
+
+/** A package's files, brought and taken away again. */
+async function walkFiles(app: { app: string }, id: string): Promise<void> {
+  const file = { ...app, package: id, name: "notes.txt" };
+  const { body } = await api.call("getPackage", { params: { ...app, package: id } });
+  const files = [...body.extra_files, { name: file.name }];
+  await api.call("updatePackage", { params: { ...app, package: id }, body: { ...body, extra_files: files } });
+  const key = String(
+    generateKeyPairSync("rsa", { modulusLength: 2048 }).publicKey.export({ type: "spki", format: "pem" }),
+  );
+  await api.call("setPayloadKey", { params: app, body: { public_key: key } });
+  await api.call("getPayloadKey", { params: app });
+  await api.call("deletePayloadKey", { params: app });
+  await api.call("showUpload", { params: file });
+  await api.call("uploadFile", { params: file, body: Buffer.from("what is new") });
+  await api.call("listFiles", { params: { ...app, package: id } });
+  await api.call("deleteFile", { params: file });
+  await api.call("showPayloadUsage");
+  await api.call("collectPayloads", { body: { dry_run: true } });
+  expect((await api.call("collectPayloads")).body).toMatchObject({ bytes: 11, removed: [{ kind: "unreferenced" }] });
 }
 
 async function webhooks(): Promise<void> {
