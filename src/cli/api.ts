@@ -1,5 +1,6 @@
 /** The server's admin API, as the command line uses it. */
 import { Option } from "commander";
+import { MirrorError } from "../mirror/keys.ts";
 import { FLATCAR_APP_ID } from "../virtual/options.ts";
 
 export interface ServerOptions {
@@ -121,7 +122,7 @@ export function acting<A extends unknown[]>(action: (...args: A) => Promise<void
     try {
       await action(...args);
     } catch (error) {
-      if (!(error instanceof ApiError)) throw error;
+      if (!(error instanceof ApiError || error instanceof MirrorError)) throw error;
       process.stderr.write(`turnout: ${error.message}\n`);
       process.exitCode = 1;
     }

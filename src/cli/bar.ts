@@ -1,0 +1,37 @@
+/** A progress bar over several files. */
+import { SingleBar } from "cli-progress";
+
+/** What is shown of a file. */
+interface Shown {
+  readonly name: string;
+  readonly sizeBytes: number;
+}
+
+type Bar = (file: Pick<Shown, "name">) => (bytes: number) => void;
+
+export async function withBar<T>(
+  what: string,
+  files: readonly Shown[],
+  quiet: boolean,
+  work: (bar: Bar) => Promise<T>,
+): Promise<T> {
+  if (quiet) return work(() => () => {});
+  const bar = new SingleBar({
+    format: `${what} {name} {bar} {percentage}% | {done} of {all} MB | {eta_formatted} left`,
+    hideCursor: true,
+    clearOnComplete: true,
+    barsize: 30,
+  });
+  const all = files.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
+  const megabytes = (bytes: number) => (bytes / 1e6).toFixed(0);
+  let done = 0;
+  bar.start(all, 0, { name: "", done: "0", all: megabytes(all) });
+  try {
+    return await work(({ name }) => (bytes) => {
+      done += bytes;
+      bar.update(done, { name, done: megabytes(done) });
+    });
+  } finally {
+    bar.stop();
+  }
+}

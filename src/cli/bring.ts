@@ -1,0 +1,142 @@
+/** Packages as they are brought to a server over its API: made, compared with what is there, and their files sent. */
+import { createReadStream } from "node:fs";
+import { Readable } from "node:stream";
+import { setTimeout as wait } from "node:timers/promises";
+import { type Api, ApiError } from "./api.ts";
+import type { HashedFile } from "./release-files.ts";
+
+export interface PackageSummary {
+  readonly id: string;
+  readonly version: string;
+  readonly arch: number;
+  readonly filename: string | null;
+  readonly flatcar_action: { readonly sha256: string } | null;
+  readonly extra_files: readonly { readonly name: string; readonly hash256: string }[] | null;
+}
+
+export interface Files {
+  readonly hosted: boolean;
+  readonly files: readonly { readonly name: string; readonly hash256: string | null; readonly state: string }[];
+}
+
+export const ARCHES: Readonly<Record<string, number>> = { amd64: 1, arm64: 2 };
+
+/** The path of an application's packages. */
+export function packagesOf(app: string): string {
+  return `/apps/${encodeURIComponent(app)}/packages`;
+}
+
+export async function findPackage(
+  api: Api,
+  base: string,
+  version: string,
+  arch: string,
+): Promise<PackageSummary | null> {
+  const query = `perpage=1000&searchVersion=${encodeURIComponent(version)}`;
+  const { packages } = await api.call<{ packages: readonly PackageSummary[] | null }>("GET", `${base}?${query}`);
+  return packages?.find((one) => one.version === version && one.arch === ARCHES[arch]) ?? null;
+}
+
+/** What a package is to be of. */
+export interface Release {
+  readonly version: string;
+  readonly arch: string;
+  /** Null: only further files are brought. */
+  readonly main: HashedFile | null;
+  readonly extra: readonly HashedFile[];
+}
+
+interface Changes {
+  readonly url?: string;
+  readonly description?: string;
+  readonly onlyHere?: true;
+}
+
+/** Why a package that is there is not of these files; null: it is. */
+export function differenceOf(present: PackageSummary, { version, arch, main, extra }: Release): string | null {
+  const said = Buffer.from(present.flatcar_action?.sha256 ?? "", "base64").toString("hex");
+  if (main !== null && (main.name !== present.filename || main.sha256 !== said)) {
+    return `package ${version} (${arch}) is there already, with another payload: ${present.filename}`;
+  }
+  const named = present.extra_files ?? [];
+  const other = extra.find(({ name, sha256 }) =>
+    named.some((one) => one.name === name && one.hash256 !== "" && one.hash256 !== sha256),
+  );
+  return other === undefined ? null : `package ${version} (${arch}) has another ${other.name} already`;
+}
+
+/** Makes the package, or adds to it what it does not name yet. @throws ApiError when it is of other files */
+export async function providePackage(
+  api: Api,
+  base: string,
+  present: PackageSummary | null,
+  release: Release,
+  changed: Changes,
+): Promise<{ id: string }> {
+  const { version, arch, main, extra } = release;
+  const extraFiles = extra.map((file) => ({
+    name: file.name,
+    size: String(file.sizeBytes),
+    hash: file.sha1,
+    hash256: file.sha256,
+  }));
+  const changes = {
+    ...(changed.url !== undefined && { url: changed.url }),
+    ...(changed.description !== undefined && { description: changed.description }),
+    ...(changed.onlyHere && { hosting: "only" }),
+  };
+  if (present === null) {
+    if (main === null) throw new ApiError(`there is no package ${version} (${arch}) yet: it begins with its payload`);
+    return api.call("POST", base, {
+      type: 1,
+      arch: ARCHES[arch],
+      version,
+      url: `https://update.release.flatcar-linux.net/${arch}-usr/${version}/`,
+      filename: main.name,
+      size: String(main.sizeBytes),
+      hash: main.sha1,
+      flatcar_action: { sha256: Buffer.from(main.sha256, "hex").toString("base64") },
+      extra_files: extraFiles,
+      ...changes,
+    });
+  }
+  const difference = differenceOf(present, release);
+  if (difference !== null) throw new ApiError(difference);
+  const named = present.extra_files ?? [];
+  const added = extraFiles.filter(({ name }) => !named.some((one) => one.name === name));
+  if (added.length === 0 && Object.keys(changes).length === 0) return present;
+  return api.call("PUT", `${base}/${present.id}`, { ...present, ...changes, extra_files: [...named, ...added] });
+}
+
+const TRIES = 8;
+
+/** Goes on where it was, also when the connection breaks or the server is away for a while. @throws ApiError */
+export async function bring(api: Api, base: string, file: HashedFile, onSent: (bytes: number) => void): Promise<void> {
+  const path = `${base}/${encodeURIComponent(file.name)}`;
+  let shown = 0;
+  for (let attempt = 1; ; attempt += 1) {
+    try {
+      const { files } = await api.call<Files>("GET", base);
+      const isHere = (one: Files["files"][number]) => one.state === "hosted" && one.hash256 === file.sha256;
+      if (files.some((one) => one.name === file.name && isHere(one))) return onSent(file.sizeBytes - shown);
+      const { received } = await api.call<{ received: number }>("GET", `${path}/upload`);
+      // All of it may be here, and the last word on it lost: then it is sent again.
+      const from = received < file.sizeBytes ? received : 0;
+      onSent(from - shown);
+      shown = from;
+      const stream = createReadStream(file.path, { start: from, highWaterMark: 1 << 18 });
+      stream.on("data", (chunk) => {
+        shown += chunk.length;
+        onSent(chunk.length);
+      });
+      const range = `bytes ${from}-${file.sizeBytes - 1}/${file.sizeBytes}`;
+      // The two kinds of streams are one, but for their types.
+      await api.put(path, range, Readable.toWeb(stream) as ReadableStream);
+      return;
+    } catch (error) {
+      const passing = error instanceof ApiError && (error.status === null || [408, 409, 503].includes(error.status));
+      if (!passing || attempt === TRIES) throw error;
+      await wait(Math.min(30_000, 500 * 2 ** attempt));
+    }
+  }
+}
