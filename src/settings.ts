@@ -166,7 +166,12 @@ export class SettingsError extends Error {
 }
 
 /** Where the settings are, and what the command line asks a server with. */
-const NOT_SETTINGS: ReadonlySet<string> = new Set(["TURNOUT_CONFIG", "TURNOUT_SERVER", "TURNOUT_TOKEN"]);
+const NOT_SETTINGS: ReadonlySet<string> = new Set([
+  "TURNOUT_CONFIG",
+  "TURNOUT_SERVER",
+  "TURNOUT_TOKEN",
+  "TURNOUT_MIRROR_KEYS",
+]);
 
 /** @throws SettingsError */
 export function readSettings(environment: Readonly<Record<string, string | undefined>>): Settings {

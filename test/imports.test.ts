@@ -15,7 +15,7 @@ const IMPORTERS: Readonly<Record<string, readonly string[]>> = {
   virtual: ["cli", "forecast"],
   forecast: ["main.ts", "admin", "cli"],
   notify: ["main.ts", "admin"],
-  payloads: ["main.ts", "admin"],
+  payloads: ["main.ts", "admin", "cli"],
   mirror: ["cli"],
   "early-answer.ts": ["omaha", "admin"],
   "clock.ts": ["checkin", "admin", "fleet", "notify", "payloads", "main.ts"],

@@ -17,6 +17,7 @@ import { forecastOperations } from "./forecast.ts";
 import { groupOperations } from "./groups.ts";
 import { instanceOperations } from "./instances.ts";
 import { readableUrl } from "./json.ts";
+import { mirrorOperations } from "./mirrors.ts";
 import { mount } from "./mount.ts";
 import { nodeBulkOperations } from "./node-bulk.ts";
 import { nodeCareOperations } from "./node-care.ts";
@@ -52,6 +53,7 @@ function allOperations(options: AdminOptions): readonly Operation[] {
     ...packageOperations,
     ...fileOperations,
     ...payloadOperations,
+    ...mirrorOperations,
     ...rolloutOperations,
     ...forecastOperations(),
     ...instanceOperations,

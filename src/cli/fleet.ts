@@ -1,10 +1,10 @@
 /** `turnout plan`, `apply`, `export`: the fleet as a file. */
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
-import { createInterface } from "node:readline/promises";
 import { styleText } from "node:util";
 import { Command } from "commander";
 import { parse, stringify } from "yaml";
 import { Api, ApiError, acting, jsonOption, printJson, serverOption } from "./api.ts";
+import { agreed } from "./question.ts";
 
 interface Change {
   readonly action: "add" | "change" | "remove";
@@ -80,10 +80,7 @@ async function apply(options: FileOptions & { readonly yes?: true }): Promise<vo
 async function confirm(file: string): Promise<void> {
   if (!process.stdin.isTTY || file === "-")
     throw new ApiError("nothing was changed: say --yes where nobody can be asked");
-  const terminal = createInterface({ input: process.stdin, output: process.stdout });
-  const answer = await terminal.question("Apply this? [y/N] ");
-  terminal.close();
-  if (!/^y(es)?$/i.test(answer.trim())) throw new ApiError("nothing was changed");
+  if (!(await agreed("Apply this?"))) throw new ApiError("nothing was changed");
 }
 
 function planned(api: Api, { file, prune }: FileOptions): Promise<Plan> {

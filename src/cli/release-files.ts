@@ -18,7 +18,7 @@ export interface HashedFile extends ReleaseFile {
 }
 
 /** What is not the image itself. Source: CLIENTS.md §3. */
-const EXTRA = /(^|-)(oem|flatcar)-[\w.-]+\.gz$/;
+export const EXTRA = /(^|-)(oem|flatcar)-[\w.-]+\.gz$/;
 const BOARD = /^(amd64|arm64)-usr$/;
 
 /** @throws ApiError */
@@ -59,19 +59,47 @@ function versionFile(path: string): Readonly<Record<string, string>> {
   return Object.fromEntries(lines.map(([, name = "", value = ""]) => [name, value]));
 }
 
-/** @throws ApiError when a `.sha256` beside it says otherwise */
-export async function hashed(file: ReleaseFile, onRead: (bytes: number) => void): Promise<HashedFile> {
-  const [sha1, sha256] = [createHash("sha1"), createHash("sha256")];
+/**
+ * @param look sees every byte of it
+ * @throws ApiError when a `.sha256` or a `.DIGESTS` beside it says otherwise
+ */
+export async function hashed(
+  file: ReleaseFile,
+  onRead: (bytes: number) => void,
+  look: (chunk: Buffer) => void = () => {},
+): Promise<HashedFile> {
+  const said = digestsBeside(file);
+  const kinds = new Set<Digest>(["sha1", "sha256", ...said.map(({ kind }) => kind)]);
+  const hashes = new Map([...kinds].map((kind) => [kind, createHash(kind)]));
   for await (const chunk of createReadStream(file.path, { highWaterMark: 1 << 20 })) {
-    sha1.update(chunk);
-    sha256.update(chunk);
+    look(chunk);
+    for (const hash of hashes.values()) hash.update(chunk);
     onRead(chunk.length);
   }
-  const found = sha256.digest("hex");
-  const beside = `${file.path}.sha256`;
-  const said = existsSync(beside) ? /^[\da-f]{64}/i.exec(readFileSync(beside, "utf8").trim())?.[0] : undefined;
-  if (said !== undefined && said.toLowerCase() !== found) {
-    throw new ApiError(`${file.path} has the SHA-256 ${found}; ${basename(beside)} says ${said}`);
+  const found = new Map([...hashes].map(([kind, hash]) => [kind, hash.digest("hex")]));
+  for (const { kind, digest, by } of said) {
+    if (digest === found.get(kind)) continue;
+    throw new ApiError(`${file.path} has the ${SHOWN[kind]} ${found.get(kind)}; ${by} says ${digest}`);
   }
-  return { ...file, sha1: sha1.digest("base64"), sha256: found };
+  const sha1 = Buffer.from(found.get("sha1") ?? "", "hex").toString("base64");
+  return { ...file, sha1, sha256: found.get("sha256") ?? "" };
+}
+
+type Digest = "sha1" | "sha256" | "sha512";
+const SHOWN: Readonly<Record<Digest, string>> = { sha1: "SHA-1", sha256: "SHA-256", sha512: "SHA-512" };
+/** By their hexadecimal digits. */
+const KINDS: Readonly<Record<number, Digest>> = { 40: "sha1", 64: "sha256", 128: "sha512" };
+
+/** What Flatcar's server has beside a file; weaker digests than these are not looked at. Source: CLIENTS.md §6. */
+function digestsBeside({ path, name }: ReleaseFile) {
+  return ["sha256", "DIGESTS"].flatMap((ending) => {
+    const by = `${name}.${ending}`;
+    if (!existsSync(`${path}.${ending}`)) return [];
+    const lines = readFileSync(`${path}.${ending}`, "utf8").matchAll(/^([\da-f]{32,128})(?:[ \t]+\*?(\S+))?[ \t]*$/gim);
+    return [...lines].flatMap(([, digest = "", of]) => {
+      const kind = KINDS[digest.length];
+      const isOurs = ending === "sha256" || of === name;
+      return kind === undefined || !isOurs ? [] : [{ kind, digest: digest.toLowerCase(), by }];
+    });
+  });
 }

@@ -4,6 +4,7 @@ import { countersCommand } from "./counters.ts";
 import { explainCommand } from "./explain.ts";
 import { applyCommand, exportCommand, planCommand } from "./fleet.ts";
 import { fleetSimCommand } from "./fleet-sim.ts";
+import { importCommand } from "./import.ts";
 import { keysCommand } from "./keys.ts";
 import { packageCommand } from "./package-add.ts";
 import { payloadsCommand } from "./payloads.ts";
@@ -26,6 +27,7 @@ export async function turnout(argv: readonly string[], serve: () => Promise<void
   program.addCommand(countersCommand());
   program.addCommand(packageCommand());
   program.addCommand(payloadsCommand());
+  program.addCommand(importCommand());
   program.addCommand(keysCommand());
   program.addCommand(fleetSimCommand());
   await program.parseAsync([...argv]);

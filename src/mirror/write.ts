@@ -5,19 +5,17 @@
 import { randomUUID } from "node:crypto";
 import { mkdir, open, readdir, readFile, rename, rm, rmdir, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import { compareVersions, isVersion } from "../rollout/version.ts";
+import { isVersion } from "../rollout/version.ts";
 import { hasManifest, openMirror } from "./directory.ts";
-import { type Downloads, syncFolder } from "./download.ts";
+import { fetchFile, type Source, syncFolder } from "./download.ts";
 import { MirrorError, type PrivateKey, signatureOf } from "./keys.ts";
 import { alone, LOCK_FILE } from "./lock.ts";
 import {
   ARCHES,
   type Arch,
   folderOf,
-  isFileName,
   keyOf,
   MANIFEST_FILE,
-  type MirrorChannel,
   type MirrorFile,
   type MirrorManifest,
   type MirrorRelease,
@@ -27,46 +25,17 @@ import {
   SIGNATURE_FILE,
   textOf,
 } from "./manifest.ts";
+import { type OfferedFile, planMirror, type WantedRelease, type Wishes } from "./plan.ts";
 
-/** What an upstream says of a file. */
-export interface OfferedFile {
-  readonly name: string;
-  readonly size: number;
-  /** In hexadecimal; null: it doesn't say. */
-  readonly sha1: string | null;
-  readonly sha256: string | null;
-}
-
-export interface OfferedRelease {
-  readonly version: string;
-  /** The payload itself first. */
-  readonly files: readonly OfferedFile[];
-  /** Where the files may be; each ends with a slash. */
-  readonly codebases: readonly string[];
-}
-
-/** What a channel holds: its own release, and the floors on the way there. */
-export interface Offered {
-  readonly version: string;
-  readonly floors: readonly { readonly version: string; readonly reason: string | null }[];
-  readonly releases: readonly OfferedRelease[];
-}
-
-export interface WriteOptions {
+export interface WriteOptions extends Wishes {
   readonly folder: string;
   readonly application: string;
-  readonly channels: readonly string[];
-  readonly arches: readonly Arch[];
-  /** Of each channel's releases that it no longer points to. */
-  readonly keep: number;
   readonly key: PrivateKey;
   readonly tool: string;
   readonly now: () => number;
-  /** Null: nothing. @throws MirrorError */
-  readonly ask: (channel: string, arch: Arch) => Promise<Offered | null>;
-  /** Where else the files of a release may be: after what the upstream says. Each ends with a slash. */
-  readonly elsewhere: (arch: Arch, version: string) => readonly string[];
-  readonly downloads: Downloads;
+  /** Where files are that the upstream does not offer, or not where it says. */
+  readonly elsewhere: (arch: Arch, version: string, file: OfferedFile, from: number) => ReturnType<Source>;
+  readonly wait: (ms: number) => Promise<unknown>;
   /** Before the first download: all that belongs to the mirror. */
   readonly onPlan: (files: readonly { readonly path: string; readonly size: number }[]) => void;
   readonly onBytes: (path: string, bytes: number) => void;
@@ -99,10 +68,8 @@ async function write(options: WriteOptions): Promise<Written> {
   if (before !== null && before.application !== application) {
     throw new MirrorError(`${folder} is a mirror of the application ${before.application}; use another directory`);
   }
-  const notes: string[] = [];
-  const wanted = await gather(options, before, notes);
-  if (wanted.channels.length === 0) throw new MirrorError(`there is nothing to mirror: ${notes.join("; ")}`);
-  const { releases, fetched } = await fetchAll(options, keptOf(wanted, options.keep));
+  const plan = await planMirror(options, before);
+  const { releases, fetched } = await fetchAll(options, plan.releases);
   const manifest: MirrorManifest = {
     format: 1,
     mirror: before?.mirror ?? randomUUID(),
@@ -110,12 +77,12 @@ async function write(options: WriteOptions): Promise<Written> {
     tool: options.tool,
     application,
     releases,
-    channels: [...wanted.channels],
+    channels: [...plan.channels],
   };
   const changed = before === null || !isSame(before, manifest);
   if (changed) await publish(folder, manifest, options.key);
   const removed = before === null ? [] : await sweep(folder, releases);
-  return { changed, manifest: changed ? manifest : before, fetched, removed, notes };
+  return { changed, manifest: changed ? manifest : before, fetched, removed, notes: plan.notes };
 }
 
 /** @throws MirrorError when another key has signed it: it would not be ours to sign again */
@@ -137,119 +104,19 @@ async function refuseOthersDirectory(folder: string): Promise<void> {
   throw new MirrorError(`${folder} is no mirror, and not empty (${other}): use a directory of its own`);
 }
 
-interface WantedRelease {
-  readonly arch: Arch;
-  readonly version: string;
-  readonly channels: readonly string[];
-  readonly files: readonly OfferedFile[];
-  readonly codebases: readonly string[];
-}
-
-interface Gathered {
-  readonly releases: readonly WantedRelease[];
-  readonly channels: readonly MirrorChannel[];
-}
-
-/** All that the mirror is to hold: what is offered now, beside what it has. */
-async function gather(options: WriteOptions, before: MirrorManifest | null, notes: string[]): Promise<Gathered> {
-  const releases = new Map<string, WantedRelease>();
-  for (const release of before?.releases ?? []) releases.set(keyOf(release), asWanted(release));
-  const channels = new Map((before?.channels ?? []).map((channel) => [`${channel.name} (${channel.arch})`, channel]));
-  for (const name of options.channels) {
-    for (const arch of options.arches) {
-      const key = `${name} (${arch})`;
-      const offered = await options.ask(name, arch);
-      const present = channels.get(key);
-      if (offered === null) {
-        notes.push(`${key}: the upstream offers nothing`);
-        continue;
-      }
-      if (present !== undefined && compareVersions(offered.version, present.version) < 0) {
-        notes.push(`${key}: the upstream has gone back to ${offered.version}; the mirror stays at ${present.version}`);
-        continue;
-      }
-      channels.set(key, channelOf(name, arch, offered));
-      for (const release of offered.releases) {
-        const wanted = combined(releases.get(keyOf({ arch, version: release.version })), release, name, arch);
-        releases.set(keyOf(wanted), wanted);
-      }
-    }
-  }
-  return { releases: [...releases.values()], channels: [...channels.values()] };
-}
-
-/** What channels need, and of each channel's others the newest. */
-function keptOf({ releases, channels }: Gathered, keep: number): readonly WantedRelease[] {
-  const needed = new Set(
-    channels.flatMap(({ arch, version, floors }) =>
-      [version, ...floors.map((floor) => floor.version)].map((one) => keyOf({ arch, version: one })),
-    ),
-  );
-  for (const { name, arch } of channels) {
-    const others = releases
-      .filter((release) => release.arch === arch && release.channels.includes(name) && !needed.has(keyOf(release)))
-      .sort((a, b) => compareVersions(b.version, a.version));
-    for (const release of others.slice(0, keep)) needed.add(keyOf(release));
-  }
-  return releases.filter((release) => needed.has(keyOf(release)));
-}
-
-function channelOf(name: string, arch: Arch, { version, floors }: Offered): MirrorChannel {
-  const sorted = [...floors].sort((a, b) => compareVersions(a.version, b.version));
-  return { name, arch, version, floors: sorted.map((floor) => ({ version: floor.version, reason: floor.reason })) };
-}
-
-function asWanted({ arch, version, channels, files }: MirrorRelease): WantedRelease {
-  const offered = files.map((file) => ({ ...file, name: nameOf(file) }));
-  return { arch, version, channels, files: offered, codebases: [] };
-}
-
-/** @throws MirrorError when a release is not what it was, or has names that no file can have here */
-function combined(
-  before: WantedRelease | undefined,
-  { version, files, codebases }: OfferedRelease,
-  channel: string,
-  arch: Arch,
-): WantedRelease {
-  if (!isVersion(version))
-    throw new MirrorError(`the upstream offers a version that is none: ${JSON.stringify(version)}`);
-  const release = keyOf({ arch, version });
-  for (const [index, file] of files.entries()) {
-    if (!isFileName(file.name) || files.findIndex(({ name }) => name === file.name) !== index) {
-      throw new MirrorError(`${release}: the upstream names a file ${JSON.stringify(file.name)}, which is not taken`);
-    }
-    if (file.sha1 === null && file.sha256 === null) {
-      throw new MirrorError(`${release}: the upstream has no hash for ${file.name}`);
-    }
-    const known = before?.files.find(({ name }) => name === file.name);
-    const differs = (a: string | null, b: string | null) => a !== null && b !== null && a !== b;
-    if (known && (known.size !== file.size || differs(known.sha1, file.sha1) || differs(known.sha256, file.sha256))) {
-      throw new MirrorError(
-        `${release}: the upstream has another ${file.name} by now than the mirror; nothing was changed`,
-      );
-    }
-  }
-  const more = (before?.files ?? []).filter(({ name }) => !files.some((file) => file.name === name));
-  const channels = [...new Set([...(before?.channels ?? []), channel])].sort();
-  return { arch, version, channels, files: [...files, ...more], codebases };
-}
-
-async function fetchAll(
-  { folder, downloads, elsewhere, onPlan, onBytes }: WriteOptions,
-  wanted: readonly WantedRelease[],
-) {
+async function fetchAll({ folder, elsewhere, wait, onPlan, onBytes }: WriteOptions, wanted: readonly WantedRelease[]) {
   onPlan(wanted.flatMap(({ arch, version, files }) => files.map(({ name, size }) => ({ path: pathOf(arch, version, name), size })))); // biome-ignore format: one line
   const fetched: string[] = [];
   const releases: MirrorRelease[] = [];
-  for (const { arch, version, channels, files, codebases } of wanted) {
+  for (const { arch, version, channels, files, open } of wanted) {
     const whole: MirrorFile[] = [];
-    for (const { name, size, sha1, sha256 } of files) {
+    for (const file of files) {
+      const { name } = file;
       const path = pathOf(arch, version, name);
-      const urls = [...new Set([...codebases, ...elsewhere(arch, version)])].map(
-        (at) => `${at}${encodeURIComponent(name)}`,
-      );
-      const target = { path: join(folder, path), urls, size, sha1, sha256 };
-      const content = await downloads.fetch(target, (bytes) => onBytes(path, bytes));
+      const sources: Source[] = [(from) => elsewhere(arch, version, file, from)];
+      if (open !== null) sources.unshift((from) => open(file, from));
+      const target = { ...file, path: join(folder, path), sources };
+      const content = await fetchFile(target, wait, (bytes) => onBytes(path, bytes));
       if (content.fresh) fetched.push(path);
       await provide(join(folder, `${path}.sha256`), `${content.sha256}  ${name}\n`);
       whole.push({ path, size: content.size, sha1: content.sha1, sha256: content.sha256 });

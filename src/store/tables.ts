@@ -324,6 +324,14 @@ export interface Tables {
     within_7d: number;
     within_30d: number;
   };
+  mirror_imports: {
+    application_no: number;
+    mirror: string;
+    created_at: number;
+    sha256: string;
+    signed_by: string;
+    imported_at: number;
+  };
   numbers: { of: string; last: number };
   node_counts: { group_no: number; version: string; status: string; count: number };
 }

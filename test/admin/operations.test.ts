@@ -80,6 +80,10 @@ async function walk(): Promise<void> {
   });
 
   await walkFiles(app, newest);
+  const [mirror, sha256] = ["3d8f5d43-6a0e-4e3c-9d5c-0a3f5b0e8f11", "0".repeat(64)];
+  const state = { created_ts: "2026-03-04T12:00:00Z", sha256, signed_by: sha256 };
+  await api.call("beginMirrorImport", { params: { ...app, mirror }, body: state });
+  await api.call("listMirrors", { params: app });
 
   const made = await api.call("createChannel", { params: app, body: { name: "canary", color: "#ffcc00", arch: 1 } });
   const channel = { channel: made.body.id as string };

@@ -1,0 +1,100 @@
+/** Channels after an import: their floors, and where they point. */
+import { compareVersions } from "../rollout/version.ts";
+import type { Api } from "./api.ts";
+import { ARCHES } from "./bring.ts";
+import { agreed } from "./question.ts";
+
+export interface ChannelPlan {
+  readonly name: string;
+  readonly arch: string;
+  readonly version: string;
+  readonly floors: readonly { readonly version: string; readonly reason: string | null }[];
+}
+
+export interface Moved {
+  readonly name: string;
+  readonly arch: string;
+  /** Version; null: it pointed to nothing. */
+  readonly from: string | null;
+  readonly to: string;
+  /** `left`: nobody wanted it moved. `newer`: it points to a newer release. `unknown`: the server has no such channel. */
+  readonly state: "moved" | "there" | "left" | "newer" | "unknown";
+}
+
+interface Channel {
+  readonly id: string;
+  readonly name: string;
+  readonly arch: number;
+  readonly color: string;
+  readonly package: { readonly version: string } | null;
+}
+
+interface Package {
+  readonly id: string;
+  readonly version: string;
+  readonly arch: string;
+}
+
+interface MoveOptions {
+  readonly move?: true;
+  readonly allowOlder?: true;
+  readonly json?: true;
+}
+
+/** Floors first: no node may pass them on its way. */
+export async function moveChannels(
+  api: Api,
+  app: string,
+  packages: readonly Package[],
+  plans: readonly ChannelPlan[],
+  options: MoveOptions,
+): Promise<readonly Moved[]> {
+  if (plans.length === 0) return [];
+  const path = `/apps/${encodeURIComponent(app)}/channels`;
+  const { channels } = await api.call<{ channels: readonly Channel[] | null }>("GET", `${path}?perpage=1000`);
+  const moved: Moved[] = [];
+  for (const plan of plans) {
+    const { name, arch, version: to } = plan;
+    const channel = channels?.find((one) => one.name === name && one.arch === ARCHES[arch]);
+    if (channel === undefined) {
+      moved.push({ name, arch, from: null, to, state: "unknown" });
+      continue;
+    }
+    const idOf = (version: string) => packages.find((one) => one.arch === arch && one.version === version)?.id ?? "";
+    await setFloors(api, channel, plan, idOf);
+    const from = channel.package?.version ?? null;
+    const state = await stateOf(plan, from, options);
+    if (state === "moved") {
+      const { id, color } = channel;
+      await api.call("PUT", `${path}/${id}`, { name, color, arch: channel.arch, package_id: idOf(to) });
+    }
+    moved.push({ name, arch, from, to, state });
+  }
+  return moved;
+}
+
+async function stateOf({ name, arch, version }: ChannelPlan, from: string | null, options: MoveOptions) {
+  if (from === version) return "there" as const;
+  if (from !== null && compareVersions(version, from) < 0 && !options.allowOlder) return "newer" as const;
+  if (options.move) return "moved" as const;
+  const canAsk = process.stdin.isTTY && process.stdout.isTTY && !options.json;
+  const question = `Move channel ${name} (${arch}) from ${from ?? "nothing"} to ${version}?`;
+  return canAsk && (await agreed(question)) ? ("moved" as const) : ("left" as const);
+}
+
+/** Those that are there stay as they are, also their reasons: somebody may have written better ones. */
+async function setFloors(
+  api: Api,
+  channel: Channel,
+  { floors }: ChannelPlan,
+  idOf: (version: string) => string,
+): Promise<void> {
+  if (floors.length === 0) return;
+  const path = `/channels/${channel.id}/floors`;
+  const present = await api.call<{ packages: readonly { id: string }[] }>("GET", `${path}?perpage=1000`);
+  for (const { version, reason } of floors) {
+    const id = idOf(version);
+    if (present.packages.some((one) => one.id === id)) continue;
+    await api.call("PUT", `${path}/${id}`, { floor_reason: reason });
+  }
+}
