@@ -19,7 +19,6 @@ import {
   type MirrorFile,
   type MirrorManifest,
   type MirrorRelease,
-  nameOf,
   parseManifest,
   pathOf,
   SIGNATURE_FILE,
