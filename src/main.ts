@@ -1,5 +1,5 @@
 /** Settings → store → server; signals. The only file that wires everything. */
-import { mkdirSync, readFileSync } from "node:fs";
+import { mkdirSync } from "node:fs";
 import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import type { Duplex } from "node:stream";
@@ -7,6 +7,7 @@ import { fileURLToPath } from "node:url";
 import pino, { type Logger } from "pino";
 import { openAccess } from "./admin/auth/access.ts";
 import { firstToken, rememberToken } from "./admin/auth/tokens.ts";
+import { editor, SYNC } from "./admin/editor.ts";
 import { seedFleet } from "./admin/fleet.ts";
 import { adminRouter } from "./admin/router.ts";
 import { answering } from "./checkin/answer.ts";
@@ -26,9 +27,12 @@ import { createApp, createHttpServer, type ServerTimeouts } from "./server.ts";
 import { readSettings, type Settings, SettingsError } from "./settings.ts";
 import { sqliteStore } from "./store/sqlite/open.ts";
 import type { Store } from "./store/store.ts";
+import { syncMetrics } from "./sync/metrics.ts";
+import { type OpenSyncingOptions, openSyncing } from "./sync/open.ts";
+import type { Syncing } from "./sync/syncing.ts";
+import { VERSION } from "./version.ts";
 
 /** Read, not imported: so it needs no flag of the runtime's. */
-const VERSION = String(JSON.parse(readFileSync(new URL("../package.json", import.meta.url), "utf8")).version);
 const FIRST_FLEET = fileURLToPath(new URL("../config/flatcar.yaml", import.meta.url));
 const MAX_BATCH = 512;
 const MAX_WAITING = 20_000;
@@ -41,6 +45,7 @@ export interface Turnout {
   readonly housekeeping: ReturnType<typeof housekeeping>;
   readonly scrub: Scrub;
   readonly notifications: Notifications;
+  readonly syncing: Syncing;
   /** Stops accepting, finishes what is in flight, writes what waits. */
   close(): Promise<void>;
 }
@@ -50,6 +55,7 @@ export interface StartOptions {
   readonly log?: Logger;
   readonly timeouts?: ServerTimeouts;
   readonly webhooks?: Pick<NotificationOptions, "timeoutMs" | "resolve">;
+  readonly sync?: Pick<OpenSyncingOptions, "timeouts" | "resolve">;
   /** Whether time-driven tasks run by themselves; tests drive them. */
   readonly timers?: boolean;
   /** The writer's or a reader's thread died: the process can't go on. */
@@ -135,10 +141,27 @@ export async function startTurnout(settings: Settings, options: StartOptions = {
     publicUrl: () => settings.publicUrl ?? url,
     onTrouble: (why) => log.warn(why),
   });
+  const upstreams = syncMetrics(metrics.registry, store, clock);
+  const syncing = openSyncing({
+    store,
+    clock,
+    payloads,
+    editor: editor(store, clock, SYNC),
+    version: VERSION,
+    proxy: settings.syncProxy,
+    ...options.sync,
+    onChecked({ track, id: upstream }, error) {
+      upstreams.checked(error === null);
+      if (error !== null) log.warn({ track, upstream, error }, "an upstream could not be followed");
+    },
+    onBytes: upstreams.bytes,
+    onError: (error) => log.error({ error: String(error) }, "checking upstreams failed; it will be tried again"),
+  });
   const admin = adminRouter({
     ...forPeople,
     authenticate: access.authenticate,
     privateTargets: settings.webhookPrivateTargets,
+    syncing,
   });
   const chores = housekeeping({
     writer,
@@ -195,6 +218,7 @@ export async function startTurnout(settings: Settings, options: StartOptions = {
     chores.start();
     notifications.start();
     scrubbing.start();
+    syncing.start();
   }
   return {
     url,
@@ -202,14 +226,17 @@ export async function startTurnout(settings: Settings, options: StartOptions = {
     housekeeping: chores,
     scrub: scrubbing,
     notifications,
+    syncing,
     async close() {
       const told = notifications.stop();
+      const synced = syncing.stop();
       const closed = new Promise<void>((resolve) => server.close(() => resolve()));
       server.closeIdleConnections();
       const cutOff = setTimeout(() => server.closeAllConnections(), SHUTDOWN_MS / 2);
       await closed;
       clearTimeout(cutOff);
       await told;
+      await synced;
       await chores.stop();
       await scrubbing.stop();
       await writer.close();

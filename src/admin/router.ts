@@ -1,5 +1,6 @@
 /** The admin API: who asks, then the operation that is asked for. */
 import { Router } from "express";
+import type { Syncing } from "../sync/syncing.ts";
 import { activityOperations } from "./activity.ts";
 import { appOperations } from "./apps.ts";
 import { auditOperations } from "./audit.ts";
@@ -29,6 +30,7 @@ import { problems, unknownPath } from "./problem.ts";
 import { rolloutOperations } from "./rollouts.ts";
 import { sessionOperations } from "./sessions.ts";
 import { statisticsOperations } from "./statistics.ts";
+import { upstreamOperations } from "./sync.ts";
 import { tokenOperations } from "./tokens.ts";
 import { webhookDeliveryOperations } from "./webhook-deliveries.ts";
 import { webhookOperations } from "./webhooks.ts";
@@ -39,6 +41,7 @@ export interface AdminOptions extends AdminContext {
   readonly authenticate: Authenticate;
   /** Whether webhooks may lead to private addresses. */
   readonly privateTargets: boolean;
+  readonly syncing: Pick<Syncing, "begin" | "progressOf">;
   readonly onFault: (error: unknown) => void;
   readonly onFailedLogin: (address: string, why: string) => void;
 }
@@ -54,6 +57,7 @@ function allOperations(options: AdminOptions): readonly Operation[] {
     ...fileOperations,
     ...payloadOperations,
     ...mirrorOperations,
+    ...upstreamOperations(options),
     ...rolloutOperations,
     ...forecastOperations(),
     ...instanceOperations,

@@ -9,28 +9,40 @@ interface Shown {
 
 type Bar = (file: Pick<Shown, "name">) => (bytes: number) => void;
 
+/** @param work gets a bar for each file, and what says how many bytes there are in all when that shows only later */
 export async function withBar<T>(
   what: string,
   files: readonly Shown[],
   quiet: boolean,
-  work: (bar: Bar) => Promise<T>,
+  work: (bar: Bar, plan: (bytes: number) => void) => Promise<T>,
 ): Promise<T> {
-  if (quiet) return work(() => () => {});
+  if (quiet)
+    return work(
+      () => () => {},
+      () => {},
+    );
   const bar = new SingleBar({
     format: `${what} {name} {bar} {percentage}% | {done} of {all} MB | {eta_formatted} left`,
     hideCursor: true,
     clearOnComplete: true,
     barsize: 30,
   });
-  const all = files.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
+  let all = files.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
   const megabytes = (bytes: number) => (bytes / 1e6).toFixed(0);
   let done = 0;
   bar.start(all, 0, { name: "", done: "0", all: megabytes(all) });
   try {
-    return await work(({ name }) => (bytes) => {
-      done += bytes;
-      bar.update(done, { name, done: megabytes(done) });
-    });
+    return await work(
+      ({ name }) =>
+        (bytes) => {
+          done += bytes;
+          bar.update(done, { name, done: megabytes(done), all: megabytes(all) });
+        },
+      (bytes) => {
+        all = bytes;
+        bar.setTotal(all);
+      },
+    );
   } finally {
     bar.stop();
   }

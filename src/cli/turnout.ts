@@ -6,6 +6,7 @@ import { applyCommand, exportCommand, planCommand } from "./fleet.ts";
 import { fleetSimCommand } from "./fleet-sim.ts";
 import { importCommand } from "./import.ts";
 import { keysCommand } from "./keys.ts";
+import { mirrorCommand } from "./mirror.ts";
 import { packageCommand } from "./package-add.ts";
 import { payloadsCommand } from "./payloads.ts";
 import { rolloutsCommand } from "./rollouts.ts";
@@ -27,6 +28,7 @@ export async function turnout(argv: readonly string[], serve: () => Promise<void
   program.addCommand(countersCommand());
   program.addCommand(packageCommand());
   program.addCommand(payloadsCommand());
+  program.addCommand(mirrorCommand());
   program.addCommand(importCommand());
   program.addCommand(keysCommand());
   program.addCommand(fleetSimCommand());
