@@ -174,6 +174,7 @@ const NOT_SETTINGS: ReadonlySet<string> = new Set([
   "TURNOUT_SERVER",
   "TURNOUT_TOKEN",
   "TURNOUT_MIRROR_KEYS",
+  "TURNOUT_MIRROR_FROM",
 ]);
 
 /** @throws SettingsError */

@@ -39,7 +39,12 @@ export function mirrorCommand(): Command {
     .requiredOption("--channel <name...>", "stable, beta, lts, …")
     .addOption(new Option("--arch <arch...>", "amd64, arm64").choices(ARCHES).default(["amd64"], "amd64"))
     .requiredOption("--key <file>", 'the private key that signs it: mirror.key.pem of "turnout keys create"')
-    .option("--from <url>", "the Omaha server to ask: Flatcar's, a Nebraska, another Turnout", url, PUBLIC_SERVER)
+    .addOption(
+      new Option("--from <url>", "the Omaha server to ask: Flatcar's, a Nebraska, another Turnout")
+        .env("TURNOUT_MIRROR_FROM")
+        .argParser(url)
+        .default(PUBLIC_SERVER),
+    )
     .option("--files <url>", "where files are that the server does not lead to, with {version} and {arch} in it")
     .option("--keep <n>", "how many older releases stay of each channel", count, 1)
     .addOption(appOption())
