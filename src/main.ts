@@ -17,6 +17,7 @@ import { housekeeping } from "./checkin/housekeeping.ts";
 import { startWriter } from "./checkin/writer.ts";
 import { type Clock, systemClock } from "./clock.ts";
 import { createMetrics } from "./metrics.ts";
+import { MirrorError, type PublicKey, readPublicKeys } from "./mirror/keys.ts";
 import { type NotificationOptions, Notifications } from "./notify/notifications.ts";
 import { omahaHandler } from "./omaha/handler.ts";
 import { downloads } from "./payloads/downloads.ts";
@@ -69,6 +70,7 @@ export async function startTurnout(settings: Settings, options: StartOptions = {
   const log = options.log ?? pino({ level: "silent" });
   const onFatal = options.onFatal ?? ((error) => log.fatal(error));
 
+  const mirrorKeys = readMirrorKeys(settings);
   mkdirSync(settings.dataDir, { recursive: true, mode: 0o700 });
   const databasePath = join(settings.dataDir, "turnout.db");
   const writer = await startWriter(
@@ -149,6 +151,7 @@ export async function startTurnout(settings: Settings, options: StartOptions = {
     editor: editor(store, clock, SYNC),
     version: VERSION,
     proxy: settings.syncProxy,
+    mirrorKeys,
     ...options.sync,
     onChecked({ track, id: upstream }, error) {
       upstreams.checked(error === null);
@@ -253,6 +256,15 @@ async function provideToken(store: Store, settings: Settings, clock: Clock, opti
   }
   const token = await firstToken(store, clock.now());
   if (token !== null) options.onFirstToken?.(token);
+}
+
+/** @throws SettingsError */
+function readMirrorKeys({ mirrorKeys }: Settings): readonly PublicKey[] {
+  try {
+    return mirrorKeys.flatMap(readPublicKeys);
+  } catch (error) {
+    throw error instanceof MirrorError ? new SettingsError(`TURNOUT_MIRROR_KEYS: ${error.message}`) : error;
+  }
 }
 
 /** Runs until a signal comes. */

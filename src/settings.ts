@@ -107,6 +107,7 @@ const schema = z.strictObject({
   TURNOUT_SCRUB_DAYS: number(0, 36_500).default(7),
   TURNOUT_SCRUB_RATE: rate.default(16 * 2 ** 20),
   TURNOUT_SYNC_PROXY: url.optional(),
+  TURNOUT_MIRROR_KEYS: names.default([]),
   TURNOUT_WEBHOOK_PRIVATE_TARGETS: z.enum(["yes", "no"]).default("no"),
 });
 
@@ -142,6 +143,8 @@ export interface Settings {
   readonly webhookPrivateTargets: boolean;
   /** What upstreams are asked through, e.g. http://proxy.example.org:3128; null: nothing. */
   readonly syncProxy: string | null;
+  /** Files with the public keys that mirrors may be signed with. */
+  readonly mirrorKeys: readonly string[];
   readonly payloads: PayloadSettings;
 }
 
@@ -173,7 +176,6 @@ const NOT_SETTINGS: ReadonlySet<string> = new Set([
   "TURNOUT_CONFIG",
   "TURNOUT_SERVER",
   "TURNOUT_TOKEN",
-  "TURNOUT_MIRROR_KEYS",
   "TURNOUT_MIRROR_FROM",
 ]);
 
@@ -233,6 +235,7 @@ function toSettings(given: z.infer<typeof schema>): Settings {
       scrubDays: given.TURNOUT_SCRUB_DAYS,
       scrubRate: given.TURNOUT_SCRUB_RATE,
     },
+    mirrorKeys: given.TURNOUT_MIRROR_KEYS,
     syncProxy: given.TURNOUT_SYNC_PROXY ?? null,
     webhookPrivateTargets: given.TURNOUT_WEBHOOK_PRIVATE_TARGETS === "yes",
   };

@@ -28,7 +28,7 @@ const IMPORTERS: Readonly<Record<string, readonly string[]>> = {
   forecast: ["main.ts", "admin", "cli"],
   notify: ["main.ts", "admin"],
   payloads: ["main.ts", "admin", "sync", "cli"],
-  mirror: ["sync", "cli"],
+  mirror: ["sync", "cli", "main.ts"],
   sync: ["main.ts", "admin", "cli"],
   "early-answer.ts": ["omaha", "admin"],
   "target.ts": ["notify", "sync", "admin", "cli"],

@@ -1,8 +1,7 @@
 /** Mirrors that were imported: which state of each, so that an older one is not taken for news. */
-import type { Selectable } from "kysely";
 import { z } from "zod";
-import type { Tables } from "../store/tables.ts";
-import { type Db, timestamp } from "./context.ts";
+import { beginImport, type MirrorRow, OlderMirror } from "../sync/mirror-imports.ts";
+import { timestamp } from "./context.ts";
 import { findApplication } from "./lookups.ts";
 import { type Operation, operation } from "./operation.ts";
 import { cut, listOf, pageQuery } from "./paging.ts";
@@ -70,46 +69,17 @@ const putMirror = operation({
       const mirror = z.uuid().safeParse(call.params.mirror.toLowerCase()).data;
       if (mirror === undefined) throw invalid("mirror", "must be the UUID that the mirror's manifest has");
       const { created_ts: created, sha256, signed_by, allow_older } = call.body;
-      const state = { created_at: Date.parse(created), sha256, signed_by };
-      const before = await find(tx, no, mirror);
-      if (before !== undefined && !allow_older) refuseOlder(before, state);
-      if (before?.sha256 === sha256) return shown(before);
-      const row = { application_no: no, mirror, ...state, imported_at: now };
-      await tx
-        .insertInto("mirror_imports")
-        .values(row)
-        .onConflict((conflict) =>
-          conflict.columns(["application_no", "mirror"]).doUpdateSet({ ...state, imported_at: now }),
-        )
-        .execute();
-      const had = before === undefined ? null : shown(before);
-      await audit({ subject: "mirror", id: mirror, applicationId, before: had, after: shown(row) });
-      return shown(row);
+      const state = { mirror, createdAt: Date.parse(created), sha256, signedBy: signed_by };
+      const { before, after } = await beginImport(tx, no, state, { allowOlder: allow_older, now }).catch((error) => {
+        throw error instanceof OlderMirror ? invalid("created_ts", error.message, 409) : error;
+      });
+      const had = before === null ? null : shown(before);
+      await audit({ subject: "mirror", id: mirror, applicationId, before: had, after: shown(after) });
+      return shown(after);
     }),
 });
 
 export const mirrorOperations: readonly Operation[] = [listMirrors, putMirror];
-
-type MirrorRow = Selectable<Tables["mirror_imports"]>;
-
-function find(db: Db, applicationNo: number, mirror: string): Promise<MirrorRow | undefined> {
-  return db
-    .selectFrom("mirror_imports")
-    .selectAll()
-    .where("application_no", "=", applicationNo)
-    .where("mirror", "=", mirror)
-    .executeTakeFirst();
-}
-
-/** @throws Problem 409 */
-function refuseOlder(last: MirrorRow, given: { readonly created_at: number; readonly sha256: string }): void {
-  if (given.created_at > last.created_at || given.sha256 === last.sha256) return;
-  const message =
-    given.created_at === last.created_at
-      ? `two different manifests of this mirror say that they are of ${timestamp(last.created_at)}`
-      : `this mirror is of ${timestamp(given.created_at)}; it was imported already as it was at ${timestamp(last.created_at)}`;
-  throw invalid("created_ts", message, 409);
-}
 
 function shown(row: MirrorRow) {
   return {

@@ -193,7 +193,7 @@ export function upstreamOperations({
     path: "/apps/:app/upstreams/:upstream",
     tag: TAG,
     summary: "Change an upstream: what the body leaves out is as when it was made; it is asked at once",
-    description: "With another url, track or channel it starts anew: ages count from now on.",
+    description: "With another kind, url, track or channel it starts anew: ages count from now on.",
     role: "admin",
     body: upstreamBody,
     answer: upstreamObject,
@@ -205,7 +205,10 @@ export function upstreamOperations({
         call.expect(stateOf(before));
         const columns = await columnsOf(tx, application, call.body, row);
         const isAnother =
-          columns.url !== row.url || columns.track !== row.track || columns.channel_no !== row.channel_no;
+          columns.kind !== row.kind ||
+          columns.url !== row.url ||
+          columns.track !== row.track ||
+          columns.channel_no !== row.channel_no;
         if (isAnother) await tx.deleteFrom("upstream_releases").where("upstream_no", "=", row.no).execute();
         const changed = await tx
           .updateTable("upstreams")

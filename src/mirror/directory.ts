@@ -3,19 +3,14 @@ import { createHash } from "node:crypto";
 import { createReadStream } from "node:fs";
 import { readFile, realpath, stat } from "node:fs/promises";
 import { join, sep } from "node:path";
-import { MirrorError, type PublicKey, signerOf } from "./keys.ts";
-import { MANIFEST_FILE, type MirrorFile, type MirrorManifest, parseManifest, SIGNATURE_FILE } from "./manifest.ts";
+import { MirrorError, type PublicKey } from "./keys.ts";
+import { MANIFEST_FILE, type MirrorFile, SIGNATURE_FILE } from "./manifest.ts";
+import { MAX_MANIFEST_BYTES, MAX_SIGNATURE_BYTES, readSigned, type Signed } from "./signed.ts";
 
-const MAX_MANIFEST_BYTES = 16 * 2 ** 20;
-const MAX_SIGNATURE_BYTES = 16 * 2 ** 10;
 const READ_BYTES = 2 ** 20;
 
-export interface SignedMirror {
+export interface SignedMirror extends Signed {
   readonly folder: string;
-  readonly manifest: MirrorManifest;
-  /** Of the manifest, in hexadecimal. */
-  readonly sha256: string;
-  readonly signer: PublicKey;
 }
 
 /** @throws MirrorError unless one of the keys has signed it, and all of it can be read */
@@ -23,20 +18,9 @@ export async function openMirror(folder: string, trusted: readonly PublicKey[]):
   const root = await realpath(folder).catch(() => {
     throw new MirrorError(`there is no directory ${folder}`);
   });
-  const bytes = await readBounded(root, MANIFEST_FILE, MAX_MANIFEST_BYTES);
-  const signatures = (await readBounded(root, SIGNATURE_FILE, MAX_SIGNATURE_BYTES)).toString("latin1");
-  const signer = signerOf(
-    bytes,
-    signatures.split("\n").filter((line) => line !== ""),
-    trusted,
-  );
-  if (signer === null) {
-    throw new MirrorError(
-      `${MANIFEST_FILE} is signed by none of the trusted keys: another key has made it, or it was changed since`,
-    );
-  }
-  const manifest = parseManifest(bytes.toString("utf8"));
-  return { folder: root, manifest, sha256: createHash("sha256").update(bytes).digest("hex"), signer };
+  const content = await readBounded(root, MANIFEST_FILE, MAX_MANIFEST_BYTES);
+  const signatures = await readBounded(root, SIGNATURE_FILE, MAX_SIGNATURE_BYTES);
+  return { folder: root, ...readSigned(content, signatures.toString("latin1"), trusted) };
 }
 
 export async function hasManifest(folder: string): Promise<boolean> {

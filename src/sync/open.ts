@@ -1,8 +1,11 @@
 /** The syncing, ready to start: how each kind of upstream is asked. */
 import type { Clock } from "../clock.ts";
+import type { PublicKey } from "../mirror/keys.ts";
 import { type Resolve, systemResolve } from "../target.ts";
 import type { BringInContext } from "./bring-in.ts";
 import { Http, type HttpTimeouts } from "./http.ts";
+import { beginImport } from "./mirror-imports.ts";
+import { mirrorUpstream } from "./mirror-upstream.ts";
 import { omahaUpstream } from "./omaha-upstream.ts";
 import { Syncing, type SyncingOptions } from "./syncing.ts";
 
@@ -11,18 +14,30 @@ export interface OpenSyncingOptions extends BringInContext, Pick<SyncingOptions,
   /** Turnout's own. */
   readonly version: string;
   readonly proxy: string | null;
+  /** What mirrors may be signed with. */
+  readonly mirrorKeys: readonly PublicKey[];
   readonly resolve?: Resolve | undefined;
   readonly timeouts?: HttpTimeouts | undefined;
 }
 
 export function openSyncing(options: OpenSyncingOptions): Syncing {
-  const { proxy, version, resolve = systemResolve, timeouts } = options;
+  const { store, clock, proxy, version, mirrorKeys, resolve = systemResolve, timeouts } = options;
   const http = new Http({ proxy, resolve, userAgent: `Turnout/${version}`, timeouts });
   return new Syncing({
     ...options,
     random: Math.random,
-    open: ({ url, private_addresses: privateAddresses }) =>
-      omahaUpstream({ url, privateAddresses: privateAddresses === 1, http }),
+    open: ({ kind, url, application_no: applicationNo, private_addresses }) => {
+      const source = { url, privateAddresses: private_addresses === 1, http };
+      if (kind === "omaha") return omahaUpstream(source);
+      return mirrorUpstream({
+        ...source,
+        trusted: mirrorKeys,
+        async begin(state) {
+          const now = clock.now();
+          await store.write((tx) => beginImport(tx, applicationNo, state, { allowOlder: false, now }));
+        },
+      });
+    },
     close: () => http.close(),
   });
 }

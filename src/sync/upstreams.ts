@@ -8,7 +8,8 @@ import type { Found } from "./upstream.ts";
 type Db = Kysely<Tables>;
 export type UpstreamRow = Selectable<Tables["upstreams"]>;
 
-export const KINDS = ["omaha"] as const;
+/** An Omaha server, or a directory of `turnout mirror` on a web server. */
+export const KINDS = ["omaha", "mirror"] as const;
 export const POLICIES = ["follow", "import-only", "off"] as const;
 
 /** What a check found, as it is shown. */

@@ -52,6 +52,7 @@ export async function anApi({ auth = "none" as "none" | "token" } = {}): Promise
     editor: editor(world.store, clock, SYNC),
     version: "0.0.0",
     proxy: null,
+    mirrorKeys: [],
     onChecked() {},
     onBytes() {},
     onError: (error) => faults.push(error),

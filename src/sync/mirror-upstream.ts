@@ -1,0 +1,118 @@
+/** A mirror that `turnout mirror` has written, on a web server: what its signed manifest says, and nothing else. */
+import { MirrorError, type PublicKey } from "../mirror/keys.ts";
+import {
+  ARCHES,
+  folderOf,
+  keyOf,
+  MANIFEST_FILE,
+  type MirrorFile,
+  type MirrorManifest,
+  nameOf,
+  SIGNATURE_FILE,
+} from "../mirror/manifest.ts";
+import { MAX_MANIFEST_BYTES, MAX_SIGNATURE_BYTES, readSigned, type Signed } from "../mirror/signed.ts";
+import { PACKAGE_TYPE, type PackageFile } from "../rollout/model.ts";
+import { compareVersions } from "../rollout/version.ts";
+import { fileAt, type Http, textOf } from "./http.ts";
+import { type MirrorState, OlderMirror } from "./mirror-imports.ts";
+import { type Release, SourceFailed } from "./release.ts";
+import type { Found, Question, Upstream } from "./upstream.ts";
+
+/** For each of the two files. */
+const ANSWER_MS = 120_000;
+
+export interface MirrorUpstreamOptions {
+  /** Of its directory. */
+  readonly url: string;
+  readonly privateAddresses: boolean;
+  readonly http: Http;
+  readonly trusted: readonly PublicKey[];
+  /** @throws OlderMirror */
+  readonly begin: (state: MirrorState) => Promise<void>;
+}
+
+export function mirrorUpstream({ url, privateAddresses, http, trusted, begin }: MirrorUpstreamOptions): Upstream {
+  const base = url.replace(/\/*$/, "/");
+
+  async function read(name: string, maxBytes: number, signal: AbortSignal): Promise<string> {
+    const limit = AbortSignal.any([signal, AbortSignal.timeout(ANSWER_MS)]);
+    const answer = await http.ask(`${base}${name}`, { privateAddresses, signal: limit });
+    const text = await textOf(`${base}${name}`, answer, maxBytes, limit);
+    if (answer.status !== 200) throw new SourceFailed(`${base}${name} answers ${answer.status}`);
+    return text;
+  }
+
+  async function signed(signal: AbortSignal): Promise<Signed> {
+    const signatures = await read(SIGNATURE_FILE, MAX_SIGNATURE_BYTES, signal);
+    const content = await read(MANIFEST_FILE, MAX_MANIFEST_BYTES, signal);
+    return readSigned(Buffer.from(content), signatures, trusted);
+  }
+
+  return {
+    async releases(question, signal) {
+      if (trusted.length === 0)
+        throw new SourceFailed("no mirror is trusted here: name its public key in TURNOUT_MIRROR_KEYS");
+      try {
+        // It may have been written anew between the one file and the other.
+        const { manifest, sha256, signer } = await signed(signal).catch((error: unknown) => {
+          if (error instanceof MirrorError) return signed(signal);
+          throw error;
+        });
+        const { mirror, created } = manifest;
+        await begin({ mirror, createdAt: Date.parse(created), sha256, signedBy: signer.fingerprint });
+        return found(manifest, question, base);
+      } catch (error) {
+        if (error instanceof MirrorError || error instanceof OlderMirror) throw new SourceFailed(error.message);
+        throw error;
+      }
+    },
+    bytesOf: ({ url }) => ({
+      open: ({ name, sizeBytes }, from, signal) =>
+        fileAt(http, `${url}${name}`, from, sizeBytes, { privateAddresses, signal }),
+    }),
+  };
+}
+
+/** @throws SourceFailed when the mirror is not of this application, or has no such channel */
+function found(
+  manifest: MirrorManifest,
+  { applicationId, productId, track, arch, have }: Question,
+  base: string,
+): Found {
+  if (![applicationId, productId].includes(manifest.application)) {
+    throw new SourceFailed(`it is a mirror of the application ${manifest.application}`);
+  }
+  const name = ARCHES[arch - 1];
+  const channel = manifest.channels.find((one) => one.name === track && one.arch === name);
+  if (channel === undefined) {
+    const there = manifest.channels.map((one) => `${one.name} (${one.arch})`).join(", ");
+    throw new SourceFailed(
+      `the mirror has no channel ${track} (${name ?? "no such architecture"}); it has ${there || "none"}`,
+    );
+  }
+  const releaseOf = (version: string) => {
+    const release = manifest.releases.find((one) => one.arch === channel.arch && one.version === version);
+    // The manifest was read strictly: what a channel names is there.
+    if (release === undefined) throw new Error(`the manifest lacks ${keyOf({ arch: channel.arch, version })}`);
+    const { arch: board, files } = release;
+    return asRelease(version, arch, `${base}${folderOf(board, encodeURIComponent(version))}/`, files);
+  };
+  const floors = channel.floors
+    .filter(({ version }) => compareVersions(version, have) > 0 && version !== channel.version)
+    .sort((a, b) => compareVersions(a.version, b.version))
+    .map(({ version, reason }) => ({ ...releaseOf(version), reason }));
+  const target = compareVersions(channel.version, have) > 0 ? releaseOf(channel.version) : null;
+  return { target, floors, incomplete: [] };
+}
+
+function asRelease(version: string, arch: number, url: string, files: readonly MirrorFile[]): Release {
+  const [payload = null, ...extraFiles] = files.map(
+    (file): PackageFile => ({
+      name: nameOf(file),
+      sizeBytes: file.size,
+      sha1: Buffer.from(file.sha1, "hex").toString("base64"),
+      sha256: file.sha256,
+    }),
+  );
+  return { type: PACKAGE_TYPE.flatcar, version, arch, url, description: "", payload, extraFiles, action: {} };
+}

@@ -1,0 +1,137 @@
+/** A server that follows a mirror on a web server. */
+import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { beforeEach, describe, expect, it } from "vitest";
+import { MANIFEST_FILE, SIGNATURE_FILE } from "../../src/mirror/manifest.ts";
+import { FLATCAR, STABLE_CHANNEL } from "../e2e/turnout.ts";
+import { anUpstream, keys, MAIN, mirrored, OEM, type Upstream } from "../mirror/build.ts";
+import { aFollower, afterwards, aServer, type Follower, fileStates, packagesOf } from "./world.ts";
+
+const key = keys();
+let folder: string;
+let upstream: Upstream;
+/** Before a file of this name is sent. */
+let before: (path: string) => void;
+let url: string;
+
+beforeEach(async () => {
+  folder = mkdtempSync(join(tmpdir(), "turnout-mirror-"));
+  afterwards(() => rmSync(folder, { recursive: true, force: true }));
+  upstream = anUpstream();
+  await mirrored(folder, upstream, key);
+  before = () => {};
+  const server = createServer((request, response) => {
+    const path = String(request.url).replace("/flatcar/", "");
+    before(path);
+    try {
+      response.end(readFileSync(join(folder, path)));
+    } catch {
+      response.writeHead(404).end();
+    }
+  });
+  await new Promise<void>((ready) => server.listen(0, "127.0.0.1", ready));
+  afterwards(() => server.close());
+  url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/flatcar`; // it listens on a port
+});
+
+async function follows(trusted = key, changes: Record<string, unknown> = {}): Promise<Follower> {
+  return aFollower(url, { kind: "mirror", ...changes }, await aServer({ TURNOUT_MIRROR_KEYS: trusted.publicFile }));
+}
+
+describe("a server that follows a mirror", () => {
+  it("brings its releases in, sets the floors, and moves the channel", async () => {
+    const follower = await follows();
+    expect(await follower.sync()).toMatchObject({
+      last_error: null,
+      moved_to: "4230.2.1",
+      found: { target: "4230.2.1", floors: ["4081.2.0"] },
+    });
+    expect(await follower.version()).toBe("4230.2.1");
+    const packages = await packagesOf(follower.server);
+    expect(packages["4230.2.1"]).toMatchObject({ url: `${url}/amd64-usr/4230.2.1/`, filename: MAIN });
+    for (const { id } of Object.values(packages)) {
+      expect(await fileStates(follower.server, id)).toEqual({ [MAIN]: "hosted", [OEM]: "hosted" });
+    }
+    expect(await follower.server.api("GET", `/channels/${STABLE_CHANNEL}/floors`)).toMatchObject({
+      packages: [{ version: "4081.2.0", floor_reason: "the disk's layout" }],
+    });
+    expect(await follower.server.api("GET", `/apps/${FLATCAR}/mirrors`)).toMatchObject({
+      mirrors: [{ signed_by: key.fingerprint }],
+    });
+    upstream.release("4230.2.2");
+    upstream.channels.set("stable (amd64)", { version: "4230.2.2" });
+    await mirrored(folder, upstream, key);
+    expect(await follower.check()).toMatchObject({ last_error: null, moved_to: "4230.2.2" });
+  });
+
+  it("takes the upstream that docs/air-gapped.md shows", async () => {
+    const text = readFileSync(new URL("../../docs/air-gapped.md", import.meta.url), "utf8");
+    const body = JSON.parse(/^```json\n([\s\S]*?)^```$/m.exec(text)?.[1] ?? "{}");
+    const follower = await follows(key, { ...body, url });
+    expect(await follower.sync()).toMatchObject({ last_error: null, moved_to: "4230.2.1" });
+  });
+
+  it.each([
+    ["whose key it doesn't know", async () => follows(keys()), "is signed by none of the trusted keys"],
+    [
+      "while it trusts none",
+      async () => aFollower(url, { kind: "mirror" }),
+      "name its public key in TURNOUT_MIRROR_KEYS",
+    ],
+    [
+      "that has no such channel",
+      async () => follows(key, { track: "beta" }),
+      "no channel beta (amd64); it has stable (amd64)",
+    ],
+  ])("takes nothing of one %s", async (_what, follow, message) => {
+    const follower = await follow();
+    expect((await follower.sync()).last_error).toContain(message);
+    expect(await packagesOf(follower.server)).toEqual({});
+  });
+
+  it("takes no file that is not what was signed, and moves nothing", async () => {
+    const content = readFileSync(join(folder, "amd64-usr/4230.2.1", OEM));
+    content[200] = (content[200] ?? 0) ^ 1;
+    writeFileSync(join(folder, "amd64-usr/4230.2.1", OEM), content);
+    const follower = await follows();
+    expect((await follower.sync()).last_error).toContain(`${OEM} has the SHA-256`);
+    expect(await follower.version()).toBeNull();
+  });
+
+  it("does not take an older state of it for news", async () => {
+    const old = mkdtempSync(join(tmpdir(), "turnout-old-"));
+    afterwards(() => rmSync(old, { recursive: true, force: true }));
+    cpSync(folder, old, { recursive: true });
+    upstream.release("4230.2.2");
+    upstream.channels.set("stable (amd64)", { version: "4230.2.2" });
+    await mirrored(folder, upstream, key);
+    const follower = await follows();
+    await follower.sync();
+    cpSync(old, folder, { recursive: true });
+    expect((await follower.check()).last_error).toContain("it was imported already as it was at");
+    expect(await follower.version()).toBe("4230.2.2");
+  });
+
+  it("asks once more when the mirror is written anew between its two files", async () => {
+    const later = mkdtempSync(join(tmpdir(), "turnout-later-"));
+    afterwards(() => rmSync(later, { recursive: true, force: true }));
+    cpSync(folder, later, { recursive: true });
+    upstream.channels.set("stable (amd64)", { version: "4230.2.1" });
+    await mirrored(later, upstream, key);
+    before = (path) => {
+      if (path !== MANIFEST_FILE) return;
+      before = () => {};
+      for (const name of [MANIFEST_FILE, SIGNATURE_FILE]) cpSync(join(later, name), join(folder, name));
+    };
+    expect(await (await follows()).sync()).toMatchObject({ last_error: null, found: { floors: [] } });
+  });
+
+  it("does not start with a key that can't be read", async () => {
+    await expect(aServer({ TURNOUT_MIRROR_KEYS: "/nowhere.pem" })).rejects.toThrow(
+      "TURNOUT_MIRROR_KEYS: /nowhere.pem can't be read",
+    );
+  });
+});
