@@ -1,7 +1,6 @@
 /** Settings → store → server; signals. The only file that wires everything. */
-import { mkdirSync, readFileSync } from "node:fs";
+import { mkdirSync } from "node:fs";
 import type { AddressInfo } from "node:net";
-import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import pino, { type Logger } from "pino";
 import { ANONYMOUS } from "./admin/auth/principal.ts";
@@ -18,11 +17,11 @@ import { createMetrics } from "./metrics.ts";
 import { omahaHandler } from "./omaha/handler.ts";
 import { createApp, createHttpServer, type ServerTimeouts } from "./server.ts";
 import { readSettings, type Settings, SettingsError } from "./settings.ts";
+import { lockFolder } from "./store/sqlite/lock.ts";
 import { sqliteStore } from "./store/sqlite/open.ts";
 import type { Store } from "./store/store.ts";
+import { VERSION } from "./version.ts";
 
-/** Read, not imported: so it needs no flag of the runtime's. */
-const VERSION = String(JSON.parse(readFileSync(new URL("../package.json", import.meta.url), "utf8")).version);
 const FIRST_FLEET = fileURLToPath(new URL("../config/flatcar.yaml", import.meta.url));
 const MAX_BATCH = 512;
 const MAX_WAITING = 20_000;
@@ -49,13 +48,25 @@ export interface StartOptions {
   readonly onFirstToken?: (token: string) => void;
 }
 
+/** @throws DatabaseInUse when another process uses the data directory. */
 export async function startTurnout(settings: Settings, options: StartOptions = {}): Promise<Turnout> {
+  mkdirSync(settings.dataDir, { recursive: true, mode: 0o700 });
+  const lock = lockFolder(settings.dataDir);
+  try {
+    const turnout = await start(settings, options);
+    return { ...turnout, close: () => turnout.close().finally(() => lock.release()) };
+  } catch (error) {
+    lock.release();
+    throw error;
+  }
+}
+
+async function start(settings: Settings, options: StartOptions): Promise<Turnout> {
   const clock = options.clock ?? systemClock;
   const log = options.log ?? pino({ level: "silent" });
   const onFatal = options.onFatal ?? ((error) => log.fatal(error));
 
-  mkdirSync(settings.dataDir, { recursive: true, mode: 0o700 });
-  const databasePath = join(settings.dataDir, "turnout.db");
+  const { databasePath } = settings;
   const writer = await startWriter(
     { databasePath, newNodesPerMinute: settings.newNodesPerMinute, now: clock.now() },
     { onFault: (fault, machineId) => log.error({ machineId, fault }, "deciding a check-in failed"), onDeath: onFatal },
@@ -207,9 +218,11 @@ export async function main(): Promise<void> {
   }
 }
 
-/** A wrong setting, a database of a newer Turnout, a port that is taken: the message says it all. */
+/** A wrong setting, a database of a newer Turnout or in use, a port that is taken: the message says it all. */
 function isExpected(error: Error): boolean {
-  return error instanceof SettingsError || error.name === "NewerDatabase" || "syscall" in error;
+  return (
+    error instanceof SettingsError || ["NewerDatabase", "DatabaseInUse"].includes(error.name) || "syscall" in error
+  );
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) await main();

@@ -1,6 +1,6 @@
 /** Every setting, from the environment or `config/turnout.yaml` (the environment wins), checked before anything starts. */
 import { existsSync, readFileSync } from "node:fs";
-import { resolve } from "node:path";
+import { join, resolve } from "node:path";
 import { parse } from "yaml";
 import { z } from "zod";
 import { parseInterval } from "./rollout/interval.ts";
@@ -53,6 +53,7 @@ export interface Settings {
   /** 0: a free port is picked, and printed. */
   readonly port: number;
   readonly dataDir: string;
+  readonly databasePath: string;
   readonly auth: "token" | "none";
   readonly adminToken: string | null;
   /** When set, Omaha is served at /v1/update/SECRET only. */
@@ -106,10 +107,12 @@ function toSettings(given: z.infer<typeof schema>): Settings {
     );
   }
   const proxy = given.TURNOUT_TRUST_PROXY;
+  const dataDir = resolve(given.TURNOUT_DATA_DIR);
   return {
     host: given.TURNOUT_HOST,
     port: given.TURNOUT_PORT,
-    dataDir: resolve(given.TURNOUT_DATA_DIR),
+    dataDir,
+    databasePath: join(dataDir, "turnout.db"),
     auth: given.TURNOUT_AUTH,
     adminToken: given.TURNOUT_ADMIN_TOKEN ?? null,
     omahaSecret: given.TURNOUT_OMAHA_SECRET ?? null,
