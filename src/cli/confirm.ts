@@ -1,0 +1,17 @@
+/** Asking before something that can't be taken back. */
+import { createInterface } from "node:readline/promises";
+import { Option } from "commander";
+import { ApiError } from "./api.ts";
+import { printable } from "./terminal.ts";
+
+export const NOBODY_TO_ASK = "nothing was changed: say --yes where nobody can be asked";
+export const yesOption = (): Option => new Option("-y, --yes", "do not ask");
+
+/** @throws ApiError when the answer is no, or nobody can be asked. */
+export async function confirm(question: string): Promise<void> {
+  if (!process.stdin.isTTY) throw new ApiError(NOBODY_TO_ASK);
+  const terminal = createInterface({ input: process.stdin, output: process.stderr });
+  const answer = await terminal.question(`${printable(question)} [y/N] `);
+  terminal.close();
+  if (!/^y(es)?$/i.test(answer.trim())) throw new ApiError("nothing was changed");
+}
