@@ -38,7 +38,8 @@ export async function turnout(argv: readonly string[], parts: Parts): Promise<vo
   }
 }
 
-function programOf({ serve, database }: Parts): Command {
+/** The whole tree of commands. */
+export function programOf({ serve, database }: Parts): Command {
   const program = new Command("turnout")
     .description("Update server for Flatcar Container Linux fleets")
     .version(VERSION)

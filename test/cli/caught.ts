@@ -2,7 +2,7 @@
 import { turnout } from "../../src/cli/turnout.ts";
 import type { Ran } from "./ran.ts";
 
-const parts = {
+export const parts = {
   serve: async () => {
     throw new Error("a server is started as a process, see ../e2e/turnout.ts");
   },
