@@ -72,12 +72,18 @@ export class Api {
    * @throws ApiError also when it is not as it was seen any more: then nothing is done.
    */
   async change<T>(path: string, { value, etag }: Seen<T>, changes: object): Promise<T> {
-    return (await this.#ask<T>("PUT", path, { ...value, ...changes }, etag)).value;
+    return (await this.#ask<T>("PUT", path, { ...value, ...changes }, onlyIf(etag))).value;
   }
 
   /** @throws ApiError also when it is not as it was seen any more. */
   async remove(path: string, { etag }: Seen<unknown>): Promise<void> {
-    await this.#ask("DELETE", path, undefined, etag);
+    await this.#ask("DELETE", path, undefined, onlyIf(etag));
+  }
+
+  /** Part of a file, as a stream. @throws ApiError */
+  async put<T>(path: string, contentRange: string, body: ReadableStream): Promise<T> {
+    const headers = { "Content-Type": "application/octet-stream", "Content-Range": contentRange };
+    return (await this.#send<T>("PUT", path, headers, body)).value;
   }
 
   /** A whole list, page by page. */
@@ -85,30 +91,33 @@ export class Api {
     const items: T[] = [];
     for (let page = 1; ; page += 1) {
       const separator = path.includes("?") ? "&" : "?";
-      // A list has its items under their name.
-      const answer = await this.call<Record<string, T[]>>(
-        "GET",
-        `${path}${separator}page=${page}&perpage=${LONGEST_PAGE}`,
-      );
-      const here = answer[name] ?? [];
+      const query = `${separator}page=${page}&perpage=${LONGEST_PAGE}`;
+      // A list has its items under their name; some are null where they are empty.
+      const here = (await this.call<Record<string, T[] | null>>("GET", `${path}${query}`))[name] ?? [];
       items.push(...here);
       if (here.length < LONGEST_PAGE) return items;
     }
   }
 
-  async #ask<T>(method: Method, path: string, body?: unknown, etag?: string): Promise<Seen<T>> {
+  #ask<T>(method: Method, path: string, body?: unknown, headers: Record<string, string> = {}): Promise<Seen<T>> {
+    if (body === undefined) return this.#send(method, path, headers);
+    return this.#send(method, path, { ...headers, "Content-Type": "application/json" }, JSON.stringify(body));
+  }
+
+  async #send<T>(
+    method: Method,
+    path: string,
+    headers: Record<string, string>,
+    body?: string | ReadableStream,
+  ): Promise<Seen<T>> {
     const token = process.env.TURNOUT_TOKEN;
     let response: Response;
     let text: string;
     try {
       response = await fetch(`${this.server}/api${path}`, {
         method,
-        headers: {
-          ...(body === undefined ? {} : { "Content-Type": "application/json" }),
-          ...(token ? { Authorization: `Bearer ${token}` } : {}),
-          ...(etag ? { "If-Match": etag } : {}),
-        },
-        ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+        headers: { ...headers, ...(token ? { Authorization: `Bearer ${token}` } : {}) },
+        ...(body === undefined ? {} : { body, duplex: "half" as const }),
       });
       text = await response.text();
     } catch (error) {
@@ -143,6 +152,10 @@ export class Api {
       throw new ApiError(`${this.server} does not answer as Turnout does: is that its address?`);
     }
   }
+}
+
+function onlyIf(etag: string): Record<string, string> {
+  return etag === "" ? {} : { "If-Match": etag };
 }
 
 /**

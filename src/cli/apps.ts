@@ -66,7 +66,7 @@ async function remove(name: string, options: ServerOptions & { readonly yes?: tr
   const seen = await api.seen<ApplicationView>(path);
   const { groups, channels, instances } = seen.value;
   if (options.yes !== true) {
-    const what = `${groups.length} groups, ${channels.length} channels, all packages and nodes (${instances.count} seen today)`;
+    const what = `${groups?.length ?? 0} groups, ${channels?.length ?? 0} channels, all packages and nodes (${instances.count} seen today)`;
     await confirm(`Delete application "${seen.value.name}" with ${what}?`);
   }
   await api.remove(path, seen);
@@ -87,5 +87,5 @@ function described(app: ApplicationView): string {
     ["description", app.description || null],
     ["nodes", `${app.instances.count} seen within a day`],
   ]);
-  return `${head}\n${channelTable(app.channels)}\n${groupTable(app.groups)}`;
+  return `${head}\n${channelTable(app.channels ?? [])}\n${groupTable(app.groups ?? [])}`;
 }

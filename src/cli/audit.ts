@@ -7,7 +7,7 @@ import type { Link } from "../audit-chain.ts";
 import { Api, ApiError, acting, jsonOption, type ServerOptions, serverOption } from "./api.ts";
 import { type AuditEntry, type Verdict, verifyFile } from "./audit-file.ts";
 import { EXIT } from "./exit-codes.ts";
-import { wholeNumber } from "./fields.ts";
+import { positive, wholeNumber } from "./fields.ts";
 import { moment } from "./moments.ts";
 import { appPath, groupAnywhere, idOf } from "./naming.ts";
 import { printJson, shortTime, table } from "./terminal.ts";
@@ -37,7 +37,7 @@ export function auditCommand(): Command {
     .option("--group <group>", "only of this group: its id, name or track")
     .addOption(new Option("--since <when>", "e.g. 2h, or 2026-03-04T12:00:00Z").argParser(moment("ago")))
     .addOption(new Option("--until <when>", "likewise").argParser(moment("ago")))
-    .option("--limit <n>", "at most so many", wholeNumber, 50)
+    .option("--limit <n>", "at most so many", positive, 50)
     .addOption(serverOption())
     .addOption(jsonOption())
     .action(acting(list));
@@ -91,7 +91,7 @@ async function list(options: ListOptions): Promise<void> {
   const entries: AuditEntry[] = [];
   let totalCount = 0;
   for (let page = 1; ; page += 1) {
-    const perPage = Math.min(Math.max(limit, 1), 1_000);
+    const perPage = Math.min(limit, 1_000);
     const path = `/audit?page=${page}&perpage=${perPage}${query.join("")}`;
     const answer = await api.call<{ totalCount: number; entries: readonly AuditEntry[] }>("GET", path);
     totalCount = answer.totalCount;

@@ -8,6 +8,9 @@ interface Explanation {
   readonly instance_id: string;
   readonly version: string;
   readonly state: string;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly held: { readonly since: string; readonly by: string; readonly reason: string } | null;
+  readonly own_group_id: string | null;
   readonly reason: string;
   readonly text: string;
   readonly not_before: string | null;
@@ -32,9 +35,21 @@ async function explain(node: string, options: AppOptions): Promise<void> {
   const { instance_id: id, version, state, text, reason, not_before: notBefore, steps } = explanation;
   const rows = steps.map((step) => [SIGN[step.verdict] ?? step.verdict, step.rule, step.text]);
   say(`node ${id}, running ${version} (${state})`);
-  process.stdout.write(`\n${table(["", "RULE", "WHY"], rows)}\n`);
+  process.stdout.write(`${care(explanation)}\n${table(["", "RULE", "WHY"], rows)}\n`);
   say(`${reason}: ${text}`);
   if (notBefore !== null) say(`this can change by itself from ${shortTime(notBefore)} on`);
+}
+
+/** What people have set of it, a line each. */
+function care({ labels, held, own_group_id: ownGroup }: Explanation): string {
+  const written = Object.entries(labels).map(([name, value]) => `${name}=${value}`);
+  return [
+    ...(written.length > 0 ? [`labels: ${written.join(", ")}`] : []),
+    ...(held === null ? [] : [`held by ${held.by} since ${shortTime(held.since)}: ${held.reason}`]),
+    ...(ownGroup === null ? [] : ["put into its group by hand, whatever its track"]),
+  ]
+    .map((line) => `${line}\n`)
+    .join("");
 }
 
 const SIGN: Readonly<Record<string, string>> = { pass: "yes", stop: "NO", skip: "-" };

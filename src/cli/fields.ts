@@ -38,6 +38,12 @@ export function wholeNumber(value: string): number {
   throw new InvalidArgumentError("Write a whole number.");
 }
 
+export function positive(value: string): number {
+  const number = wholeNumber(value);
+  if (number > 0) return number;
+  throw new InvalidArgumentError("Write a whole number from 1 on.");
+}
+
 /** What a reader of one text says of each of several; a reader's complaint is the option's. */
 export function list<T>(flags: string, field: string, description: string, read: (value: string) => T): Field {
   const option = new Option(flags, description).argParser((value, before: readonly T[] | undefined) => {

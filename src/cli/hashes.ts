@@ -1,14 +1,16 @@
 /** Hashes as sha256sum and sha1sum print them, or in base64; the API wants some one way and some the other. */
 import { InvalidArgumentError } from "commander";
 
-const BYTES = { "SHA-1": 20, "SHA-256": 32 } as const;
-type Kind = keyof typeof BYTES;
-
 /** @throws InvalidArgumentError */
-export function hash(kind: Kind, encoding: "base64" | "hex"): (text: string) => string {
+export function sha256(encoding: "base64" | "hex"): (text: string) => string {
   return (text) => {
-    const bytes = Buffer.from(text, new RegExp(`^[\\da-fA-F]{${BYTES[kind] * 2}}$`).test(text) ? "hex" : "base64");
-    if (bytes.length === BYTES[kind] && /^[\w+/]+=*$/.test(text)) return bytes.toString(encoding);
-    throw new InvalidArgumentError(`Write the ${kind} in hexadecimal or base64.`);
+    const bytes = Buffer.from(text, /^[\da-fA-F]{64}$/.test(text) ? "hex" : "base64");
+    if (bytes.length === 32 && /^[\w+/]+=*$/.test(text)) return bytes.toString(encoding);
+    throw new InvalidArgumentError("Write the SHA-256 in hexadecimal or base64.");
   };
+}
+
+/** In base64, if it is one: packages of other kinds than Flatcar's may have other hashes, which stay as they are. */
+export function sha1(text: string): string {
+  return /^[\da-fA-F]{40}$/.test(text) ? Buffer.from(text, "hex").toString("base64") : text;
 }

@@ -59,7 +59,7 @@ export async function groupAnywhere(
   const apps = await api.all<ApplicationView>("/apps", "applications");
   const here = apps.filter(({ id }) => within === null || within.includes(id));
   return groupAmong(
-    here.flatMap(({ groups }) => groups),
+    here.flatMap(({ groups }) => groups ?? []),
     name,
   );
 }
@@ -144,8 +144,8 @@ async function nodeByAlias(
   const query = `duration=30d&perpage=100&searchFilter=alias&searchValue=${encodeURIComponent(alias)}`;
   const asked = await inParallel(groups, async (group) => {
     const path = `${app}/groups/${group.id}/instances`;
-    const { instances } = await api.call<{ instances: readonly NodeView[] }>("GET", `${path}?${query}`);
-    const named = instances.filter((node) => same(node.alias, alias));
+    const { instances } = await api.call<{ instances: readonly NodeView[] | null }>("GET", `${path}?${query}`);
+    const named = (instances ?? []).filter((node) => same(node.alias, alias));
     return named.map((node) => ({ node, group, path: `${path}/${encodeURIComponent(node.id)}` }));
   });
   const [found, ...others] = asked.flat();

@@ -1,7 +1,7 @@
 /** `turnout nodes`: which machines there are, how they stand, and how they came there. */
 import { Command, Option } from "commander";
 import { Api, type AppOptions, acting, ofApp, type ServerOptions } from "./api.ts";
-import { wholeNumber } from "./fields.ts";
+import { positive } from "./fields.ts";
 import { appPath, findGroup, findNode, groupsOf } from "./naming.ts";
 import type { GroupView, NodeView } from "./objects.ts";
 import { type Cell, facts, note, printJson, say, shortTime, table } from "./terminal.ts";
@@ -30,6 +30,8 @@ interface ListOptions extends AppOptions {
   readonly status?: string;
   readonly version?: string;
   readonly search?: string;
+  readonly held?: true;
+  readonly label?: string;
   readonly seen: string;
   readonly sort: string;
   readonly limit: number;
@@ -49,14 +51,16 @@ export function nodesCommand(): Command {
     )
     .option("--version <version>", "only those that run it")
     .option("--search <text>", "only those with it in their id, alias or address")
+    .option("--label <name=value>", "only those with this label")
+    .option("--held", "only those that are held")
     .addOption(new Option("--seen <within>", "only those seen within this time").choices(SEEN).default("1d"))
     .addOption(
       new Option("--sort <by>", "alias or id, address, or the latest first").choices(Object.keys(SORT)).default("name"),
     )
-    .option("--limit <n>", "at most so many of each group", wholeNumber, LIMIT)
+    .option("--limit <n>", "at most so many of each group", positive, LIMIT)
     .action(acting(list));
   one("show", "one node, and how it came to where it stands")
-    .option("--history <n>", "so many changes of its status", wholeNumber, 20)
+    .option("--history <n>", "so many changes of its status", positive, 20)
     .action(acting(show));
   one("set", "give a node a name that its own does not replace")
     .requiredOption("--alias <text>", 'what people call it; "": what it calls itself')
@@ -66,7 +70,9 @@ export function nodesCommand(): Command {
 
 interface Listed {
   readonly total: number;
-  readonly instances: readonly NodeView[];
+  readonly instances: readonly NodeView[] | null;
+  /** Where it goes on; null: that is all. */
+  readonly next: string | null;
 }
 
 async function list(options: ListOptions): Promise<void> {
@@ -77,39 +83,42 @@ async function list(options: ListOptions): Promise<void> {
   const rows: Cell[][] = [];
   const instances: NodeView[] = [];
   let total = 0;
+  let more = false;
   for (const group of groups) {
     const listed = await nodesOf(api, `${app}/groups/${group.id}`, options);
     total += listed.total;
-    instances.push(...listed.instances);
-    rows.push(...listed.instances.map((node) => rowOf(node, group, all)));
+    more ||= listed.more;
+    instances.push(...listed.nodes);
+    rows.push(...listed.nodes.map((node) => rowOf(node, group, all)));
   }
   if (options.json) printJson({ total, instances });
-  else if (rows.length > 0) process.stdout.write(table(headOf(all), rows));
-  const left = total - instances.length;
-  if (left > 0)
-    note(`${left} more are not shown: say which with --group, --status, --version or --search, or set --limit`);
-  if (total === 0 && !options.json) say(`no such node was seen within ${options.seen}; --seen looks further back`);
+  else if (rows.length === 0) say(`no such node was seen within ${options.seen}; --seen looks further back`);
+  else process.stdout.write(table(headOf(all), rows));
+  if (more) note("there are more: say which with --group, --status, --version or --search, or set --limit");
 }
 
 /** Page by page, as many as are wanted. */
-async function nodesOf(api: Api, path: string, options: ListOptions): Promise<Listed> {
-  const { status, version, search, seen, sort, limit } = options;
-  const query = [
-    `duration=${seen}`,
-    SORT[sort],
-    ...(status === undefined ? [] : [`status=${STATUS[status]}`]),
-    ...(version === undefined ? [] : [`version=${encodeURIComponent(version)}`]),
-    ...(search === undefined ? [] : [`searchFilter=All&searchValue=${encodeURIComponent(search)}`]),
-  ].join("&");
-  const instances: NodeView[] = [];
-  for (let page = 1; ; page += 1) {
-    const perPage = Math.min(Math.max(limit, 1), 1_000);
-    const answer = await api.call<Listed>("GET", `${path}/instances?${query}&perpage=${perPage}&page=${page}`);
-    instances.push(...answer.instances);
-    if (instances.length >= limit || answer.instances.length < perPage) {
-      return { total: answer.total, instances: instances.slice(0, limit) };
-    }
+async function nodesOf(api: Api, path: string, options: ListOptions) {
+  const query = queryOf(options);
+  const nodes: NodeView[] = [];
+  for (let after = ""; ; ) {
+    const perPage = Math.min(options.limit - nodes.length, 1_000);
+    const page = `${path}/instances?${query}&perpage=${perPage}${after}`;
+    const { total, instances, next } = await api.call<Listed>("GET", page);
+    nodes.push(...(instances ?? []));
+    if (next === null || nodes.length >= options.limit) return { total, nodes, more: next !== null };
+    after = `&after=${encodeURIComponent(next)}`;
   }
+}
+
+function queryOf({ status, version, search, held, label, seen, sort }: ListOptions): string {
+  const query = [`duration=${seen}`, SORT[sort]];
+  if (status !== undefined) query.push(`status=${STATUS[status]}`);
+  if (version !== undefined) query.push(`version=${encodeURIComponent(version)}`);
+  if (search !== undefined) query.push(`searchFilter=All&searchValue=${encodeURIComponent(search)}`);
+  if (held !== undefined) query.push("held=true");
+  if (label !== undefined) query.push(`label=${encodeURIComponent(label)}`);
+  return query.join("&");
 }
 
 function headOf(withGroup: boolean): string[] {
@@ -118,7 +127,15 @@ function headOf(withGroup: boolean): string[] {
 
 function rowOf({ id, alias, application }: NodeView, group: GroupView, withGroup: boolean): Cell[] {
   const { version, last_check_for_updates: seen } = application;
-  return [id, alias || null, ...(withGroup ? [group.name] : []), version, statusText(application), shortTime(seen)];
+  // In lists, a node without any alias is called by its id.
+  return [
+    id,
+    alias === id ? null : alias,
+    ...(withGroup ? [group.name] : []),
+    version,
+    statusText(application),
+    shortTime(seen),
+  ];
 }
 
 function statusText({ state, error_code: code }: NodeView["application"]): string {
@@ -135,22 +152,23 @@ interface Step {
 async function show(name: string, options: AppOptions & { readonly history: number }): Promise<void> {
   const api = new Api(options.server);
   const { node, group, path } = await findNode(api, await appPath(api, options.app), name);
-  const limit = Math.min(Math.max(options.history, 1), 1_000);
+  const limit = Math.min(options.history, 1_000);
   const history = await api.call<readonly Step[]>("GET", `${path}/status_history?limit=${limit}`);
   if (options.json) return printJson({ ...node, history });
   const rows = history.map((step) => [shortTime(step.created_ts), step.state, step.version, step.error_code]);
   process.stdout.write(`${described(node, group)}\n${table(["WHEN", "STATUS", "VERSION", "ERROR"], rows)}`);
 }
 
-function described(
-  { id, ip, oem, alias, created_ts: created, application }: NodeView,
-  group: GroupView | null,
-): string {
+function described(node: NodeView, group: GroupView): string {
+  const { id, ip, oem, alias, created_ts: created, labels, held, application } = node;
   const { last_update_version: update, last_update_granted_ts: granted } = application;
+  const labelled = Object.entries(labels).map(([label, value]) => `${label}=${value}`);
   return facts([
     ["node", id],
     ["alias", alias || null],
-    ["group", group?.name ?? null],
+    ["labels", labelled.join(", ") || null],
+    ["held", held === null ? null : `by ${held.by} since ${shortTime(held.since)}: ${held.reason}`],
+    ["group", `${group.name}${node.own_group_id === null ? "" : ", by hand"}`],
     ["version", application.version],
     ["status", statusText(application)],
     ["last update", update === null ? null : `${update}${granted === null ? "" : `, offered ${shortTime(granted)}`}`],

@@ -6,8 +6,9 @@ export interface ApplicationView {
   readonly product_id: string | null;
   readonly description: string;
   readonly created_ts: string;
-  readonly groups: readonly GroupView[];
-  readonly channels: readonly ChannelView[];
+  /** Null: none. */
+  readonly groups: readonly GroupView[] | null;
+  readonly channels: readonly ChannelView[] | null;
   readonly instances: { readonly count: number };
 }
 
@@ -61,6 +62,7 @@ export interface PackageView {
   readonly description: string | null;
   readonly size: string | null;
   readonly hash: string | null;
+  readonly hosting: string;
   readonly created_ts: string;
   readonly flatcar_action: { readonly sha256: string } | null;
   readonly extra_files: readonly FileView[] | null;
@@ -81,6 +83,9 @@ export interface NodeView {
   readonly oem: string;
   readonly alias: string;
   readonly created_ts: string;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly held: { readonly since: string; readonly by: string; readonly reason: string } | null;
+  readonly own_group_id: string | null;
   readonly application: {
     readonly group_id: string | null;
     readonly version: string;

@@ -5,25 +5,31 @@ import { PACKAGE_TYPE } from "../rollout/model.ts";
 import { Api, ApiError, type AppOptions, acting, nothingToChange, ofApp, type ServerOptions } from "./api.ts";
 import { confirm, yesOption } from "./confirm.ts";
 import { bodyOf, type Field, type Given, list as listField, text, wholeNumber, withFields } from "./fields.ts";
-import { hash } from "./hashes.ts";
+import { sha1, sha256 } from "./hashes.ts";
 import { appPath, archOption, findChannel, findPackage, packageName } from "./naming.ts";
 import type { ChannelView, FileView, PackageView } from "./objects.ts";
+import { packageAddCommand } from "./package-add.ts";
 import { facts, printJson, printJsonList, say, shortTime, table } from "./terminal.ts";
 
 const SHA256 = new Option("--sha256 <hash>", "the payload's SHA-256, hexadecimal or base64").argParser(
-  hash("SHA-256", "base64"),
+  sha256("base64"),
 );
 const FIELDS: readonly Field[] = [
   text("--url <url>", "url", "the folder that the payload is in"),
   text("--filename <name>", "filename", "the payload's name there"),
   { option: new Option("--size <bytes>", "the payload's size").argParser(wholeNumber), field: "size" },
   {
-    option: new Option("--hash <hash>", "the payload's SHA-1, hexadecimal or base64").argParser(
-      hash("SHA-1", "base64"),
-    ),
+    option: new Option("--hash <hash>", "the payload's SHA-1, hexadecimal or base64").argParser(sha1),
     field: "hash",
   },
   text("--description <text>", "description", "for people"),
+  {
+    option: new Option("--hosting <how>", "from this server first, or from this server only").choices([
+      "first",
+      "only",
+    ]),
+    field: "hosting",
+  },
   listField(
     "--extra-files <file...>",
     "extra_files",
@@ -54,6 +60,7 @@ export function packagesCommand(): Command {
     .addOption(typeOption())
     .addHelpText("after", CREATE_HELP)
     .action(acting(create));
+  command.addCommand(packageAddCommand());
   settings(one("set", "change a package; what is not named stays")).action(acting(set));
   one("delete", "delete a package; a channel that points to it is left without one")
     .addOption(yesOption())
@@ -133,8 +140,8 @@ async function changesOf(
   before: PackageView | null,
 ): Promise<object> {
   const changes = bodyOf(FIELDS, options);
-  const { sha256, channelsBlacklist: blacklist } = options;
-  if (sha256 !== undefined) changes.flatcar_action = { ...before?.flatcar_action, sha256 };
+  const { sha256: payload, channelsBlacklist: blacklist } = options;
+  if (payload !== undefined) changes.flatcar_action = { ...before?.flatcar_action, sha256: payload };
   if (blacklist !== undefined) {
     const names = blacklist.filter((name) => name !== "none");
     const channels: ChannelView[] = [];
@@ -168,6 +175,7 @@ function described(one: PackageView): string {
     ["type", typeName(one.type)],
     ["description", one.description],
     ["url", one.url],
+    ["hosting", one.hosting],
     ["filename", one.filename],
     ["size", one.size],
     ["hash", one.hash],
@@ -180,8 +188,8 @@ function described(one: PackageView): string {
 const FILE_KEYS: Readonly<Record<string, (value: string) => string>> = {
   name: (value) => value,
   size: (value) => String(wholeNumber(value)),
-  hash: hash("SHA-1", "base64"),
-  hash256: hash("SHA-256", "hex"),
+  hash: sha1,
+  hash256: sha256("hex"),
 };
 
 /** @throws InvalidArgumentError */
@@ -199,7 +207,7 @@ function readFile(value: string): Record<string, string> {
   return file;
 }
 
-function fileText({ name, size, hash: sha1, hash256 }: FileView): string {
-  const hashes = [sha1 && `hash=${sha1}`, hash256 && `hash256=${hash256}`].filter((part) => part !== "");
+function fileText({ name, size, hash, hash256 }: FileView): string {
+  const hashes = [hash && `hash=${hash}`, hash256 && `hash256=${hash256}`].filter((part) => part !== "");
   return [`name=${name}`, `size=${size}`, ...hashes].join(",");
 }

@@ -89,7 +89,8 @@ async function ask(api: Api): Promise<Status> {
   const apps = await api.all<ApplicationView>("/apps", "applications");
   const needs: string[] = [];
   const applications: { id: string; name: string; groups: readonly GroupStatus[] }[] = [];
-  for (const { id, name, groups } of apps) {
+  for (const { id, name, groups: all } of apps) {
+    const groups = all ?? [];
     const asked = await inParallel(groups, (group) => askGroup(api, `/apps/${id}/groups/${group.id}`, group));
     needs.push(...groups.flatMap((group, index) => needsOf(group, asked[index]?.rollouts ?? [])));
     applications.push({ id, name, groups: asked });

@@ -14,6 +14,7 @@ import { fleetSimCommand } from "./fleet-sim.ts";
 import { groupsCommand } from "./groups.ts";
 import { nodesCommand } from "./nodes.ts";
 import { packagesCommand } from "./packages.ts";
+import { payloadsCommand } from "./payloads.ts";
 import { rolloutsCommand } from "./rollouts.ts";
 import { simulateCommand } from "./simulate.ts";
 import { statusCommand } from "./status.ts";
@@ -52,7 +53,14 @@ export function programOf({ serve, database }: Parts): Command {
     .description("run the server; settings come from the environment and config/turnout.yaml")
     .action(serve);
   add("How it stands:", statusCommand(), nodesCommand(), explainCommand());
-  add("What is updated, and how:", appsCommand(), packagesCommand(), channelsCommand(), groupsCommand());
+  add(
+    "What is updated, and how:",
+    appsCommand(),
+    packagesCommand(),
+    payloadsCommand(),
+    channelsCommand(),
+    groupsCommand(),
+  );
   add("Rollouts:", rolloutsCommand(), simulateCommand());
   add("The fleet as a file:", planCommand(), applyCommand(), exportCommand());
   add("The server:", serving, tokenCommand(), auditCommand(), dbCommand(database), countersCommand());

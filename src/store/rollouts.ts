@@ -8,6 +8,7 @@ import { type Change, firstRun, runOf, supersede } from "../rollout/run.ts";
 import { readStrategy, type StrategyDocument } from "../rollout/strategy.ts";
 import { countersAsTexts, loadCounters } from "./counters.ts";
 import { loadParts } from "./fleet.ts";
+import { nextNumber } from "./numbers.ts";
 import type { Tables } from "./tables.ts";
 
 /** Who did it, as the history shows it: `system`, or the name of the token. */
@@ -76,9 +77,11 @@ export async function createRollout(tx: Kysely<Tables>, wanted: NewRollout): Pro
   const { groupNo, packageNo, strategy, startAt, undoes, reason, actor, now } = wanted;
   const id = randomUUID();
   const run = firstRun(readStrategy(strategy), startAt, now);
-  const { no } = await tx
+  const no = await nextNumber(tx, "rollouts");
+  await tx
     .insertInto("rollouts")
     .values({
+      no,
       id,
       group_no: groupNo,
       package_no: packageNo,
@@ -89,8 +92,7 @@ export async function createRollout(tx: Kysely<Tables>, wanted: NewRollout): Pro
       created_at: now,
       ...columnsOf(run),
     })
-    .returning("no")
-    .executeTakeFirstOrThrow();
+    .execute();
   await tx.insertInto("rollout_counters").values({ rollout_no: no }).execute();
   await writeHistory(tx, no, null, run, reason, actor, emptyRolloutCounters(), now);
   return id;
@@ -205,7 +207,7 @@ async function writeHistory(
     .execute();
 }
 
-/** What the whole fleet's operators want to hear of: an end, a halt, a part closed, a pause by the gate. */
+/** What the whole fleet's operators want to hear of: an end, a halt, a pause, a part closed, a person waited for. */
 async function writeActivity(tx: Kysely<Tables>, rollout: Rollout, next: Run, now: number): Promise<void> {
   const told = toldBy(rollout, next);
   if (told === null) return;
@@ -230,12 +232,17 @@ async function writeActivity(tx: Kysely<Tables>, rollout: Rollout, next: Run, no
 }
 
 function toldBy(before: Rollout, next: Run): { class: number; severity: number } | null {
-  if (next.state === before.state && next.closed.length <= before.closed.length) return null;
-  if (next.state === "completed") return { class: ACTIVITY.rolloutFinished, severity: SEVERITY.success };
-  if (next.state === "halted") return { class: ACTIVITY.rolloutFailed, severity: SEVERITY.error };
-  if (next.state === "paused" && before.state !== "paused") {
-    return { class: ACTIVITY.rolloutPaused, severity: SEVERITY.warning };
+  if (next.state !== before.state) {
+    if (next.state === "completed") return { class: ACTIVITY.rolloutFinished, severity: SEVERITY.success };
+    if (next.state === "halted") return { class: ACTIVITY.rolloutFailed, severity: SEVERITY.error };
+    if (next.state === "paused") return { class: ACTIVITY.rolloutPaused, severity: SEVERITY.warning };
   }
-  if (next.closed.length > before.closed.length) return { class: ACTIVITY.rolloutFailed, severity: SEVERITY.error };
+  if (next.closed.length > before.closed.length) {
+    const severity = next.closed.at(-1)?.watched ? SEVERITY.warning : SEVERITY.error;
+    return { class: ACTIVITY.rolloutUnhealthy, severity };
+  }
+  if (next.awaitsApproval && !before.awaitsApproval) {
+    return { class: ACTIVITY.rolloutAwaitsApproval, severity: SEVERITY.info };
+  }
   return null;
 }

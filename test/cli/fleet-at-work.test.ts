@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { aTurnout, checks, reports, type TestTurnout } from "../e2e/turnout.ts";
+import { aTurnout, checks, FLATCAR, reports, STABLE_GROUP, type TestTurnout } from "../e2e/turnout.ts";
 import { caught, type Surroundings } from "./caught.ts";
 
 let server: TestTurnout;
@@ -45,7 +45,17 @@ describe("turnout nodes", () => {
     );
     const few = await turnout([...group, "--limit", "4"]);
     expect(few.out.trimEnd().split("\n")).toHaveLength(5);
-    expect(few.err).toMatch(/^5 more are not shown: say which with /);
+    expect(few.err).toMatch(/^there are more: say which with /);
+    const node = `/apps/${FLATCAR}/groups/${STABLE_GROUP}/instances/${machine(4)}`;
+    await server.api("PUT", `${node}/labels`, { labels: { rack: "7" } });
+    await server.api("POST", `${node}/hold`, { reason: "its disk is being replaced" });
+    for (const filter of [["--label", "rack=7"], ["--held"]]) {
+      expect((await done(...group, ...filter)).trimEnd().split("\n")).toHaveLength(2);
+    }
+    expect(await done("nodes", "show", machine(4))).toMatch(
+      /^labels +rack=7\nheld +by anonymous since .+: its disk is being replaced\n/m,
+    );
+    await server.api("POST", `${node}/release`);
   });
 
   it("shows a node by its id or alias with its history, and names one", async () => {

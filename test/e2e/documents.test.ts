@@ -122,6 +122,31 @@ describe("the worked example of docs/rollouts.md", () => {
   }, 180_000);
 });
 
+describe("the examples of docs/nodes.md", () => {
+  it("run as they stand, and do what is said of them", async () => {
+    const document = new Tour("docs/nodes.md", "care");
+    const url = await document.start();
+    const blocks = document.blocks();
+    const script = blocks.join("\n").replaceAll("http://127.0.0.1:8000", url);
+    const { code, output } = await run(`set -euo pipefail\n${script}`);
+    expect(code, output).toBe(0);
+    expect(output).toContain("held by admin since");
+    const bulk = [...output.matchAll(/^\{"dry_run":.*\}$/gm)].map(([line]) => JSON.parse(line) as Bulk);
+    expect(bulk.map(({ matched, changed }) => [matched, changed])).toEqual([
+      [2, 0],
+      [2, 2],
+      [0, 0],
+      [3, 3],
+      [2, 2],
+    ]);
+  });
+});
+
+interface Bulk {
+  readonly matched: number;
+  readonly changed: number;
+}
+
 interface Rollout {
   readonly counters: Readonly<Record<string, number>>;
 }
