@@ -41,8 +41,7 @@ export function facts(pairs: readonly (readonly [name: string, value: Cell])[], 
 }
 
 function laidOut(rows: readonly (readonly string[])[], onRight: readonly boolean[], width: number): string {
-  const gap = fitted(rows, onRight, width, 2).over > 0 ? 1 : 2;
-  const { widths } = fitted(rows, onRight, width, gap);
+  const { widths, gap } = layout(rows, onRight, width);
   const padded = (text: string, at: number) =>
     onRight[at] ? text.padStart(widths[at] ?? 0) : text.padEnd(widths[at] ?? 0);
   const lines: string[] = [];
@@ -57,22 +56,31 @@ function laidOut(rows: readonly (readonly string[])[], onRight: readonly boolean
   return `${lines.join("\n")}\n`;
 }
 
-/** Takes from the widest column that can give until all of them fit. `over`: by how much they do not. */
-function fitted(rows: readonly (readonly string[])[], onRight: readonly boolean[], width: number, gap: number) {
-  const widths: number[] = [];
-  const narrowest: number[] = [];
+/** The most comfortable layout that fits: words, such as ids, are broken only when nothing else helps; numbers never. */
+function layout(rows: readonly (readonly string[])[], onRight: readonly boolean[], width: number) {
+  const natural: number[] = [];
+  const words: number[] = [];
   for (const row of rows) {
     for (const [at, text] of row.entries()) {
-      widths[at] = Math.max(widths[at] ?? 0, text.length);
-      // A number is never broken, and neither is a word over one.
-      const words = onRight[at] ? text.split(" ").map((word) => word.length) : [NARROWEST];
-      narrowest[at] = Math.max(narrowest[at] ?? 0, ...words);
+      natural[at] = Math.max(natural[at] ?? 0, text.length);
+      words[at] = Math.max(words[at] ?? 0, ...text.split(" ").map((word) => word.length));
     }
   }
+  const broken = words.map((word, at) => (onRight[at] ? word : Math.min(word, NARROWEST)));
+  const layouts = [words, broken].flatMap((least) =>
+    [2, 1].map((gap) => ({ ...shrunk(natural, least, gap, width), gap })),
+  );
+  const last = { widths: broken, gap: 1 };
+  return layouts.find(({ over }) => over <= 0) ?? last;
+}
+
+/** Takes from the widest column that can give until all of them fit. `over`: by how much they do not. */
+function shrunk(natural: readonly number[], least: readonly number[], gap: number, width: number) {
+  const widths = [...natural];
   let over = widths.reduce((sum, one) => sum + one + gap, -gap) - width;
   while (over > 0) {
-    const widest = Math.max(0, ...widths.filter((one, at) => one > (narrowest[at] ?? 0)));
-    const at = widths.findLastIndex((one, column) => one === widest && one > (narrowest[column] ?? 0));
+    const widest = Math.max(0, ...widths.filter((one, at) => one > (least[at] ?? 0)));
+    const at = widths.findLastIndex((one, column) => one === widest && one > (least[column] ?? 0));
     if (at < 0) break;
     widths[at] = widest - 1;
     over -= 1;

@@ -28,6 +28,10 @@ describe("a table", () => {
         "Canary              7  -\n",
     );
     const id = "dd9b8bdde1cb9741c3693b782d8ed0a1";
+    // An id stays whole as long as others can give.
+    expect(table(["NODE", "GROUP"], [[id, "Stable (AMD64)"]], 42)).toBe(
+      `NODE                              GROUP\n${id}  Stable\n${" ".repeat(34)}(AMD64)\n`,
+    );
     const lines = table(["NODE", "STATUS"], [[id, "complete"]], 30).split("\n");
     expect(lines.every((line) => line.length <= 30)).toBe(true);
     expect(lines.slice(1).map((line) => line.slice(0, 20).trim()).join("")).toBe(id); // biome-ignore format: one line
