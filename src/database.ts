@@ -1,5 +1,5 @@
 /** What `turnout db` does, on the database of the settings, without a server. */
-import { existsSync, mkdirSync, realpathSync, renameSync, rmSync, statSync } from "node:fs";
+import { existsSync, mkdirSync, realpathSync, renameSync, statSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
 import Database from "better-sqlite3";
 import { systemClock } from "./clock.ts";
@@ -7,7 +7,14 @@ import { readSettings } from "./settings.ts";
 import { type AuditVerdict, verifyAudit } from "./store/audit.ts";
 import { type Difference, recount } from "./store/recount.ts";
 import { openWriter, sessionOn } from "./store/sqlite/connection.ts";
-import { copyDatabase, DatabaseDamaged, openForReading, problemsOf, sync } from "./store/sqlite/copy.ts";
+import {
+  copyDatabase,
+  DatabaseDamaged,
+  openForReading,
+  problemsOf,
+  removeDatabase,
+  sync,
+} from "./store/sqlite/copy.ts";
 import { kyselyOver } from "./store/sqlite/dialect.ts";
 import { giveToOwnerOfFolder, lockFolder } from "./store/sqlite/lock.ts";
 import { migrate, schemaOf } from "./store/sqlite/migrate.ts";
@@ -33,20 +40,30 @@ export function backup(file: string, force: boolean): Promise<BackedUp> {
     const target = resolve(file);
     checkTarget(target, database, force);
     const partial = `${target}.${process.pid}.partial`;
-    const cleanUp = () => rmSync(partial, { force: true });
-    process.once("exit", cleanUp);
-    try {
+    await cleaningUp(partial, async () => {
       await copyDatabase(database, partial);
       // It may have come meanwhile.
       checkTarget(target, database, force);
       renameSync(partial, target);
       sync(dirname(target)); // its name
-    } finally {
-      cleanUp();
-      process.off("exit", cleanUp);
-    }
+    });
     return { database, file: target, bytes: statSync(target).size, schema: numberOf(target) };
   });
+}
+
+/** Leaves nothing half-done, also when it is interrupted. */
+async function cleaningUp(partial: string, work: () => Promise<void>): Promise<void> {
+  const interrupted = () => {
+    removeDatabase(partial);
+    process.exit(1);
+  };
+  process.once("SIGINT", interrupted).once("SIGTERM", interrupted);
+  try {
+    await work();
+  } finally {
+    process.off("SIGINT", interrupted).off("SIGTERM", interrupted);
+    removeDatabase(partial);
+  }
 }
 
 function checkTarget(target: string, database: string, force: boolean): void {
@@ -83,7 +100,7 @@ export function restore(file: string): Promise<Restored> {
     try {
       const schema = reading(source, (db) => schemaOf(db));
       const copy = `${database}.restoring`;
-      rmSync(copy, { force: true }); // what a restore that was killed has left
+      removeDatabase(copy); // what a restore that was killed has left
       await copyDatabase(source, copy);
       giveToOwnerOfFolder(copy);
       const replaced = replaceDatabase(database, copy);

@@ -2,7 +2,7 @@
 import { Command } from "commander";
 import { Api, type AppOptions, acting, appOption, jsonOption, serverOption } from "./api.ts";
 import { appPath, findNode } from "./naming.ts";
-import { printJson, say, shortTime, table } from "./terminal.ts";
+import { printable, printJson, say, shortTime, table } from "./terminal.ts";
 
 interface Explanation {
   readonly instance_id: string;
@@ -48,7 +48,7 @@ function care({ labels, held, own_group_id: ownGroup }: Explanation): string {
     ...(held === null ? [] : [`held by ${held.by} since ${shortTime(held.since)}: ${held.reason}`]),
     ...(ownGroup === null ? [] : ["put into its group by hand, whatever its track"]),
   ]
-    .map((line) => `${line}\n`)
+    .map((line) => `${printable(line)}\n`)
     .join("");
 }
 

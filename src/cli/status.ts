@@ -4,7 +4,7 @@ import { Api, acting, jsonOption, type ServerOptions, serverOption } from "./api
 import { EXIT } from "./exit-codes.ts";
 import type { ApplicationView, GroupView } from "./objects.ts";
 import { inParallel } from "./parallel.ts";
-import { facts, printJson, several, shortTime, table } from "./terminal.ts";
+import { facts, printable, printJson, several, shortTime, table } from "./terminal.ts";
 
 interface Principal {
   readonly kind: string;
@@ -34,6 +34,9 @@ interface Rollout {
   readonly stages: readonly unknown[];
   readonly next: { readonly on: string; readonly not_before: string | null } | null;
   readonly awaits_approval: boolean;
+  readonly health: {
+    readonly closed: readonly { readonly slice: string; readonly why: string; readonly only_watched: boolean }[];
+  };
 }
 
 interface GroupStatus {
@@ -113,17 +116,19 @@ async function askGroup(api: Api, path: string, group: GroupView): Promise<Group
 }
 
 function needsOf(group: GroupView, rollouts: readonly Rollout[]): string[] {
-  const needs = rollouts
-    .filter((one) => one.state === "halted" || one.state === "paused" || one.awaits_approval)
-    .map(
-      (one) =>
-        `${group.name}: the rollout of ${one.version} is ${one.state}, and waits for ${one.next?.on ?? "a person"}`,
-    );
+  const needs = rollouts.flatMap((one) => needsOfRollout(one).map((need) => `the rollout of ${one.version} ${need}`));
   // That is what safe mode does when its first node fails.
   if (group.policy_safe_mode && !group.policy_updates_enabled) {
-    needs.push(`${group.name}: updates are off, in safe mode; a person has to turn them on again`);
+    needs.push("updates are off, in safe mode; a person has to turn them on again");
   }
-  return needs;
+  return needs.map((need) => `${group.name}: ${need}`);
+}
+
+function needsOfRollout({ state, awaits_approval: awaits, next, health }: Rollout): string[] {
+  if (state === "halted" || state === "paused" || awaits)
+    return [`is ${state}, and waits for ${next?.on ?? "a person"}`];
+  const closed = health.closed.filter(({ only_watched: watched }) => !watched);
+  return closed.map(({ slice, why }) => `is closed for ${slice} (${why}) until a person resumes it`);
 }
 
 function described({ server, version, who, applications, needs }: Status): string {
@@ -132,11 +137,11 @@ function described({ server, version, who, applications, needs }: Status): strin
       ["server", `${server}, Turnout ${version}`],
       ["you", `${who.kind} "${who.name}", ${who.role}${scopeOf(who)}`],
     ]),
-    ...applications.map(({ name, groups }) => `${name}\n${groupTable(groups)}`),
+    ...applications.map(({ name, groups }) => `${printable(name)}\n${groupTable(groups)}`),
   ];
   const rollouts = applications.flatMap(({ groups }) => groups.flatMap(rolloutRows));
   if (rollouts.length > 0) parts.push(table(["ROLLOUT", "GROUP", "STATE", "STAGE", "WAITS FOR"], rollouts));
-  parts.push(needs.length === 0 ? "all is well\n" : needs.map((need) => `! ${need}\n`).join(""));
+  parts.push(needs.length === 0 ? "all is well\n" : needs.map((need) => `! ${printable(need)}\n`).join(""));
   return parts.join("\n");
 }
 

@@ -119,6 +119,26 @@ describe("turnout status", () => {
     await done("status");
   });
 
+  it("exits with 3 when the gate has closed a slice of a rollout that goes on", async () => {
+    const other = await aTurnout();
+    await other.setPolicy({ strategy: { stages: [{ percent: 100 }], health: { slices: ["oem"] } } });
+    await other.release("4230.2.1");
+    for (let n = 0; n < 24; n += 1) {
+      const node = { machineId: machine(n), oem: n % 3 === 0 ? "vmware" : "azure" };
+      await other.omaha(checks(node));
+      if (n % 3 === 0) await other.omaha(reports(3, 0, node, 9));
+      else await other.omaha(checks({ ...node, version: "4230.2.1", bootId: "{boot-2}" }));
+    }
+    const { code, out } = await caught(["status", "--server", other.url]);
+    expect([code, out]).toEqual([
+      3,
+      expect.stringMatching(
+        /^! Stable \(AMD64\): the rollout of 4230\.2\.1 is closed for oem=vmware \(.+\) until a person resumes it$/m,
+      ),
+    ]);
+    await other.close();
+  });
+
   it("exits with 1 and one line when there is no server, or none of ours", async () => {
     const at = (url: string) => caught(["status", "--server", url]);
     expect(await at("http://127.0.0.1:9")).toMatchObject({ code: 1, out: "", err: expect.stringMatching(/^turnout: http:\/\/127\.0\.0\.1:9 can't be reached: .+\n$/) }); // biome-ignore format: one line

@@ -109,6 +109,7 @@ describe("the turnout command", () => {
         return output;
       };
       expect(await answering("n")).toMatch(/Delete group "Edge \(ARM\)"\? \[y\/N\].*n\s+turnout: nothing was changed/s);
+      expect(await answering("\u0004")).toMatch(/\[y\/N\].*turnout: nothing was changed/s);
       expect(await answering("y")).toMatch(/deleted group "Edge \(ARM\)"/);
     },
   );

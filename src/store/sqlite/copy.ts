@@ -26,9 +26,14 @@ export async function copyDatabase(from: string, to: string): Promise<void> {
     if (problem !== undefined) throw new DatabaseDamaged(`${from} is damaged: ${problem}`);
     sync(to);
   } catch (error) {
-    for (const suffix of ["", "-journal", "-wal", "-shm"]) rmSync(`${to}${suffix}`, { force: true });
+    removeDatabase(to);
     throw error;
   }
+}
+
+/** With all that SQLite may have left beside it. */
+export function removeDatabase(path: string): void {
+  for (const suffix of ["", "-journal", "-wal", "-shm"]) rmSync(`${path}${suffix}`, { force: true });
 }
 
 async function copyPages(from: string, to: string): Promise<void> {

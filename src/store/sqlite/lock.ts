@@ -3,7 +3,7 @@ import { chownSync, statSync } from "node:fs";
 import { dirname, join } from "node:path";
 import Database from "better-sqlite3";
 
-/** Somebody else uses the data directory; the message says so. */
+/** The data directory can't be had, mostly since somebody else uses it; the message says why. */
 export class DatabaseInUse extends Error {
   override readonly name = "DatabaseInUse";
 }
@@ -19,21 +19,25 @@ export interface Lock {
  */
 export function lockFolder(folder: string): Lock {
   const path = join(folder, "turnout.lock");
-  const db = new Database(path, { timeout: 0 });
   try {
-    giveToOwnerOfFolder(path);
-    db.pragma("journal_mode = MEMORY"); // or there would be a second file
-    db.exec("BEGIN EXCLUSIVE");
-  } catch (error) {
-    db.close();
-    if (error instanceof Database.SqliteError && error.code === "SQLITE_BUSY") {
-      throw new DatabaseInUse(
-        `${folder} is in use: another turnout process (the server?) holds turnout.lock; stop it first`,
-      );
+    const db = new Database(path, { timeout: 0 });
+    try {
+      giveToOwnerOfFolder(path);
+      db.pragma("journal_mode = MEMORY"); // or there would be a second file
+      db.exec("BEGIN EXCLUSIVE");
+    } catch (error) {
+      db.close();
+      throw error;
     }
-    throw error;
+    return { release: () => db.close() };
+  } catch (error) {
+    if (!(error instanceof Database.SqliteError)) throw error;
+    throw new DatabaseInUse(
+      error.code === "SQLITE_BUSY"
+        ? `${folder} is in use: another turnout process (the server?) holds turnout.lock; stop it first`
+        : `${path} can't be locked: ${error.message} (${error.code})`,
+    );
   }
-  return { release: () => db.close() };
 }
 
 /** What root makes in the directory of another user must be that user's, or the server could not use it. */
