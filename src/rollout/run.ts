@@ -263,7 +263,9 @@ export function pause(rollout: Rollout, now: number, reason: string): Change {
 export function halt(rollout: Rollout, now: number, reason: string): Change {
   refuseEnded(rollout, "halted");
   if (rollout.state === "halted") throw new NotPossible("the rollout is halted already");
-  return into(rollout, "halted", now, reason);
+  // Resumed, it would run at once, whatever it had been waiting for.
+  if (rollout.state === "scheduled") throw new NotPossible("the rollout has not started; abort it instead");
+  return into(rollout, "halted", now, reason, stoodStill(rollout, now));
 }
 
 /** The person has seen what failed so far: the gate looks at what comes after. Closed slices are opened. */
@@ -278,13 +280,17 @@ export function resume(rollout: Rollout, counters: RolloutCounters, now: number,
   return goOn({ ...rollout, closed: [], baseline: baselineOf(counters) }, now, reason);
 }
 
-/** Stage, rise and bake have stood still meanwhile. */
 function goOn(rollout: Rollout, now: number, reason: string): Change {
-  const stood = rollout.state === "running" ? 0 : now - rollout.stateAt;
-  return into(rollout, "running", now, reason, {
-    stageOpenedAt: rollout.stageOpenedAt + stood,
-    bakingSince: rollout.bakingSince === null ? null : rollout.bakingSince + stood,
-  });
+  return into(rollout, "running", now, reason, stoodStill(rollout, now));
+}
+
+/** Stage, rise and bake have stood still while it was paused or halted. */
+function stoodStill({ state, stateAt, stageOpenedAt, bakingSince }: Rollout, now: number): Partial<Run> {
+  const stood = state === "paused" || state === "halted" ? now - stateAt : 0;
+  return {
+    stageOpenedAt: stageOpenedAt + stood,
+    bakingSince: bakingSince === null ? null : bakingSince + stood,
+  };
 }
 
 /** Starts a scheduled rollout, or opens the next stage, without waiting any longer. */

@@ -155,6 +155,14 @@ describe("a person", () => {
     expect(resumed).toMatchObject({ state: "running", stageOpenedAt: NOON + 4 * HOUR, bakingSince: NOON + 4 * HOUR });
   });
 
+  it("halts what is paused: all of the time that it stood still is made up for", () => {
+    const baking = aRollout(THREE, { bakingSince: NOON });
+    const paused = moved(baking, pause(baking, NOON + HOUR, "lunch"));
+    const halted = moved(paused, halt(paused, NOON + 3 * HOUR, "not good"));
+    const resumed = moved(halted, resume(halted, some, NOON + 7 * HOUR, "good after all"));
+    expect(resumed).toMatchObject({ stageOpenedAt: NOON + 6 * HOUR, bakingSince: NOON + 6 * HOUR });
+  });
+
   it("opens closed slices again with resume", () => {
     const closed = [{ slice: { by: "oem", value: "vmware" } as const, at: NOON, why: "", watched: false }];
     const rollout = aRollout(THREE, { closed, stageOpenedAt: NOON - HOUR });
@@ -180,6 +188,7 @@ describe("a person", () => {
       () => resume(aRollout(THREE, { state: "scheduled" }), some, NOON, ""),
       "has not started",
     ],
+    ["halt what has not started", () => halt(aRollout(THREE, { state: "scheduled" }), NOON, ""), "abort it instead"],
     ["halt twice", () => halt(aRollout(THREE, { state: "halted" }), NOON, ""), "halted already"],
     ["advance what is paused", () => advance(aRollout(THREE, { state: "paused" }), NOON, ""), "resume it first"],
     ["advance past the end", () => advance(aRollout(THREE, { stage: 2 }), NOON, ""), "last stage"],
