@@ -3,8 +3,8 @@
  * Source: ROLLOUTS.md, "A rollout's states" and "Stages".
  */
 import { inFlight } from "./counters.ts";
-import { type Breach, baselineOf, breachOf, describeBreach, sliceName } from "./health.ts";
-import type { Fleet, Rollout, RolloutCounters, RolloutState, Run, Strategy } from "./model.ts";
+import { type Breach, baselineOf, breachesOf, describeBreach, sliceName } from "./health.ts";
+import type { Fleet, Health, Rollout, RolloutCounters, RolloutState, Run, Strategy } from "./model.ts";
 
 /** What a rollout becomes. One line of its history. */
 export interface Change {
@@ -50,31 +50,35 @@ function into(rollout: Rollout, state: RolloutState, now: number, reason: string
 export function gated(rollout: Rollout, counters: RolloutCounters, now: number): Change | null {
   const { health } = rollout.strategy;
   if (health === null || rollout.state !== "running") return null;
-  const breach = breachOf(rollout, counters);
-  if (breach === null) return null;
-  const why = describeBreach(breach, health);
-  if (health.onBreach === "watch") return watched(rollout, breach, why, now);
-  if (breach.slice !== null && health.onBreach !== "pause") {
-    const closing = { slice: breach.slice, at: now, why, watched: false };
-    return {
-      next: { ...runOf(rollout), closed: [...rollout.closed, closing] },
-      reason: `closed for ${sliceName(breach.slice)}: ${why}`,
-    };
+  const breaches = breachesOf(rollout, counters);
+  if (health.onBreach === "watch") return watched(rollout, breaches, health, now);
+  const whole = breaches.find(({ slice }) => slice === null);
+  if (whole !== undefined) {
+    const why = describeBreach(whole, health);
+    if (health.onBreach === "halt") return into(rollout, "halted", now, why);
+    return into(rollout, "paused", now, why, { pausedByGate: health.onBreach === "pause" });
   }
-  if (breach.slice !== null) return null; // its nodes wait for as long as the breach lasts
-  if (health.onBreach === "halt") return into(rollout, "halted", now, why);
-  return into(rollout, "paused", now, why, { pausedByGate: health.onBreach === "pause" });
+  const [first] = breaches;
+  // With `pause`, the nodes of a slice wait for as long as its breach lasts.
+  if (first === undefined || first.slice === null || health.onBreach === "pause") return null;
+  const why = describeBreach(first, health);
+  const closing = { slice: first.slice, at: now, why, watched: false };
+  return {
+    next: { ...runOf(rollout), closed: [...rollout.closed, closing] },
+    reason: `closed for ${sliceName(first.slice)}: ${why}`,
+  };
 }
 
 /** `watch` says once what it would have done. */
-function watched(rollout: Rollout, breach: Breach, why: string, now: number): Change | null {
-  const slice = breach.slice ?? EVERYTHING;
-  if (rollout.closed.some((one) => sliceName(one.slice) === sliceName(slice))) return null;
-  const where = breach.slice === null ? "all of it" : sliceName(breach.slice);
-  const closing = { slice, at: now, why, watched: true };
+function watched(rollout: Rollout, breaches: readonly Breach[], health: Health, now: number): Change | null {
+  const said = new Set(rollout.closed.map(({ slice }) => sliceName(slice)));
+  const breach = breaches.find(({ slice }) => !said.has(sliceName(slice ?? EVERYTHING)));
+  if (breach === undefined) return null;
+  const why = describeBreach(breach, health);
+  const closing = { slice: breach.slice ?? EVERYTHING, at: now, why, watched: true };
   return {
     next: { ...runOf(rollout), closed: [...rollout.closed, closing] },
-    reason: `would have closed ${where}: ${why}`,
+    reason: `would have closed ${breach.slice === null ? "all of it" : sliceName(breach.slice)}: ${why}`,
   };
 }
 
@@ -91,7 +95,7 @@ export function due(rollout: Rollout, fleet: Fleet, counters: RolloutCounters, n
     case "scheduled":
       return waitsFor(rollout, fleet, now) === null ? started(rollout, now, "its time has come") : null;
     case "paused":
-      if (!rollout.pausedByGate || breachOf(rollout, counters) !== null) return null;
+      if (!rollout.pausedByGate || breachesOf(rollout, counters).some(({ slice }) => slice === null)) return null;
       return goOn(rollout, now, "the gate is open again");
     case "running":
       return gated(rollout, counters, now) ?? dueWhileRunning(rollout, counters, now);
