@@ -115,24 +115,30 @@ function dueWhileRunning(rollout: Rollout, counters: RolloutCounters, now: numbe
     const nobodyLeft = inFlight(counters.total) === 0 && (!isLast(rollout) || counters.total.complete > 0);
     return nobodyLeft && now >= rollout.stageOpenedAt + overMs ? "look" : null;
   }
-  return now >= rollout.bakingSince + stage.bakeMs ? baked(rollout, now) : null;
+  return now >= rollout.bakingSince + stage.bakeMs ? baked(rollout, now, "it has baked") : null;
 }
 
-/** No node is left that the stage would wait for. */
+/** By default because no node is left that the stage would wait for. */
 export function stageFinished(rollout: Rollout, now: number, why = "its nodes have finished"): Change {
   const stage = rollout.strategy.stages[rollout.stage];
   const next = { ...rollout, bakingSince: now };
-  if (stage === undefined || stage.bakeMs === 0) return baked(next, now);
+  if (stage === undefined || stage.bakeMs === 0) return baked(next, now, why);
   return { next: runOf(next), reason: `${stageName(rollout)}: ${why}; it bakes` };
 }
 
-function baked(rollout: Rollout, now: number): Change {
+function baked(rollout: Rollout, now: number, why: string): Change {
   const stage = rollout.strategy.stages[rollout.stage];
-  if (isLast(rollout)) return into(rollout, "completed", now, "every active node of the group is through");
+  if (isLast(rollout)) return into(rollout, "completed", now, `the last stage is over: ${why}${butFor(rollout)}`);
   if (stage?.approval) {
     return { next: { ...runOf(rollout), awaitsApproval: true }, reason: `${stageName(rollout)} waits for approval` };
   }
   return openNext(rollout, now, "by itself");
+}
+
+/** A rollout completes without the nodes of its closed slices: whoever reads that it has should read that too. */
+function butFor({ closed }: Rollout): string {
+  const slices = closed.filter(({ watched }) => !watched).map(({ slice }) => sliceName(slice));
+  return slices.length === 0 ? "" : `, but for ${slices.join(", ")}`;
 }
 
 function openNext(rollout: Rollout, now: number, how: string): Change {

@@ -89,7 +89,7 @@ describe("a conductor", () => {
       "1 running stage 2 of 3 opened by itself",
       "2 running stage 3 of 3 opened by itself",
       "2 running stage 3 of 3: its nodes have finished; it bakes",
-      "2 completed every active node of the group is through",
+      "2 completed the last stage is over: it has baked",
     ]);
     expect(await rollout()).toMatchObject({ state: "completed", revision: 6 });
   });

@@ -98,6 +98,16 @@ describe("time", () => {
     expect(due(rollout, fleet, flying, NOON + HOUR)).toMatchObject({ next: { stage: 1 } });
   });
 
+  it("says what it was completed on, and without whom", () => {
+    const last = { stages: [{ percent: 100, max_duration: "1h" }] };
+    const closed = [{ slice: { by: "oem", value: "vmware" } as const, at: NOON, why: "", watched: false }];
+    expect(stageFinished(aRollout(last), NOON).reason).toBe("the last stage is over: its nodes have finished");
+    expect(due(aRollout(last, { closed }), fleet, flying, NOON + HOUR)).toMatchObject({
+      next: { state: "completed" },
+      reason: "the last stage is over: its longest time is over, but for oem=vmware",
+    });
+  });
+
   it("does not complete a rollout that nobody has completed", () => {
     const plain = aRollout({});
     expect(due(plain, fleet, nodes({ failed: 3 }), NOON + HOUR)).toBeNull();
