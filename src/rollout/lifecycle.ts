@@ -43,7 +43,7 @@ export function baseErrorCode(code: number): number {
 }
 
 /** Every update check of update_engine carries one of these; it says nothing. */
-function isNoise({ type, result, previousVersion }: OmahaEvent): boolean {
+export function isNoise({ type, result, previousVersion }: OmahaEvent): boolean {
   return type === 3 && result === 2 && (previousVersion === "" || previousVersion === "0.0.0.0");
 }
 

@@ -63,11 +63,14 @@ describe("under load", () => {
     const many = Array.from({ length: 4 }, check);
     await turn();
     const report = () => answer([aReport(anEvent(13, 1))], "192.0.2.1");
+    const fallenBack = () => answer([aCheckIn({ events: [anEvent(3, 0, { errorCode: 44 })] })], "192.0.2.1");
     const reports = Array.from({ length: 4 }, report);
+    const back = fallenBack();
     await expect(check()).rejects.toThrow(Unavailable);
-    for (let batch = 0; batch < 4; batch += 1) await done(2_000);
+    for (let batch = 0; batch < 5; batch += 1) await done(2_000);
     expect(await Promise.all(many)).toHaveLength(4);
     for (const one of reports) expect(await one).toMatchObject([{ events: 1, updateCheck: null }]);
+    expect(await back).toMatchObject([{ events: 1, updateCheck: { offer: null } }]);
 
     // All is well again.
     for (let calm = 0; calm < 20; calm += 1) {
