@@ -29,6 +29,10 @@ function aSlowWriter() {
   const answer = answering({ batches, now: () => 0, polling, onDecision: () => {} });
   return {
     answer,
+    /** Time goes by, and nothing is done. */
+    hang: (milliseconds: number) => {
+      now += milliseconds;
+    },
     /** One batch is done, after so many milliseconds. */
     async done(milliseconds: number) {
       await turn();
@@ -81,5 +85,20 @@ describe("under load", () => {
     const last = check();
     await done(1);
     expect(await intervals(last)).toBeNull();
+  });
+
+  it("turns checks away while the disk hangs, and not only when it has been slow before", async () => {
+    const { answer, done, hang } = aSlowWriter();
+    const check = () => answer([aCheckIn({})], "192.0.2.1");
+    const stuck = [check(), check()];
+    await turn();
+    stuck.push(check());
+    hang(4_999);
+    stuck.push(check());
+    hang(1);
+    await expect(check()).rejects.toThrow(Unavailable);
+    await done(0);
+    await done(1);
+    expect(await Promise.all(stuck)).toHaveLength(4);
   });
 });
