@@ -34,8 +34,8 @@ interface Waiting {
 export class Conductor {
   readonly #store: Store;
   readonly #waiting = new Map<number, Waiting>();
-  /** The stage that a rollout's nodes were counted in. */
-  readonly #counted = new Map<number, number>();
+  /** The stage, and the plan, that a rollout's nodes were counted by. */
+  readonly #counted = new Map<number, string>();
   #fleet: Fleet | null = null;
 
   constructor(store: Store) {
@@ -154,9 +154,10 @@ export class Conductor {
     }
   }
 
-  /** How many nodes each stage is for: counted over the fleet whenever a stage has opened, to be shown. */
+  /** How many nodes each stage is for: counted over the fleet whenever a stage has opened or been planned anew, to be shown. */
   async #countEligible(rollout: Rollout): Promise<void> {
-    if (rollout.state !== "running" || this.#counted.get(rollout.no) === rollout.stage) return;
+    const plan = `${rollout.stage} ${JSON.stringify(rollout.strategy.stages)}`;
+    if (rollout.state !== "running" || this.#counted.get(rollout.no) === plan) return;
     const eligible = rollout.strategy.stages.map(() => 0);
     const add = (stage: number | null, nodes: number) => {
       if (stage !== null && eligible[stage] !== undefined) eligible[stage] += nodes;
@@ -180,7 +181,7 @@ export class Conductor {
         .where("no", "=", rollout.no)
         .execute(),
     );
-    this.#counted.set(rollout.no, rollout.stage);
+    this.#counted.set(rollout.no, plan);
   }
 
   async #nodesToGo(db: Db, { groupNo, undoes, package: wanted }: Rollout): Promise<number> {

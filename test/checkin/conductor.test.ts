@@ -1,8 +1,11 @@
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { Conductor } from "../../src/checkin/conductor.ts";
 import { type CheckInRequest, Decisions } from "../../src/checkin/decisions.ts";
+import { emptyRolloutCounters } from "../../src/rollout/counters.ts";
 import type { CheckIn } from "../../src/rollout/model.ts";
+import { loadFleet } from "../../src/store/fleet.ts";
 import { recount } from "../../src/store/recount.ts";
+import { recordReplan, SYSTEM } from "../../src/store/rollouts.ts";
 import { aCheckIn, anEvent, aReport, HOUR } from "../rollout/builders.ts";
 import { aDatabase, type InProcess, NOW, planIn, releaseIn } from "../store/in-process.ts";
 
@@ -53,6 +56,26 @@ describe("a conductor", () => {
     expect(await rollout()).toMatchObject({ stage: 1 });
     // The same eligible nodes, of which half are through.
     expect(JSON.parse((await rollout()).eligible)).toEqual(eligible);
+  });
+
+  it("counts again for whom the stages are when a person has changed them", async () => {
+    const stages = [{ percent: 20 }, { percent: 100 }];
+    await planIn(world, { stages });
+    await ask(range(200));
+    await releaseIn(world, "4230.2.1");
+    const conductor = new Conductor(world.store);
+    await conductor.moveRollouts(now);
+    const [first = 0, rest] = JSON.parse((await rollout()).eligible) as number[];
+    expect(first + (rest ?? 0)).toBe(200);
+    const fleet = await loadFleet(world.store.read);
+    const [present] = fleet.rollouts;
+    if (present === undefined) throw new Error("no rollout");
+    const other = { stages: [{ percent: 20 }, { match: { oem: ["vmware"] } }, { percent: 100 }] };
+    await world.store.write((tx) =>
+      recordReplan(tx, present, other, "vmware first", emptyRolloutCounters(), SYSTEM, now),
+    );
+    await conductor.moveRollouts(now);
+    expect(JSON.parse((await rollout()).eligible)).toEqual([first, 0, 200 - first]);
   });
 
   it("finds a node that came after it had looked", async () => {
