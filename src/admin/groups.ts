@@ -6,6 +6,7 @@ import { freezesSchema, strategyObject, strategySchema, windowsSchema } from "..
 import { grantedTotal } from "../rollout/counters.ts";
 import { parseInterval } from "../rollout/interval.ts";
 import type { StrategyDocument } from "../rollout/strategy.ts";
+import { checkFreeze, type FreezeDocument } from "../rollout/windows.ts";
 import { toRolloutCounters } from "../store/counters.ts";
 import { channelObject, toChannels } from "./channels.ts";
 import { type Db, readOnly, type Tx, timestamp } from "./context.ts";
@@ -231,6 +232,8 @@ async function columnsOf(tx: Tx, application: ApplicationRow, body: GroupBody, i
   if (channel === undefined) throw invalid("channel_id", "there is no such channel in this application");
   const track = body.track || id;
   await checkUnique(tx, application, body.name, track, channel, before);
+  const freezes = asText(body.freezes) ?? before?.freezes ?? "[]";
+  checkFreezes(JSON.parse(freezes), body.policy_timezone);
   if (body.strategy) await checkAfter(tx, application, { id, name: body.name, track }, body.strategy);
   return {
     name: body.name,
@@ -246,8 +249,19 @@ async function columnsOf(tx: Tx, application: ApplicationRow, body: GroupBody, i
     policy_update_timeout: body.policy_update_timeout,
     strategy: body.strategy === undefined ? (before?.strategy ?? null) : asText(body.strategy),
     maintenance_windows: asText(body.maintenance_windows) ?? before?.maintenance_windows ?? "[]",
-    freezes: asText(body.freezes) ?? before?.freezes ?? "[]",
+    freezes,
   };
+}
+
+/** In the group's zone, which may be another than the one they were written for. */
+function checkFreezes(freezes: readonly FreezeDocument[], timezone: string): void {
+  for (const [index, freeze] of freezes.entries()) {
+    try {
+      checkFreeze(freeze, timezone);
+    } catch (error) {
+      throw invalid(`freezes.${index}`, error instanceof Error ? error.message : String(error));
+    }
+  }
 }
 
 function asText(document: unknown): string | null {

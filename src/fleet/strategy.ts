@@ -6,7 +6,7 @@ import semver from "semver";
 import { z } from "zod";
 import { notADuration, parseDuration } from "../rollout/interval.ts";
 import { PRESETS, type StrategyDocument } from "../rollout/strategy.ts";
-import { readFreeze, readWindow } from "../rollout/windows.ts";
+import { checkFreeze, readWindow } from "../rollout/windows.ts";
 
 const MAX_STAGES = 50;
 /** Each `*` multiplies what matching may cost. */
@@ -119,7 +119,7 @@ export const freezesSchema = z
   .array(
     z
       .strictObject({ from: z.string(), to: z.string(), reason: z.string().max(1_000).optional() })
-      .superRefine(saying((freeze) => readFreeze(freeze, "UTC"))),
+      .superRefine(saying((freeze) => checkFreeze(freeze, "UTC"))),
   )
   .max(1_000);
 
