@@ -8,6 +8,7 @@ import { ANONYMOUS } from "./admin/auth/principal.ts";
 import { bearerAuthentication, firstToken, rememberToken } from "./admin/auth/tokens.ts";
 import { seedFleet } from "./admin/fleet.ts";
 import { adminRouter } from "./admin/router.ts";
+import { makeUpForAbsence } from "./checkin/absence.ts";
 import { answering } from "./checkin/answer.ts";
 import { Batches } from "./checkin/batch.ts";
 import type { CheckInRequest, Decision } from "./checkin/decisions.ts";
@@ -63,6 +64,9 @@ export async function startTurnout(settings: Settings, options: StartOptions = {
   const store = sqliteStore(databasePath, writer, onFatal);
   if (await seedFleet(store, FIRST_FLEET, clock.now())) log.info("new database: made the Flatcar application");
   await provideToken(store, settings, clock, options);
+  const absence = await makeUpForAbsence(store, clock.now());
+  if (absence !== null)
+    log.warn({ since: new Date(absence.from) }, "no node was heard for a while; deadlines are later");
 
   const metrics = createMetrics(store);
   const batches = new Batches<CheckInRequest, readonly Decision[]>({
@@ -108,6 +112,7 @@ export async function startTurnout(settings: Settings, options: StartOptions = {
     clock,
     historyDays: settings.historyDays,
     forgetSeenOnceDays: settings.forgetSeenOnceDays,
+    absence,
     onError: (task, error) =>
       log.error({ task, error: String(error) }, "a background task failed; it will be tried again"),
   });

@@ -14,6 +14,7 @@ import { loadFleet } from "../store/fleet.ts";
 import { RolloutMoved, recordChange, SYSTEM } from "../store/rollouts.ts";
 import type { Store } from "../store/store.ts";
 import type { Tables } from "../store/tables.ts";
+import { type Absence, seenBut } from "./absence.ts";
 
 type Db = Kysely<Tables>;
 
@@ -33,13 +34,16 @@ interface Waiting {
 
 export class Conductor {
   readonly #store: Store;
+  readonly #absence: Absence | null;
   readonly #waiting = new Map<number, Waiting>();
   /** The stage, and the plan, that a rollout's nodes were counted by. */
   readonly #counted = new Map<number, string>();
   #fleet: Fleet | null = null;
 
-  constructor(store: Store) {
+  /** @param absence that came before the start. */
+  constructor(store: Store, absence: Absence | null = null) {
     this.#store = store;
+    this.#absence = absence;
   }
 
   /** Everything that is due at `now`. */
@@ -110,7 +114,7 @@ export class Conductor {
         .where("nodes.group_no", "=", rollout.groupNo)
         .where("nodes.no", "in", asked)
         .execute();
-      const waited = new Set(rows.filter((row) => isWaitedFor(rollout, toStraggler(row), now)).map(({ no }) => no));
+      const waited = new Set(rows.filter((row) => this.#isWaitedFor(rollout, row, now)).map(({ no }) => no));
       const found = asked.findIndex((no) => waited.has(no));
       if (found !== -1) {
         waiting.next += found;
@@ -121,10 +125,15 @@ export class Conductor {
     return false;
   }
 
+  #isWaitedFor(rollout: Rollout, row: Row, now: number): boolean {
+    const node = toStraggler(row);
+    return isWaitedFor(rollout, { ...node, lastSeenAt: seenBut(this.#absence, node.lastSeenAt) }, now);
+  }
+
   async #search(db: Db, rollout: Rollout, now: number): Promise<number[]> {
     const found: number[] = [];
     await this.#visit(db, rollout, (row) => {
-      if (isWaitedFor(rollout, toStraggler(row), now)) found.push(row.no);
+      if (this.#isWaitedFor(rollout, row, now)) found.push(row.no);
       return found.length < REMEMBERED;
     });
     return found;

@@ -164,6 +164,15 @@ export function stageName({ strategy, stage }: Rollout): string {
   return `stage ${stage + 1} of ${strategy.stages.length}`;
 }
 
+/** Nobody could be heard for so long, and nobody looked. */
+export function stoodStillFor(rollout: Rollout, ms: number): Change {
+  const minutes = Math.round(ms / 60_000);
+  return {
+    next: { ...runOf(rollout), ...later(rollout, ms) },
+    reason: `no node was heard for ${minutes} minutes before the server started: stage and bake take that much longer`,
+  };
+}
+
 // ------------------------------------------------------------------------------------------------ what it waits for
 
 export interface Waiting {
@@ -295,12 +304,12 @@ function goOn(rollout: Rollout, now: number, reason: string): Change {
 }
 
 /** Stage, rise and bake have stood still while it was paused or halted. */
-function stoodStill({ state, stateAt, stageOpenedAt, bakingSince }: Rollout, now: number): Partial<Run> {
-  const stood = state === "paused" || state === "halted" ? now - stateAt : 0;
-  return {
-    stageOpenedAt: stageOpenedAt + stood,
-    bakingSince: bakingSince === null ? null : bakingSince + stood,
-  };
+function stoodStill({ state, stateAt, ...rollout }: Rollout, now: number): Partial<Run> {
+  return later(rollout, state === "paused" || state === "halted" ? now - stateAt : 0);
+}
+
+function later({ stageOpenedAt, bakingSince }: Pick<Run, "stageOpenedAt" | "bakingSince">, ms: number): Partial<Run> {
+  return { stageOpenedAt: stageOpenedAt + ms, bakingSince: bakingSince === null ? null : bakingSince + ms };
 }
 
 /** Starts a scheduled rollout, or opens the next stage, without waiting any longer. */

@@ -143,9 +143,10 @@ export interface FreezeDocument {
  * @throws Error that says what would be right
  */
 export function readFreeze({ from, to, reason = "" }: FreezeDocument, timezone: string): Freeze {
+  const startsAt = readMoment(from, timezone);
   const end = readMoment(to, timezone);
   const endsAt = isWholeDay(to) ? end.plus({ days: 1 }) : end;
-  return { startsAt: readMoment(from, timezone).toMillis(), endsAt: endsAt.toMillis(), reason };
+  return { startsAt: startsAt.toMillis(), endsAt: endsAt.toMillis(), reason };
 }
 
 /**
