@@ -187,29 +187,49 @@ export function waitsFor(rollout: Rollout, fleet: Fleet, now: number): Waiting |
   if (rollout.startAt !== null && rollout.startAt > now) return { on: "its start time", until: rollout.startAt };
   for (const { group: name, bakeMs } of rollout.strategy.after) {
     const before = rolloutOfGroup(fleet, rollout, name);
-    if (before === null) return { on: `a rollout of ${rollout.package.version} in group "${name}"`, until: null };
-    if (before.state !== "completed") return { on: `the rollout in group "${name}" (${before.state})`, until: null };
-    if (before.stateAt + bakeMs > now) return { on: `the bake after group "${name}"`, until: before.stateAt + bakeMs };
+    if (before !== null && before.state !== "completed") {
+      return { on: `the rollout in group "${name}" (${before.state})`, until: null };
+    }
+    // That group may have gone on to the next version meanwhile.
+    const completedAt = before?.stateAt ?? completionInGroup(fleet, rollout, name);
+    if (completedAt === null) return { on: `a rollout of ${rollout.package.version} in group "${name}"`, until: null };
+    const bakedAt = completedAt + bakeMs;
+    if (bakedAt > now) return { on: `the bake after group "${name}"`, until: bakedAt };
   }
   return null;
 }
 
 /** The rollout of the same version in the group of that id, name or track; of several, the one for this architecture. */
 function rolloutOfGroup(fleet: Fleet, rollout: Rollout, name: string): Rollout | null {
-  const own = fleet.groupByNo.get(rollout.groupNo);
-  const candidates = fleet.rollouts.filter((other) => {
-    const group = fleet.groupByNo.get(other.groupNo);
-    return (
-      group !== undefined &&
-      group.applicationNo === own?.applicationNo &&
-      group.no !== rollout.groupNo &&
+  const candidates = fleet.rollouts.filter(
+    (other) =>
       other.undoes === null &&
       other.package.version === rollout.package.version &&
-      [group.id, group.name, group.track].includes(name)
-    );
-  });
+      isInGroupBefore(fleet, rollout, other.groupNo, name),
+  );
   const same = candidates.filter((other) => other.package.no === rollout.package.no);
   return (same.length > 0 ? same : candidates).sort((a, b) => b.no - a.no)[0] ?? null;
+}
+
+/** When such a rollout, which another one has replaced since, was completed; null: there is none. */
+function completionInGroup(fleet: Fleet, rollout: Rollout, name: string): number | null {
+  const candidates = fleet.completions.filter(
+    ({ version, groupNo }) => version === rollout.package.version && isInGroupBefore(fleet, rollout, groupNo, name),
+  );
+  const same = candidates.filter(({ packageNo }) => packageNo === rollout.package.no);
+  const times = (same.length > 0 ? same : candidates).map(({ at }) => at);
+  return times.length === 0 ? null : Math.max(...times);
+}
+
+function isInGroupBefore(fleet: Fleet, rollout: Rollout, groupNo: number, name: string): boolean {
+  const own = fleet.groupByNo.get(rollout.groupNo);
+  const group = fleet.groupByNo.get(groupNo);
+  return (
+    group !== undefined &&
+    group.applicationNo === own?.applicationNo &&
+    group.no !== rollout.groupNo &&
+    [group.id, group.name, group.track].includes(name)
+  );
 }
 
 /** What happens next by itself, or what a person has to do; null: it has ended. */

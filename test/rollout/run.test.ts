@@ -149,6 +149,23 @@ describe("time", () => {
     expect(outlook(waiting, aFleet(), NOON)?.on).toContain('a rollout of 4230.2.1 in group "canary"');
   });
 
+  it("starts it as well when that group has gone on to another version since", () => {
+    const canary = aGroup({ no: 2, id: "canary-id", name: "Canary", track: "canary", channel: aChannel({ no: 2 }) });
+    const base = aFleet([aGroup(), canary]);
+    const [first] = base.rollouts;
+    if (first === undefined) throw new Error("no rollout");
+    const strategy = readStrategy({ after: [{ group: "canary", bake: "1d" }] });
+    const waiting: Rollout = { ...first, strategy, ...firstRun(strategy, null, NOON) };
+    const { no: packageNo, version } = first.package;
+    const completions = [{ groupNo: 2, packageNo, version, at: NOON - HOUR }];
+    const fleetWith = (past: typeof completions) => buildFleet(1, { ...base, rollouts: [waiting], completions: past });
+    expect(due(waiting, fleetWith(completions), some, NOON)).toBeNull();
+    expect(outlook(waiting, fleetWith(completions), NOON)?.until).toBe(NOON + 23 * HOUR);
+    expect(due(waiting, fleetWith(completions), some, NOON + 23 * HOUR)).toMatchObject({ next: { state: "running" } });
+    const other = completions.map((one) => ({ ...one, version: "4593.2.5" }));
+    expect(due(waiting, fleetWith(other), some, NOON + 99 * HOUR)).toBeNull();
+  });
+
   it("does nothing to what is paused by hand or halted", () => {
     for (const state of ["paused", "halted", "aborted", "superseded"] as const) {
       expect(due(aRollout(THREE, { state }), fleet, some, NOON + 99 * HOUR)).toBeNull();
