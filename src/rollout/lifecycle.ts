@@ -111,9 +111,14 @@ function isRollback({ version, fromVersion }: Grant): boolean {
   return compareVersions(version, fromVersion) < 0;
 }
 
-/** Installed, rebooted (the boot id is another) and still on the old version: the machine took its other partition. */
+/**
+ * Installed, rebooted (the boot id is another) and still on the old version: the machine took its other partition. It may
+ * have been given up for lost before it was back.
+ */
 function fellBack({ status }: Node, grant: Grant, { bootId }: CheckIn): boolean {
-  return status === "installed" && bootId !== "" && grant.bootId !== "" && bootId !== grant.bootId;
+  return (
+    (status === "installed" || status === "lost") && bootId !== "" && grant.bootId !== "" && bootId !== grant.bootId
+  );
 }
 
 /** update_engine sends a ping alone only while it waits for the reboot. */
