@@ -87,6 +87,13 @@ describe("the gate", () => {
     expect(breachOf(rollout, standing(["failed", 5, "vmware"], ["failed", 2], ["complete", 5]))).toMatchObject({
       slice: null,
     });
+    // It stands out, but the others are no good either.
+    expect(
+      breachOf(
+        rollout,
+        standing(["failed", 40, "vmware"], ["failed", 60], ["complete", 340], ["complete", 1, "vmware"]),
+      ),
+    ).toMatchObject({ slice: null });
     // It could well be chance.
     expect(
       breachOf(rollout, standing(["failed", 2, "vmware"], ["complete", 2, "vmware"], ["complete", 1])),
