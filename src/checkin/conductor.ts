@@ -6,7 +6,7 @@ import { type Kysely, sql } from "kysely";
 import { readCell } from "../rollout/cell.ts";
 import { emptyRolloutCounters } from "../rollout/counters.ts";
 import type { Arch, Fleet, NodeStatus, Rollout } from "../rollout/model.ts";
-import { due, stageFinished } from "../rollout/run.ts";
+import { due, isLast, stageFinished } from "../rollout/run.ts";
 import { isForAll, isWaitedFor, type Straggler, stageOf } from "../rollout/stages.ts";
 import { compareVersions } from "../rollout/version.ts";
 import { loadCounters } from "../store/counters.ts";
@@ -71,6 +71,7 @@ export class Conductor {
       let change = due(rollout, fleet, counters, now);
       if (change === null) continue;
       if (change === "look") {
+        if (isLast(rollout) && counters.total.complete === 0 && !(await this.#isPassed(rollout))) continue;
         if (await this.#isWaiting(rollout, now)) continue;
         change = stageFinished(rollout, now);
       }
@@ -161,6 +162,12 @@ export class Conductor {
         [status, no] = [last.status, last.no];
       }
     }
+  }
+
+  /** Whether the group has nodes at all that are where the rollout leads, or beyond. */
+  async #isPassed({ groupNo, package: wanted }: Rollout): Promise<boolean> {
+    const counts = await versionCounts(this.#store.read, groupNo);
+    return counts.some(({ version, nodes }) => nodes > 0 && compareVersions(version, wanted.version) >= 0);
   }
 
   /** How many nodes each stage is for: counted over the fleet whenever a stage has opened or been planned anew, to be shown. */

@@ -2,7 +2,7 @@
  * How a rollout moves on: by time, by its gate, by people. Pure: each function answers what becomes of it and why.
  * Source: ROLLOUTS.md, "A rollout's states" and "Stages".
  */
-import { inFlight } from "./counters.ts";
+import { grantedTotal, inFlight } from "./counters.ts";
 import { type Breach, baselineOf, breachesOf, describeBreach, sliceName } from "./health.ts";
 import type { Fleet, Health, Rollout, RolloutCounters, RolloutState, Run, Strategy } from "./model.ts";
 
@@ -98,13 +98,13 @@ export function due(rollout: Rollout, fleet: Fleet, counters: RolloutCounters, n
       if (!rollout.pausedByGate || breachesOf(rollout, counters).some(({ slice }) => slice === null)) return null;
       return goOn(rollout, now, "the gate is open again");
     case "running":
-      return gated(rollout, counters, now) ?? dueWhileRunning(rollout, counters, now);
+      return gated(rollout, counters, now) ?? dueWhileRunning(rollout, fleet, counters, now);
     default:
       return null;
   }
 }
 
-function dueWhileRunning(rollout: Rollout, counters: RolloutCounters, now: number): Due {
+function dueWhileRunning(rollout: Rollout, fleet: Fleet, counters: RolloutCounters, now: number): Due {
   const stage = rollout.strategy.stages[rollout.stage];
   if (stage === undefined || rollout.awaitsApproval) return null;
   if (rollout.bakingSince === null) {
@@ -112,10 +112,19 @@ function dueWhileRunning(rollout: Rollout, counters: RolloutCounters, now: numbe
     if (maxDurationMs !== null && now >= rollout.stageOpenedAt + maxDurationMs) {
       return stageFinished(rollout, now, "its longest time is over");
     }
-    const nobodyLeft = inFlight(counters.total) === 0 && (!isLast(rollout) || counters.total.complete > 0);
-    return nobodyLeft && now >= rollout.stageOpenedAt + overMs ? "look" : null;
+    const mayEnd = !isLast(rollout) || counters.total.complete > 0 || isUnneeded(rollout, fleet, counters);
+    return mayEnd && inFlight(counters.total) === 0 && now >= rollout.stageOpenedAt + overMs ? "look" : null;
   }
   return now >= rollout.bakingSince + stage.bakeMs ? baked(rollout, now, "it has baked") : null;
+}
+
+/**
+ * A floor that no node was ever offered: it is through as soon as all nodes are seen to be beyond it, or whatever comes `after`
+ * it would wait for ever. The channel's own package has to be taken by somebody.
+ */
+function isUnneeded({ groupNo, undoes, package: wanted }: Rollout, fleet: Fleet, { total }: RolloutCounters): boolean {
+  const isFloor = undoes === null && fleet.groupByNo.get(groupNo)?.channel?.package?.no !== wanted.no;
+  return isFloor && grantedTotal(total) === 0;
 }
 
 /** By default because no node is left that the stage would wait for. */

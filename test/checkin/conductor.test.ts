@@ -5,7 +5,7 @@ import { emptyRolloutCounters } from "../../src/rollout/counters.ts";
 import type { CheckIn } from "../../src/rollout/model.ts";
 import { loadFleet } from "../../src/store/fleet.ts";
 import { recount } from "../../src/store/recount.ts";
-import { recordReplan, SYSTEM } from "../../src/store/rollouts.ts";
+import { recordReplan, SYSTEM, settleConfiguration } from "../../src/store/rollouts.ts";
 import { aCheckIn, anEvent, aReport, HOUR } from "../rollout/builders.ts";
 import { aDatabase, type InProcess, NOW, planIn, releaseIn } from "../store/in-process.ts";
 
@@ -92,6 +92,31 @@ describe("a conductor", () => {
     await ask([3, 4], { version: "4230.2.1" });
     await conductor.moveRollouts(now);
     expect((await rollout()).baking_since).toBe(now);
+  });
+
+  it("is through with a floor that all nodes are beyond, but not before there is a node", async () => {
+    await releaseIn(world, "4152.0.0");
+    await releaseIn(world, "4230.2.1");
+    await world.store.write(async (tx) => {
+      const { no } = await tx.selectFrom("packages").select("no").where("version", "=", "4152.0.0").executeTakeFirstOrThrow(); // biome-ignore format: one line
+      const channel = await tx.selectFrom("channels").select("no").where("package_no", "is not", null).executeTakeFirstOrThrow(); // biome-ignore format: one line
+      const floor = { channel_no: channel.no, package_no: no, reason: null, created_at: now };
+      await tx.insertInto("channel_floors").values(floor).execute();
+      await settleConfiguration(tx, SYSTEM, now);
+    });
+    const conductor = new Conductor(world.store);
+    await conductor.moveRollouts(now);
+    expect(await rollout()).toMatchObject({ state: "running", undoes: null });
+    await ask([1], { version: "4593.2.5" });
+    await conductor.moveRollouts(now);
+    // The release itself is through only when somebody was offered it and has taken it.
+    const states = await world.store.read
+      .selectFrom("rollouts")
+      .select("state")
+      .where("present", "=", 1)
+      .orderBy("no")
+      .execute();
+    expect(states.map(({ state }) => state)).toEqual(["running", "completed"]);
   });
 
   it("is one of several: nothing is done twice", async () => {
