@@ -8,6 +8,7 @@ import { parseInterval } from "../rollout/interval.ts";
 import type { StrategyDocument } from "../rollout/strategy.ts";
 import { checkFreeze, type FreezeDocument } from "../rollout/windows.ts";
 import { toRolloutCounters } from "../store/counters.ts";
+import { nextGroupNo } from "../store/numbers.ts";
 import { channelObject, toChannels } from "./channels.ts";
 import { type Db, readOnly, type Tx, timestamp } from "./context.ts";
 import { type ApplicationRow, countOf, findApplication, findGroup, type GroupRow } from "./lookups.ts";
@@ -173,7 +174,7 @@ export async function createGroup(
   const columns = await columnsOf(tx, application, body, id, null);
   const row = await tx
     .insertInto("groups")
-    .values({ id, application_no: application.no, created_at: now, ...columns })
+    .values({ no: await nextGroupNo(tx), id, application_no: application.no, created_at: now, ...columns })
     .returningAll()
     .executeTakeFirstOrThrow();
   const group = await toGroup(tx, row);

@@ -264,10 +264,11 @@ class Batch {
     }
   }
 
+  /** A group that was deleted meanwhile has no counters any more. */
   #touch(standing: Standing | null): void {
     if (standing === null) return;
     this.#touchedRollouts.add(standing.rolloutNo);
-    this.#touchedGroups.add(standing.groupNo);
+    if (this.fleet.groupByNo.has(standing.groupNo)) this.#touchedGroups.add(standing.groupNo);
   }
 
   async #disableUpdates(groupNo: number): Promise<void> {

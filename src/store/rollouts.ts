@@ -8,6 +8,7 @@ import { type Change, firstRun, runOf, supersede } from "../rollout/run.ts";
 import { readStrategy, type StrategyDocument } from "../rollout/strategy.ts";
 import { countersAsTexts, loadCounters } from "./counters.ts";
 import { loadParts } from "./fleet.ts";
+import { nextRolloutNo } from "./numbers.ts";
 import type { Tables } from "./tables.ts";
 
 /** Who did it, as the history shows it: `system`, or the name of the token. */
@@ -76,9 +77,11 @@ export async function createRollout(tx: Kysely<Tables>, wanted: NewRollout): Pro
   const { groupNo, packageNo, strategy, startAt, undoes, reason, actor, now } = wanted;
   const id = randomUUID();
   const run = firstRun(readStrategy(strategy), startAt, now);
-  const { no } = await tx
+  const no = await nextRolloutNo(tx);
+  await tx
     .insertInto("rollouts")
     .values({
+      no,
       id,
       group_no: groupNo,
       package_no: packageNo,
@@ -89,8 +92,7 @@ export async function createRollout(tx: Kysely<Tables>, wanted: NewRollout): Pro
       created_at: now,
       ...columnsOf(run),
     })
-    .returning("no")
-    .executeTakeFirstOrThrow();
+    .execute();
   await tx.insertInto("rollout_counters").values({ rollout_no: no }).execute();
   await writeHistory(tx, no, null, run, reason, actor, emptyRolloutCounters(), now);
   return id;
