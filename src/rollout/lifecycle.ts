@@ -37,6 +37,11 @@ const ROLLED_BACK_CODE = 44;
 /** The client put the update off by itself. */
 const DEFERRED_CODES = [35, 36, 40];
 
+/** 2000 + HTTP status: no update check came through. That is the server's doing, or the network's, and not the release's. */
+function isOfTheCheck(code: number): boolean {
+  return code >= 2_000 && code < 3_000;
+}
+
 /** The part of an error code that says what went wrong, without the flags (private server, resumed download, …). */
 export function baseErrorCode(code: number): number {
   return (code >>> 0) & CODE_MASK;
@@ -97,7 +102,7 @@ function stepOf(event: OmahaEvent, { grant }: Node, checkIn: CheckIn): Step | nu
 
 function failure(errorCode: number | null): Step | null {
   const code = baseErrorCode(errorCode ?? 0);
-  if (DEFERRED_CODES.includes(code)) return null;
+  if (DEFERRED_CODES.includes(code) || isOfTheCheck(code)) return null;
   return { to: code === ROLLED_BACK_CODE ? "rolled-back" : "failed", errorCode: code };
 }
 

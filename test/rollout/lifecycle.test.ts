@@ -95,6 +95,14 @@ describe("events", () => {
     expect(world.node().status).toBe("granted");
   });
 
+  it.each([2000, 2404, 2503])("with code %i say that a check failed, and nothing about the release", (code) => {
+    const world = at("granted");
+    const { changes } = world.checkIn(aReport(anEvent(3, 0, { errorCode: 0x10000000 + code })));
+    expect(changes.events).toHaveLength(1);
+    expect(world.node().status).toBe("granted");
+    expect(world.checkIn(aCheckIn()).reason).toBe("offered-again");
+  });
+
   it("without a grant are logged and change nothing", () => {
     const world = new World(aFleet([aGroup({ channel: aChannel({ package: null }) })]));
     const { changes } = world.checkIn(aReport(anEvent(3, 0, { errorCode: 268437959 })));
