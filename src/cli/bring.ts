@@ -21,20 +21,15 @@ export interface Files {
 
 export const ARCHES: Readonly<Record<string, number>> = { amd64: 1, arm64: 2 };
 
-/** The path of an application's packages. */
-export function packagesOf(app: string): string {
-  return `/apps/${encodeURIComponent(app)}/packages`;
-}
-
 export async function findPackage(
   api: Api,
   base: string,
   version: string,
   arch: string,
 ): Promise<PackageSummary | null> {
-  const query = `perpage=1000&searchVersion=${encodeURIComponent(version)}`;
-  const { packages } = await api.call<{ packages: readonly PackageSummary[] | null }>("GET", `${base}?${query}`);
-  return packages?.find((one) => one.version === version && one.arch === ARCHES[arch]) ?? null;
+  const query = `searchVersion=${encodeURIComponent(version)}`;
+  const packages = await api.all<PackageSummary>(`${base}?${query}`, "packages");
+  return packages.find((one) => one.version === version && one.arch === ARCHES[arch]) ?? null;
 }
 
 /** What a package is to be of. */

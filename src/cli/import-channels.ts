@@ -2,7 +2,7 @@
 import { compareVersions } from "../rollout/version.ts";
 import type { Api } from "./api.ts";
 import { ARCHES } from "./bring.ts";
-import { agreed } from "./question.ts";
+import { confirm } from "./confirm.ts";
 
 export interface ChannelPlan {
   readonly name: string;
@@ -25,7 +25,6 @@ interface Channel {
   readonly id: string;
   readonly name: string;
   readonly arch: number;
-  readonly color: string;
   readonly package: { readonly version: string } | null;
 }
 
@@ -41,7 +40,7 @@ interface MoveOptions {
   readonly json?: true;
 }
 
-/** Floors first: no node may pass them on its way. */
+/** Floors first: no node may pass them on its way. @param app its path */
 export async function moveChannels(
   api: Api,
   app: string,
@@ -50,24 +49,22 @@ export async function moveChannels(
   options: MoveOptions,
 ): Promise<readonly Moved[]> {
   if (plans.length === 0) return [];
-  const path = `/apps/${encodeURIComponent(app)}/channels`;
-  const { channels } = await api.call<{ channels: readonly Channel[] | null }>("GET", `${path}?perpage=1000`);
+  const path = `${app}/channels`;
+  const channels = await api.all<Channel>(path, "channels");
   const moved: Moved[] = [];
   for (const plan of plans) {
     const { name, arch, version: to } = plan;
-    const channel = channels?.find((one) => one.name === name && one.arch === ARCHES[arch]);
+    const channel = channels.find((one) => one.name === name && one.arch === ARCHES[arch]);
     if (channel === undefined) {
       moved.push({ name, arch, from: null, to, state: "unknown" });
       continue;
     }
     const idOf = (version: string) => packages.find((one) => one.arch === arch && one.version === version)?.id ?? "";
     await setFloors(api, channel, plan, idOf);
-    const from = channel.package?.version ?? null;
+    const seen = await api.seen<Channel>(`${path}/${channel.id}`);
+    const from = seen.value.package?.version ?? null;
     const state = await stateOf(plan, from, options);
-    if (state === "moved") {
-      const { id, color } = channel;
-      await api.call("PUT", `${path}/${id}`, { name, color, arch: channel.arch, package_id: idOf(to) });
-    }
+    if (state === "moved") await api.change(`${path}/${channel.id}`, seen, { package_id: idOf(to) });
     moved.push({ name, arch, from, to, state });
   }
   return moved;
@@ -78,8 +75,12 @@ async function stateOf({ name, arch, version }: ChannelPlan, from: string | null
   if (from !== null && compareVersions(version, from) < 0 && !options.allowOlder) return "newer" as const;
   if (options.move) return "moved" as const;
   const canAsk = process.stdin.isTTY && process.stdout.isTTY && !options.json;
+  if (!canAsk) return "left" as const;
   const question = `Move channel ${name} (${arch}) from ${from ?? "nothing"} to ${version}?`;
-  return canAsk && (await agreed(question)) ? ("moved" as const) : ("left" as const);
+  return confirm(question).then(
+    () => "moved" as const,
+    () => "left" as const,
+  );
 }
 
 /** Those that are there stay as they are, also their reasons: somebody may have written better ones. */
@@ -91,10 +92,10 @@ async function setFloors(
 ): Promise<void> {
   if (floors.length === 0) return;
   const path = `/channels/${channel.id}/floors`;
-  const present = await api.call<{ packages: readonly { id: string }[] }>("GET", `${path}?perpage=1000`);
+  const present = await api.all<{ id: string }>(path, "packages");
   for (const { version, reason } of floors) {
     const id = idOf(version);
-    if (present.packages.some((one) => one.id === id)) continue;
+    if (present.some((one) => one.id === id)) continue;
     await api.call("PUT", `${path}/${id}`, { floor_reason: reason });
   }
 }

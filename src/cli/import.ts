@@ -4,13 +4,15 @@ import { Command } from "commander";
 import { faultsOf, openMirror, type SignedMirror } from "../mirror/directory.ts";
 import { type MirrorRelease, nameOf } from "../mirror/manifest.ts";
 import { FLATCAR_APP_ID } from "../virtual/options.ts";
-import { Api, ApiError, acting, jsonOption, printJson, serverOption, shortTime } from "./api.ts";
+import { Api, ApiError, acting, jsonOption, serverOption } from "./api.ts";
 import { withBar } from "./bar.ts";
-import { bring, differenceOf, findPackage, packagesOf, providePackage, type Release } from "./bring.ts";
+import { bring, differenceOf, findPackage, providePackage, type Release } from "./bring.ts";
 import { type ChannelPlan, type Moved, moveChannels } from "./import-channels.ts";
 import { newestFor, plainReleases } from "./import-plain.ts";
 import { trustedKeys, trustedKeysOption } from "./mirror-keys.ts";
+import { appPath } from "./naming.ts";
 import type { HashedFile } from "./release-files.ts";
+import { say as print, printJson, shortTime } from "./terminal.ts";
 
 interface ImportOptions {
   readonly server: string;
@@ -30,7 +32,7 @@ export function importCommand(): Command {
     .addOption(trustedKeysOption())
     .option("--move", "move the channels to what the mirror has for them; else it asks, or leaves them where they are")
     .option("--allow-older", "also take an older state of a mirror than the last, and move channels back")
-    .option("--app <id>", "the server's application: its id or product id; what the mirror says, when left out")
+    .option("--app <id>", "the server's application: its id, product id or name; the mirror's, when left out")
     .option("--plain", "a directory in Flatcar's layout that nobody has signed: DIR/amd64-usr/VERSION/…")
     .option("--channel <name>", "with --plain: the channel that the newest release is for")
     .addOption(serverOption())
@@ -40,6 +42,7 @@ export function importCommand(): Command {
 
 /** What is imported, whoever says so. */
 interface Imported {
+  /** The application's path. */
   readonly app: string;
   readonly releases: readonly Release[];
   readonly channels: readonly ChannelPlan[];
@@ -49,12 +52,12 @@ async function importMirror(folder: string, options: ImportOptions): Promise<voi
   const api = new Api(options.server);
   const quiet = options.json === true || !process.stderr.isTTY;
   const say = (line: string) => {
-    if (!options.json) process.stdout.write(`${line}\n`);
+    if (!options.json) print(line);
   };
   const wanted = options.plain
-    ? await unsigned(folder, options, quiet)
+    ? await unsigned(api, folder, options, quiet)
     : await signed(api, folder, options, quiet, say);
-  const base = packagesOf(wanted.app);
+  const base = `${wanted.app}/packages`;
   await refuseConflicts(api, base, wanted.releases);
   const packages: { id: string; version: string; arch: string; made: boolean }[] = [];
   await withBar("sending", wanted.releases.flatMap(filesOf), quiet, async (bar) => {
@@ -72,10 +75,10 @@ async function importMirror(folder: string, options: ImportOptions): Promise<voi
   if (options.json) printJson({ packages, channels });
 }
 
-async function unsigned(folder: string, options: ImportOptions, quiet: boolean): Promise<Imported> {
+async function unsigned(api: Api, folder: string, options: ImportOptions, quiet: boolean): Promise<Imported> {
   const releases = await plainReleases(folder, quiet);
   const channels = options.channel === undefined ? [] : newestFor(options.channel, releases);
-  return { app: options.app ?? FLATCAR_APP_ID, releases, channels };
+  return { app: await appPath(api, options.app ?? FLATCAR_APP_ID), releases, channels };
 }
 
 /** Nothing of it is used before all of it is as its manifest says. */
@@ -95,8 +98,8 @@ async function signed(
   say(
     `${manifest.releases.length} releases, ${files.length} files, ${(bytes / 1e6).toFixed(1)} MB: all as the manifest says`,
   );
-  const app = options.app ?? manifest.application;
-  await api.call("PUT", `/apps/${encodeURIComponent(app)}/mirrors/${manifest.mirror}`, {
+  const app = await appPath(api, options.app ?? manifest.application);
+  await api.call("PUT", `${app}/mirrors/${manifest.mirror}`, {
     created_ts: manifest.created,
     sha256,
     signed_by: signer.fingerprint,

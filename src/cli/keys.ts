@@ -1,7 +1,8 @@
 /** `turnout keys`: the key pair that mirrors are signed with. */
 import { Command } from "commander";
 import { makeKeys, pemOf, readPublicKeys } from "../mirror/keys.ts";
-import { acting, jsonOption, printJson } from "./api.ts";
+import { acting, jsonOption } from "./api.ts";
+import { printJson } from "./terminal.ts";
 
 interface Options {
   readonly json?: true;

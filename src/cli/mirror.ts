@@ -13,9 +13,10 @@ import type { Upstream } from "../sync/upstream.ts";
 import { systemResolve } from "../target.ts";
 import { VERSION } from "../version.ts";
 import { FLATCAR_APP_ID } from "../virtual/options.ts";
-import { acting, appOption, jsonOption, printJson, shortTime } from "./api.ts";
+import { acting, jsonOption } from "./api.ts";
 import { withBar } from "./bar.ts";
 import { ARCHES as ARCH_NUMBERS } from "./bring.ts";
+import { printJson, shortTime } from "./terminal.ts";
 
 const PUBLIC_SERVER = "https://public.update.flatcar-linux.net/v1/update/";
 const PUBLIC_FILES = "https://update.release.flatcar-linux.net/{arch}-usr/{version}/";
@@ -47,7 +48,7 @@ export function mirrorCommand(): Command {
     )
     .option("--files <url>", "where files are that the server does not lead to, with {version} and {arch} in it")
     .option("--keep <n>", "how many older releases stay of each channel", count, 1)
-    .addOption(appOption())
+    .option("--app <id>", "the application, as the server is asked for it", FLATCAR_APP_ID)
     .addOption(jsonOption())
     .action(acting(mirror));
 }
