@@ -22,6 +22,7 @@ import { rolloutsCommand } from "./rollouts.ts";
 import { simulateCommand } from "./simulate.ts";
 import { statusCommand } from "./status.ts";
 import { tokenCommand } from "./token.ts";
+import { upstreamsCommand } from "./upstreams.ts";
 
 /** Handed in: they wire everything, and the other subcommands need none of it. */
 export interface Parts {
@@ -62,6 +63,7 @@ export function programOf({ serve, database }: Parts): Command {
     packagesCommand(),
     payloadsCommand(),
     channelsCommand(),
+    upstreamsCommand(),
     groupsCommand(),
   );
   add("Rollouts:", rolloutsCommand(), simulateCommand());

@@ -35,6 +35,7 @@ async function everything(): Promise<string> {
     "nodes",
     "webhooks",
     "webhook_deliveries",
+    "upstreams",
     "sessions",
     "audit",
     "audit_head",
@@ -165,6 +166,7 @@ async function walk(): Promise<void> {
 
   await api.call("listActivity", { query: { severity: 2, perpage: 50 } });
   await webhooks();
+  await upstreams();
   await api.call("recountCounters", { body: { repair: true } });
   const token = (
     await api.call("createToken", { body: { name: "ci", role: "operator", applications: ["io.example.lab"] } })
@@ -220,6 +222,22 @@ async function webhooks(): Promise<void> {
   await api.call("retryWebhookDelivery", { params: { ...hook, delivery: delivery.id } });
   await api.call("listWebhookDeliveries", { params: hook, query: { state: "waiting", perpage: 100 } });
   await api.call("deleteWebhook", { params: hook });
+}
+
+async function upstreams(): Promise<void> {
+  const at = { app: FLATCAR };
+  const [channel] = (await api.call("listChannels", { params: at })).body.channels;
+  const given = { url: "https://updates.example.org/v1/update/", track: "stable", channel_id: channel.id };
+  const { body: made } = await api.call("createUpstream", { params: at, body: { ...given, policy: "off" } });
+  const upstream = { ...at, upstream: made.id };
+  await api.call("listUpstreams", { params: at });
+  const { body, headers } = await api.call("getUpstream", { params: upstream });
+  const seen = { "If-Match": headers.get("etag") ?? "" };
+  const nowhere = { ...body, url: "http://127.0.0.1:9/", private_addresses: true, policy: "import-only" };
+  await api.call("updateUpstream", { params: upstream, body: nowhere, headers: seen });
+  await api.call("checkUpstream", { params: upstream });
+  await turnout.turnout.syncing.idle();
+  await api.call("deleteUpstream", { params: upstream });
 }
 
 /** Something in the path and body for whoever wants to be refused. */
