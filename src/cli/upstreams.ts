@@ -24,8 +24,16 @@ const POLICY: Field = {
   ]),
   field: "policy",
 };
+const KIND: Field = {
+  option: new Option("--kind <kind>", "omaha: a server (if left out); mirror: a directory of turnout mirror").choices([
+    "omaha",
+    "mirror",
+  ]),
+  field: "kind",
+};
 const URL_OF = text("--url <url>", "url", "the server, e.g. https://public.update.flatcar-linux.net/v1/update/");
 const FIELDS: readonly Field[] = [
+  KIND,
   text("--track <track>", "track", "what the upstream calls the channel"),
   POLICY,
   text("--interval <time>", "interval", "how often to ask, e.g. 1h"),

@@ -6,9 +6,10 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { beforeEach, describe, expect, it } from "vitest";
 import { MANIFEST_FILE, SIGNATURE_FILE } from "../../src/mirror/manifest.ts";
+import { ran } from "../cli/ran.ts";
 import { FLATCAR, STABLE_CHANNEL } from "../e2e/turnout.ts";
 import { anUpstream, keys, MAIN, mirrored, OEM, type Upstream } from "../mirror/build.ts";
-import { aFollower, afterwards, aServer, type Follower, fileStates, packagesOf } from "./world.ts";
+import { aFollower, afterwards, aServer, type Follower, fileStates, packagesOf, versionOf } from "./world.ts";
 
 const key = keys();
 let folder: string;
@@ -67,11 +68,15 @@ describe("a server that follows a mirror", () => {
     expect(await follower.check()).toMatchObject({ last_error: null, moved_to: "4230.2.2" });
   });
 
-  it("takes the upstream that docs/air-gapped.md shows", async () => {
+  it("is set up by the command in docs/air-gapped.md", async () => {
     const text = readFileSync(new URL("../../docs/air-gapped.md", import.meta.url), "utf8");
-    const body = JSON.parse(/^```json\n([\s\S]*?)^```$/m.exec(text)?.[1] ?? "{}");
-    const follower = await follows(key, { ...body, url });
-    expect(await follower.sync()).toMatchObject({ last_error: null, moved_to: "4230.2.1" });
+    const [, command = ""] = /^```sh upstream\nturnout (.*)\n```$/m.exec(text) ?? [];
+    const args = command.replace(/http:\S+/, url).split(" ");
+    const server = await aServer({ TURNOUT_MIRROR_KEYS: key.publicFile });
+    expect(await ran(args, { TURNOUT_SERVER: server.url })).toMatchObject({ code: 0, err: "" });
+    await server.turnout.syncing.idle();
+    await server.turnout.syncing.run();
+    expect(await versionOf(server)).toBe("4230.2.1");
   });
 
   it.each([
