@@ -158,5 +158,5 @@ describe("whatever comes in, through restarts", () => {
       ),
       { numRuns: 120 },
     );
-  });
+  }, 300_000);
 });
