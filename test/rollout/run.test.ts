@@ -18,6 +18,7 @@ import {
   stageFinished,
 } from "../../src/rollout/run.ts";
 import { readStrategy, type StrategyDocument } from "../../src/rollout/strategy.ts";
+import { readWindow } from "../../src/rollout/windows.ts";
 import {
   aChannel,
   aCheckIn,
@@ -310,6 +311,41 @@ describe("going back", () => {
     world.checkIn(aReport(anEvent(3, 1), { version: "4230.2.1" }));
     world.checkIn(aCheckIn({ version: "4230.2.1", bootId: "{2}" }));
     expect(world.node()).toMatchObject({ status: "rolled-back", grant: { rolloutNo: 9 } });
+  });
+
+  it("takes back every node that took the bad version, also one that a limit holds back first", () => {
+    const world = new World(aFleet([group]));
+    const nodes = ["1", "2", "3"].map((digit) => digit.repeat(32));
+    for (const machineId of nodes) {
+      world.checkIn(aCheckIn({ machineId }));
+      world.checkIn(aCheckIn({ machineId, version: "4230.2.1" }));
+    }
+    const [bad] = world.fleet.rollouts;
+    if (bad === undefined) throw new Error("no rollout");
+    const limited = aFleet([aGroup({ policy: { maxUpdatesPerPeriod: 1, periodMs: MINUTE } })]);
+    world.fleet = buildFleet(2, { ...limited, rollouts: [{ ...bad, state: "aborted" }, { ...bad, ...back }] }); // biome-ignore format: one line
+    const taken: string[] = [];
+    for (let round = 0; round < 3; round += 1) {
+      world.now += 10 * MINUTE;
+      for (const machineId of nodes) {
+        if (taken.includes(machineId)) continue;
+        if (world.checkIn(aCheckIn({ machineId, version: "4230.2.1" })).offer !== null) taken.push(machineId);
+      }
+      for (const machineId of taken) world.checkIn(aCheckIn({ machineId, version: "4081.2.0" }));
+    }
+    expect(taken).toEqual(nodes);
+  });
+
+  it("takes back a node also when it was offered that, did not begin, and was then held back", () => {
+    const world = aWorld();
+    const check = () => world.checkIn(aCheckIn({ version: "4230.2.1" })).reason;
+    expect(check()).toBe("granted");
+    const way = world.fleet;
+    const windows = [readWindow({ from: "20:00", to: "21:00" })];
+    world.fleet = buildFleet(3, { ...way, groups: [aGroup({ policy: { windows } })] });
+    expect(check()).toBe("outside-window");
+    world.fleet = way;
+    expect(check()).toBe("offered-again");
   });
 
   it("leaves nodes alone that did not get the bad version from here, or never had it", () => {
