@@ -360,6 +360,11 @@ describe("going back", () => {
     expect(planRollouts([group], rollouts)).toEqual({ create: [], retire: [] });
     const older = aGroup({ channel: aChannel({ package: aPackage({ version: "4081.2.0" }) }) });
     expect(planRollouts([older], rollouts)).toMatchObject({ retire: [1] });
+    // Once the bad version is rolled out again, nobody is to be taken back from it any more.
+    const [bad, way] = rollouts;
+    if (bad === undefined || way === undefined) throw new Error("two rollouts");
+    expect(planRollouts([group], [way, { ...bad, no: 10, state: "running" }])).toEqual({ create: [], retire: [9] });
+    expect(planRollouts([group], [way])).toMatchObject({ create: [{ groupNo: 1 }], retire: [9] });
     const newer = aGroup({ channel: aChannel({ package: aPackage({ version: "4593.2.5" }) }) });
     expect(planRollouts([newer], rollouts).retire).toEqual([9, 1]);
   });
