@@ -16,6 +16,7 @@ import {
   replan,
   resume,
   stageFinished,
+  stoodStillFor,
 } from "../../src/rollout/run.ts";
 import { readStrategy, type StrategyDocument } from "../../src/rollout/strategy.ts";
 import { readWindow } from "../../src/rollout/windows.ts";
@@ -165,6 +166,20 @@ describe("time", () => {
     expect(due(waiting, fleetWith(completions), some, NOON + 23 * HOUR)).toMatchObject({ next: { state: "running" } });
     const other = completions.map((one) => ({ ...one, version: "4593.2.5" }));
     expect(due(waiting, fleetWith(other), some, NOON + 99 * HOUR)).toBeNull();
+  });
+
+  it("stands still while the server was away, where it goes by time", () => {
+    expect(stoodStillFor(aRollout(), HOUR)).toBeNull();
+    expect(stoodStillFor(aRollout(THREE, { stage: 1, awaitsApproval: true }), HOUR)).toBeNull();
+    expect(stoodStillFor(aRollout(THREE, { stage: 1, state: "paused" }), HOUR)).toBeNull();
+    expect(stoodStillFor(aRollout(THREE, { stage: 1 }), HOUR)?.next).toMatchObject({ stageOpenedAt: NOON + HOUR });
+    const baking = aRollout(THREE, { bakingSince: NOON + 1 });
+    expect(stoodStillFor(baking, HOUR)).toMatchObject({
+      next: { bakingSince: NOON + 1 + HOUR },
+      reason: expect.stringContaining("60 minutes"),
+    });
+    const longest = aRollout({ stages: [{ percent: 10, max_duration: "1h" }, { percent: 100 }] });
+    expect(stoodStillFor(longest, HOUR)?.next).toMatchObject({ stageOpenedAt: NOON + HOUR });
   });
 
   it("does nothing to what is paused by hand or halted", () => {
