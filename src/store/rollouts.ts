@@ -48,7 +48,7 @@ export async function settleConfiguration(tx: Kysely<Tables>, actor: Actor, now:
   await moveRevision(tx);
 }
 
-async function moveRevision(tx: Kysely<Tables>): Promise<void> {
+export async function moveRevision(tx: Kysely<Tables>): Promise<void> {
   await tx
     .updateTable("meta")
     .set((eb) => ({ revision: eb("revision", "+", 1) }))
