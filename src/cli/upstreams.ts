@@ -218,7 +218,10 @@ function standing({ state, policy }: UpstreamView): string {
     return `downloading ${file} of ${version}${share}`;
   }
   if (state.checking) return "being asked";
-  if (state.last_error !== null) return `failed ${state.consecutive_failures} times: ${state.last_error}`;
+  if (state.last_error !== null) {
+    const { consecutive_failures: failures } = state;
+    return `failed ${failures === 1 ? "once" : `${failures} times`}: ${state.last_error}`;
+  }
   if (state.held_back !== null) return `held back: ${state.held_back}`;
   if (policy === "off") return "off";
   return state.last_success_ts === null ? "not asked yet" : "up to date";

@@ -319,6 +319,27 @@ describe("an upstream", () => {
     await staysAway(site);
   });
 
+  it.each([
+    ["hangs up", "", "socket hang up"],
+    ["refuses", "HTTP/1.1 403 Forbidden\r\n\r\n", "it answers 403"],
+  ])("behind a proxy that %s is not asked again and again", async (_, answer, why) => {
+    let asked = 0;
+    const proxy = createServer();
+    proxy.on("connect", (_request, socket) => {
+      asked += 1;
+      socket.end(answer);
+    });
+    await new Promise<void>((listening) => proxy.listen(0, "127.0.0.1", listening));
+    afterwards(() => proxy.close());
+    const { port } = proxy.address() as AddressInfo;
+    const server = await aServer({ TURNOUT_SYNC_PROXY: `http://127.0.0.1:${port}` });
+    const site = await aFollower("https://updates.example.org/", { private_addresses: false }, server);
+    expect((await site.sync()).last_error).toBe(
+      `https://updates.example.org/: the proxy 127.0.0.1:${port} does not lead to updates.example.org:443: ${why}`,
+    );
+    expect(asked).toBe(1);
+  });
+
   it("that goes backwards moves nothing, and is not downloaded from", async () => {
     const { upstream, site } = await both();
     await site.sync();
