@@ -2,8 +2,8 @@
  * Files as they come into a directory: gone on with where they broke off, also the day after, and with their name only when
  * they are whole and on disk.
  */
-import { type FileHandle, mkdir, open, rename, rm, stat, statfs } from "node:fs/promises";
-import { basename, dirname, join } from "node:path";
+import { type FileHandle, mkdir, open, rename, rm, stat, statfs, writeFile } from "node:fs/promises";
+import { basename, dirname, join, resolve } from "node:path";
 import { contentOf } from "./directory.ts";
 import { MirrorError } from "./keys.ts";
 
@@ -54,7 +54,7 @@ export async function fetchFile(
       return { ...here, fresh: false };
     }
     const part = partOf(wanted);
-    await onDisk(() => mkdir(dirname(path), { recursive: true }));
+    await onDisk(() => provideFolder(dirname(path)));
     const begun = (await sizeOf(part)) ?? 0;
     await checkRoom(dirname(path), size - begun);
     onBytes(begun);
@@ -147,6 +147,14 @@ async function checkRoom(folder: string, bytes: number): Promise<void> {
   if (bytes > room) throw new DiskFailed(`there is room for ${room} bytes, and ${bytes} would come`);
 }
 
+async function provideFolder(folder: string): Promise<void> {
+  const first = await mkdir(folder, { recursive: true });
+  if (first === undefined) return;
+  const top = resolve(first);
+  for (let at = resolve(folder); at.length >= top.length; at = dirname(at)) await syncFolder(dirname(at));
+}
+
+/** What was renamed in it, or made, is on disk when it resolves. */
 export async function syncFolder(folder: string): Promise<void> {
   const handle = await open(folder, "r");
   try {
@@ -179,5 +187,20 @@ async function onDisk<T>(work: () => Promise<T>): Promise<T> {
   } catch (error) {
     const code = error instanceof Error && "code" in error ? String(error.code) : "";
     throw new DiskFailed(REASONS[code] ?? (error instanceof Error ? error.message : String(error)));
+  }
+}
+
+/** Writes a small file anew: it is as it was, or as it shall be. @throws MirrorError */
+export async function replaceFile(path: string, text: string): Promise<void> {
+  const temporary = join(dirname(path), `.${basename(path)}.part`);
+  try {
+    await onDisk(async () => {
+      await writeFile(temporary, text, { flush: true });
+      await rename(temporary, path);
+      await syncFolder(dirname(path));
+    });
+  } catch (error) {
+    if (error instanceof DiskFailed) throw new MirrorError(`${path} can't be written: ${error.message}`);
+    throw error;
   }
 }

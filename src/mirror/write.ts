@@ -3,11 +3,11 @@
  * either as it was or has a manifest that is true; writing it again goes on.
  */
 import { randomUUID } from "node:crypto";
-import { mkdir, open, readdir, readFile, rename, rm, rmdir, writeFile } from "node:fs/promises";
-import { dirname, join } from "node:path";
+import { mkdir, readdir, readFile, rm, rmdir } from "node:fs/promises";
+import { join } from "node:path";
 import { isVersion } from "../rollout/version.ts";
 import { hasManifest, openMirror } from "./directory.ts";
-import { fetchFile, type Source, syncFolder } from "./download.ts";
+import { fetchFile, replaceFile, type Source } from "./download.ts";
 import { MirrorError, type PrivateKey, signatureOf } from "./keys.ts";
 import { alone, LOCK_FILE } from "./lock.ts";
 import {
@@ -156,24 +156,14 @@ async function publish(folder: string, manifest: MirrorManifest, key: PrivateKey
   const signature = `${signatureOf(Buffer.from(text), key)}\n`;
   const file = join(folder, SIGNATURE_FILE);
   const before = await readFile(file, "utf8").catch(() => "");
-  await replace(file, signature + before);
-  await replace(join(folder, MANIFEST_FILE), text);
-  await replace(file, signature);
+  await replaceFile(file, signature + before);
+  await replaceFile(join(folder, MANIFEST_FILE), text);
+  await replaceFile(file, signature);
 }
 
 async function provide(path: string, text: string): Promise<void> {
   const present = await readFile(path, "utf8").catch(() => null);
-  if (present !== text) await replace(path, text);
-}
-
-async function replace(path: string, text: string): Promise<void> {
-  const temporary = join(dirname(path), `.${path.slice(dirname(path).length + 1)}.part`);
-  await writeFile(temporary, text);
-  const handle = await open(temporary, "r+");
-  await handle.sync();
-  await handle.close();
-  await rename(temporary, path);
-  await syncFolder(dirname(path));
+  if (present !== text) await replaceFile(path, text);
 }
 
 const REMAINS = /^\..+\.part$/;
@@ -187,7 +177,7 @@ async function sweep(folder: string, releases: readonly MirrorRelease[]): Promis
       if (!isVersion(version)) continue;
       const release = releases.find((one) => one.arch === arch && one.version === version);
       const path = join(board, version);
-      for (const entry of await readdir(path, { withFileTypes: true })) {
+      for (const entry of await readdir(path, { withFileTypes: true }).catch(() => [])) {
         const isOurs = entry.isFile() && (release === undefined || REMAINS.test(entry.name));
         if (isOurs) await rm(join(path, entry.name), { force: true });
       }

@@ -103,6 +103,7 @@ describe("what is brought in by several at once", () => {
       editor: editor(store, site.server.clock, SYNC),
       version: "0",
       proxy: null,
+      mirrorKeys: [],
       onChecked() {},
       onBytes() {},
       onError: (error) => {
