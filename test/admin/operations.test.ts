@@ -239,6 +239,11 @@ describe("the API", () => {
     expect([...audited].sort()).toEqual(changing.filter((id) => !nothingToSay.includes(id)).sort());
     for (const entry of byPeople)
       expect(entry).toMatchObject({ actor: "admin", actor_kind: "token", address: "127.0.0.1" });
+    const ofTheServer = ["webhook", "webhook-delivery", "token", "session", "payloads"];
+    const ofNoApplication = byPeople.filter((entry: { application_id: null }) => entry.application_id === null);
+    expect([...new Set(ofNoApplication.map((entry: { subject: string }) => entry.subject))].sort()).toEqual(
+      ofTheServer.sort(),
+    );
     const moved = entries.find((entry: { action: string }) => entry.action === "updateChannel");
     expect(moved).toMatchObject({ subject: "channel", before: { version: null }, after: { version: "4230.2.1" } });
   });
