@@ -1,6 +1,6 @@
 /** Tokens: made, listed, revoked. */
 import { z } from "zod";
-import { ROLES, type Scope } from "./auth/principal.ts";
+import { EVERYWHERE, ROLES, type Scope } from "./auth/principal.ts";
 import { isActive, issueToken, roleOf, scopeOf, type TokenRow } from "./auth/tokens.ts";
 import { type Db, type Tx, timestamp } from "./context.ts";
 import { countOf, findApplication } from "./lookups.ts";
@@ -74,7 +74,7 @@ const postToken = operation({
       const { name, role, expires_ts: expiresAt = null } = call.body;
       if (expiresAt !== null && expiresAt <= now) throw invalid("expires_ts", "must be in the future");
       await checkName(tx, name, now);
-      const scope = await readScope(tx, call.body);
+      const scope = await readScope(tx, call.body, EVERYWHERE);
       const { token, row } = await issueToken(tx, { name, role, scope, createdBy: call.who.name, expiresAt }, now);
       await audit({ subject: "token", id: row.id, before: null, after: stateOf(row, now) });
       return { ...toToken(row, now), token };
@@ -158,14 +158,22 @@ async function checkName(tx: Tx, name: string, now: number): Promise<void> {
   }
 }
 
-/** Applications by id or product id; groups are in them, and name theirs when no application is named. */
+/**
+ * Applications by id or product id; groups are in them, and name theirs when no application is named.
+ * @param before what it was kept to: of that some may be deleted by now, and can be sent back.
+ */
 export async function readScope(
   tx: Tx,
   body: Pick<z.output<typeof tokenBody>, "applications" | "groups">,
+  before: Scope,
 ): Promise<Scope> {
   const applications: string[] | null = body.applications ? [] : null;
   for (const [index, name] of (body.applications ?? []).entries()) {
     const row = await findApplication(tx, name).catch(() => null);
+    if (row === null && before.applications?.includes(name.toLowerCase())) {
+      applications?.push(name.toLowerCase());
+      continue;
+    }
     if (row === null) throw invalid(`applications.${index}`, `there is no application "${name}"`);
     applications?.push(row.id);
   }
@@ -179,6 +187,10 @@ export async function readScope(
       .select(["groups.id", "applications.id as application"])
       .where("groups.id", "=", id.toLowerCase())
       .executeTakeFirst();
+    if (row === undefined && before.groups?.includes(id.toLowerCase())) {
+      groups.push(id.toLowerCase());
+      continue;
+    }
     if (row === undefined) throw invalid(`groups.${index}`, `there is no group "${id}"`);
     if (applications !== null && !applications.includes(row.application)) {
       throw invalid(`groups.${index}`, "the group is in none of the applications");
@@ -186,7 +198,7 @@ export async function readScope(
     named.add(row.application);
     groups.push(row.id);
   }
-  return { applications: applications ?? [...named], groups };
+  return { applications: applications ?? (named.size > 0 ? [...named] : before.applications), groups };
 }
 
 /** Who revokes the last token that may do everything has locked the door and thrown away the key. */

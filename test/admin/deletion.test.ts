@@ -44,3 +44,31 @@ describe("a group that is deleted", () => {
     expect(api.faults).toEqual([]);
   });
 });
+
+describe("an application that is deleted", () => {
+  it("leaves webhooks that were for it or its groups as they are, to be sent back whole, and turned off", async () => {
+    const { body: app } = await api.post("/apps", { name: "Lab" }).expect(200);
+    const { body: group } = await api.post(`/apps/${app.id}/groups`, groupBody()).expect(200);
+    const url = "https://hooks.example.org/turnout";
+    const make = async (scope: object) => (await api.post("/webhooks", { name: Object.keys(scope)[0], url, ...scope }).expect(201)).body.id; // biome-ignore format: one line
+    const hooks = [await make({ applications: [app.id] }), await make({ groups: [group.id] })];
+    await api.del(`/apps/${app.id}`).expect(204);
+    for (const id of hooks) {
+      const { body: seen } = await api.get(`/webhooks/${id}`).expect(200);
+      const { body: off } = await api.put(`/webhooks/${id}`, { ...seen, enabled: false }).expect(200);
+      expect(off).toEqual({ ...seen, enabled: false });
+      const { applications: _, ...without } = seen;
+      if (seen.groups !== null) expect((await api.put(`/webhooks/${id}`, without).expect(200)).body).toEqual(seen);
+    }
+    // What is not there can't be asked for anew.
+    await api.post("/webhooks", { name: "late", url, applications: [app.id] }).expect(400);
+    await api.post("/webhooks", { name: "late", url, groups: [group.id] }).expect(400);
+  });
+
+  it("leaves what its tokens were for to be seen", async () => {
+    const { body: app } = await api.post("/apps", { name: "Lab" }).expect(200);
+    const { body: made } = await api.post("/tokens", { name: "ci", role: "admin", applications: [app.id] }).expect(201);
+    await api.del(`/apps/${app.id}`).expect(204);
+    expect((await api.get("/tokens/ci").expect(200)).body).toMatchObject({ id: made.id, applications: [app.id] });
+  });
+});

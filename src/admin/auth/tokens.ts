@@ -91,7 +91,7 @@ export function roleOf({ role }: TokenRow): Role {
   return role as Role; // the store has no other
 }
 
-export function scopeOf({ applications, groups }: TokenRow): Scope {
+export function scopeOf({ applications, groups }: Pick<TokenRow, "applications" | "groups">): Scope {
   return { applications: JSON.parse(applications ?? "null"), groups: JSON.parse(groups ?? "null") };
 }
 
