@@ -26,6 +26,7 @@ export async function exportFleet(db: Db): Promise<FleetObject> {
       name: row.name,
       ...(row.description !== "" && { description: row.description }),
       ...(row.product_id !== null && { product_id: row.product_id }),
+      ...(row.payload_key !== null && { payload_key: row.payload_key }),
       packages: await packagesOf(db, row, channels),
       channels: await channelsOf(db, channels),
       groups: await groupsOf(db, row, channels),
