@@ -31,7 +31,7 @@ const packageInFile = z.strictObject({
     .optional(),
   url: z.string().max(2048).optional(),
   filename: z.string().max(100).nullable().optional(),
-  description: text,
+  description: text.nullable(),
   size: z.union([z.string(), z.int().nonnegative()]).nullable().optional(),
   /** SHA-1, base64. */
   hash: z.string().nullable().optional(),

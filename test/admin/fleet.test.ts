@@ -173,6 +173,31 @@ describe("a fleet's document", () => {
     expect(refused.errors[0].path).toBe("applications.0.payload_key");
   });
 
+  it("tells what was set by hand since it was exported, also where nothing was set before", async () => {
+    await api.aPackage("4230.2.1");
+    const fleet = await exported();
+    const [floor] = (await api.get(`/apps/${FLATCAR}/packages`).expect(200)).body.packages;
+    await api.put(`/channels/${STABLE}/floors/${floor.id}`, {}).expect(200);
+    const { body: group } = await api.get(`/apps/${FLATCAR}/groups/${GROUP}`).expect(200);
+    const freezes = [{ from: "2026-12-20", to: "2027-01-06" }];
+    await api.put(`/apps/${FLATCAR}/groups/${GROUP}`, { ...group, strategy: { preset: "fast" }, freezes }).expect(200);
+    await api.put(`/apps/${FLATCAR}/packages/${floor.id}`, { ...floor, hosting: "only", extra_files: [{ name: "a.gz" }] }).expect(200); // biome-ignore format: one line
+    await api.put(`/apps/${FLATCAR}/payload-key`, { public_key: aKey() }).expect(200);
+    const { changes } = await apply(fleet, true);
+    expect(
+      changes.map((one: { action: string; subject: string; fields: { field: string }[] }) => [
+        `${one.action} ${one.subject}`,
+        ...new Set(one.fields.map(({ field }) => field.split(".")[0])),
+      ]),
+    ).toEqual([
+      ["remove payload key", "public_key"],
+      ["change package", "hosting", "extra_files"],
+      ["change group", "strategy", "freezes"],
+      ["remove floor", "version", "channel"],
+    ]);
+    expect(await exported()).toEqual(fleet);
+  });
+
   it("says what would change, field by field, and changes nothing by that", async () => {
     await api.aPackage("4230.2.1");
     const fleet = await exported();
