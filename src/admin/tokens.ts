@@ -90,7 +90,7 @@ const getToken = operation({
   role: "admin",
   confined: "everywhere",
   answer: tokenObject,
-  handle: async ({ read, params, now }) => toToken(await findToken(read, params.token), now),
+  handle: async ({ read, params, now }) => toToken(await findToken(read, params.token, now), now),
 });
 
 const deleteToken = operation({
@@ -104,7 +104,7 @@ const deleteToken = operation({
   answer: null,
   handle: (call) =>
     call.change(async (tx, now, audit) => {
-      const row = await findToken(tx, call.params.token);
+      const row = await findToken(tx, call.params.token, now);
       if (row.revoked_at !== null) return;
       await checkNotLast(tx, row, now);
       await tx.updateTable("tokens").set({ revoked_at: now }).where("no", "=", row.no).execute();
@@ -138,14 +138,18 @@ const whoAmI = operation({
 
 export const tokenOperations: readonly Operation[] = [listTokens, postToken, getToken, deleteToken, whoAmI];
 
-/** @param name the id, or the name of one that is not revoked. */
-async function findToken(db: Db, name: string): Promise<TokenRow> {
+/** @param name the id, or the name of one that is in use, or else of the last that expired. */
+async function findToken(db: Db, name: string, now: number): Promise<TokenRow> {
   const rows = await db
     .selectFrom("tokens")
     .selectAll()
     .where((eb) => eb.or([eb("id", "=", name.toLowerCase()), eb("name", "=", name)]))
+    .orderBy("no", "desc")
     .execute();
-  const found = rows.find(({ id }) => id === name.toLowerCase()) ?? rows.find((row) => row.revoked_at === null);
+  const found =
+    rows.find(({ id }) => id === name.toLowerCase()) ??
+    rows.find((row) => isActive(row, now)) ??
+    rows.find((row) => row.revoked_at === null);
   if (found === undefined) throw notFound("token", name);
   return found;
 }
