@@ -1,8 +1,10 @@
 /** Servers and loads as processes of their own, each on its own core where the machine lets us. */
 import { type ChildProcess, execFileSync, spawn, spawnSync } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { type AddressInfo, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
+import type { DownloadOptions, DownloadResult } from "./download.ts";
 import type { LoadOptions, LoadResult } from "./load.ts";
 
 const ROOT = resolve(import.meta.dirname, "..");
@@ -98,12 +100,67 @@ async function start(
   };
 }
 
-export async function load(options: Omit<LoadOptions, "seed" | "warmUpSeconds">): Promise<LoadResult> {
-  const command = [
-    process.execPath,
-    join(import.meta.dirname, "load.ts"),
-    JSON.stringify({ ...options, warmUpSeconds: 1, seed: Date.now() }),
-  ];
+/** nginx with one worker, on the first core, serving a folder from memory with sendfile; null where there is no nginx. */
+export async function aNginx(folder: string): Promise<Server | null> {
+  if (spawnSync("nginx", ["-v"]).status !== 0) return null;
+  const port = await freePort();
+  const own = aFolder();
+  const temporary = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"].map(
+    (name) => `${name}_temp_path ${own}/${name};`,
+  );
+  const config = join(own, "nginx.conf");
+  writeFileSync(
+    config,
+    `worker_processes 1; daemon off; pid ${own}/pid; error_log ${own}/error.log;
+${process.getuid?.() === 0 ? "user root;" : ""}
+events { worker_connections 1024; }
+http { access_log off; sendfile on; tcp_nopush on; keepalive_requests 1000000; ${temporary.join(" ")}
+  server { listen 127.0.0.1:${port}; root ${folder}; } }
+`,
+  );
+  const command = ["nginx", "-e", `${own}/error.log`, "-c", config];
+  if (canPin) command.unshift("taskset", "-c", "0");
+  const [program = "", ...args] = command;
+  const startedAt = performance.now();
+  const child = spawn(program, args, { stdio: "ignore" });
+  children.add(child);
+  const ended = new Promise<void>((done) => child.once("exit", () => done()));
+  const url = `http://127.0.0.1:${port}`;
+  while (child.exitCode === null && !(await fetch(url).catch(() => null)))
+    await new Promise((turn) => setTimeout(turn, 20));
+  if (child.exitCode !== null) throw new Error(`nginx ended: ${readFileSync(`${own}/error.log`, "utf8")}`);
+  return {
+    url,
+    startMs: performance.now() - startedAt,
+    memoryMb: () => 0,
+    async stop(signal = "SIGTERM") {
+      child.kill(signal);
+      await ended;
+      children.delete(child);
+    },
+  };
+}
+
+function freePort(): Promise<number> {
+  return new Promise((found) => {
+    const server = createServer().listen(0, "127.0.0.1", () => {
+      const { port } = server.address() as AddressInfo; // listening on TCP, it is one
+      server.close(() => found(port));
+    });
+  });
+}
+
+export function load(options: Omit<LoadOptions, "seed" | "warmUpSeconds">): Promise<LoadResult> {
+  return measured<LoadResult>("load.ts", { ...options, warmUpSeconds: 1, seed: Date.now() });
+}
+
+export function download(options: DownloadOptions): Promise<DownloadResult> {
+  return measured<DownloadResult>("download.ts", options);
+}
+
+/** Runs a script of this folder on the second core; what it prints is its result. */
+async function measured<T>(script: string, options: object): Promise<T> {
+  const command = [process.execPath, join(import.meta.dirname, script), JSON.stringify(options)];
   if (canPin) command.unshift("taskset", "-c", "1");
   const [program = "", ...args] = command;
   const child = spawn(program, args, { stdio: ["ignore", "pipe", "inherit"] });
@@ -114,7 +171,7 @@ export async function load(options: Omit<LoadOptions, "seed" | "warmUpSeconds">)
   });
   await new Promise((done) => child.once("exit", done));
   children.delete(child);
-  return JSON.parse(output) as LoadResult; // what load.ts prints
+  return JSON.parse(output) as T; // each script prints its own
 }
 
 /** The library that makes a disk slow; null where there is no C compiler. */

@@ -1,44 +1,56 @@
 /**
- * `npm run bench [-- --quick] [-- --only NAME]`: measures, prints, and writes bench/results.json and bench/results.md.
+ * `npm run bench [-- --quick] [-- NAME…]`: measures, prints, and writes bench/results.json and bench/results.md.
  * Ratios are of medians taken turn by turn in this one run. It never fails on a figure.
  */
 import { writeFileSync } from "node:fs";
 import { cpus, totalmem } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
+import { payloads } from "./payloads.ts";
 import { canPin } from "./processes.ts";
+import { adminReads } from "./reads.ts";
 import { forecasts, gate } from "./rollouts.ts";
 import {
   againstExpress,
   type Figure,
+  fillDatabases,
   manyAgainstFew,
   type Plan,
-  prepare,
+  planFor,
   slowDisk,
   startUp,
   whileReading,
 } from "./scenarios.ts";
 
-const SCENARIOS: Readonly<Record<string, (plan: Plan) => Promise<Figure[]>>> = {
+type Scenario = (plan: Plan) => Promise<Figure[]>;
+
+/** These ask databases that are full of nodes. */
+const WITH_NODES: Readonly<Record<string, Scenario>> = {
   express: againstExpress,
   nodes: manyAgainstFew,
   start: startUp,
   reading: whileReading,
-  disk: slowDisk,
-  gate,
-  forecasts,
+  admin: adminReads,
 };
+const SCENARIOS: Readonly<Record<string, Scenario>> = { ...WITH_NODES, disk: slowDisk, payloads, gate, forecasts };
 
-const { values } = parseArgs({ options: { quick: { type: "boolean", default: false }, only: { type: "string" } } });
-const chosen = values.only === undefined ? Object.keys(SCENARIOS) : values.only.split(",");
+const { values, positionals } = parseArgs({
+  options: { quick: { type: "boolean", default: false }, only: { type: "string" } },
+  allowPositionals: true,
+});
+const named = [...positionals, ...(values.only?.split(",") ?? [])];
+const chosen = named.length === 0 ? Object.keys(SCENARIOS) : named;
 const unknown = chosen.filter((name) => !Object.hasOwn(SCENARIOS, name));
 if (unknown.length > 0) {
   process.stderr.write(`bench: there is no ${unknown.join(", ")}; there are ${Object.keys(SCENARIOS).join(", ")}\n`);
   process.exit(1);
 }
 
-process.stdout.write("filling the databases …\n");
-const plan = await prepare(values.quick);
+const plan = planFor(values.quick);
+if (chosen.some((name) => Object.hasOwn(WITH_NODES, name))) {
+  process.stdout.write("filling the databases …\n");
+  await fillDatabases(plan);
+}
 const figures: Figure[] = [];
 for (const name of chosen) {
   process.stdout.write(`${name} …\n`);
@@ -55,7 +67,7 @@ const machine = {
   node: process.version,
   pinned: canPin ? "server on one core, load on the other, where a figure says so" : "not possible here",
 };
-if (values.only === undefined) {
+if (named.length === 0) {
   writeFileSync(
     join(import.meta.dirname, "results.json"),
     `${JSON.stringify({ measured: new Date().toISOString(), quick: values.quick, machine, figures }, null, 2)}\n`,

@@ -1,6 +1,7 @@
 /** Each figure of the design's table that concerns check-ins, measured. */
 
-import { FLATCAR, fill, RELEASE, STABLE_GROUP } from "./fill.ts";
+import { fill, RELEASE } from "./fill.ts";
+import { readings } from "./history.ts";
 import type { LoadResult } from "./load.ts";
 import { aFolder, aReference, aTurnout, load, type Server, slowDiskLibrary } from "./processes.ts";
 
@@ -24,17 +25,19 @@ export interface Plan {
 
 const FEW_NODES = 1_000;
 
-export async function prepare(quick: boolean): Promise<Plan> {
-  const plan: Plan = {
+export function planFor(quick: boolean): Plan {
+  return {
     seconds: quick ? 3 : 8,
     rounds: quick ? 2 : 4,
     manyNodes: quick ? 100_000 : 1_000_000,
     few: aFolder(),
     many: aFolder(),
   };
-  await fill(plan.few, FEW_NODES);
-  await fill(plan.many, plan.manyNodes);
-  return plan;
+}
+
+export async function fillDatabases({ few, many, manyNodes }: Plan): Promise<void> {
+  await fill(few, FEW_NODES);
+  await fill(many, manyNodes);
 }
 
 const median = (values: readonly number[]): number =>
@@ -142,15 +145,11 @@ export async function whileReading(plan: Plan): Promise<Figure[]> {
   let reading = true;
   const times: number[] = [];
   const read = async () => {
-    const group = `${server.url}/api/apps/${FLATCAR}/groups/${STABLE_GROUP}`;
-    while (reading) {
-      for (const path of [
-        "instances_stats?duration=7d",
-        "version_breakdown",
-        "instances?status=0&duration=7d&perpage=100",
-      ]) {
+    for (let turn = 0; reading; turn += 1) {
+      for (const path of Object.values(readings(turn))) {
+        if (!reading) return;
         const startedAt = performance.now();
-        await (await fetch(`${group}/${path}`)).text();
+        await (await fetch(`${server.url}${path}`)).text();
         times.push(Math.round(performance.now() - startedAt));
       }
     }

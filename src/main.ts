@@ -1,11 +1,12 @@
 /** Settings → store → server; signals. The only file that wires everything. */
-import { mkdirSync, readFileSync } from "node:fs";
+import { mkdirSync } from "node:fs";
 import type { AddressInfo } from "node:net";
 import { join } from "node:path";
+import type { Duplex } from "node:stream";
 import { fileURLToPath } from "node:url";
 import pino, { type Logger } from "pino";
-import { ANONYMOUS } from "./admin/auth/principal.ts";
-import { bearerAuthentication, firstToken, rememberToken } from "./admin/auth/tokens.ts";
+import { openAccess } from "./admin/auth/access.ts";
+import { firstToken, rememberToken } from "./admin/auth/tokens.ts";
 import { seedFleet } from "./admin/fleet.ts";
 import { adminRouter } from "./admin/router.ts";
 import { makeUpForAbsence } from "./checkin/absence.ts";
@@ -16,14 +17,19 @@ import { housekeeping } from "./checkin/housekeeping.ts";
 import { startWriter } from "./checkin/writer.ts";
 import { type Clock, systemClock } from "./clock.ts";
 import { createMetrics } from "./metrics.ts";
+import { type NotificationOptions, Notifications } from "./notify/notifications.ts";
 import { omahaHandler } from "./omaha/handler.ts";
+import { downloads } from "./payloads/downloads.ts";
+import { payloadMetrics } from "./payloads/metrics.ts";
+import { Payloads } from "./payloads/payloads.ts";
+import { type Scrub, scrub } from "./payloads/scrub.ts";
 import { createApp, createHttpServer, type ServerTimeouts } from "./server.ts";
 import { readSettings, type Settings, SettingsError } from "./settings.ts";
+import { lockFolder } from "./store/sqlite/lock.ts";
 import { sqliteStore } from "./store/sqlite/open.ts";
 import type { Store } from "./store/store.ts";
+import { VERSION } from "./version.ts";
 
-/** Read, not imported: so it needs no flag of the runtime's. */
-const VERSION = String(JSON.parse(readFileSync(new URL("../package.json", import.meta.url), "utf8")).version);
 const FIRST_FLEET = fileURLToPath(new URL("../config/flatcar.yaml", import.meta.url));
 const MAX_BATCH = 512;
 const MAX_WAITING = 20_000;
@@ -34,6 +40,8 @@ export interface Turnout {
   readonly url: string;
   readonly store: Store;
   readonly housekeeping: ReturnType<typeof housekeeping>;
+  readonly scrub: Scrub;
+  readonly notifications: Notifications;
   /** Stops accepting, finishes what is in flight, writes what waits. */
   close(): Promise<void>;
 }
@@ -42,6 +50,7 @@ export interface StartOptions {
   readonly clock?: Clock;
   readonly log?: Logger;
   readonly timeouts?: ServerTimeouts;
+  readonly webhooks?: Pick<NotificationOptions, "timeoutMs" | "resolve">;
   /** Whether time-driven tasks run by themselves; tests drive them. */
   readonly timers?: boolean;
   /** The writer's or a reader's thread died: the process can't go on. */
@@ -50,13 +59,25 @@ export interface StartOptions {
   readonly onFirstToken?: (token: string) => void;
 }
 
+/** @throws DatabaseInUse when another process uses the data directory. */
 export async function startTurnout(settings: Settings, options: StartOptions = {}): Promise<Turnout> {
+  mkdirSync(settings.dataDir, { recursive: true, mode: 0o700 });
+  const lock = lockFolder(settings.dataDir);
+  try {
+    const turnout = await start(settings, options);
+    return { ...turnout, close: () => turnout.close().finally(() => lock.release()) };
+  } catch (error) {
+    lock.release();
+    throw error;
+  }
+}
+
+async function start(settings: Settings, options: StartOptions): Promise<Turnout> {
   const clock = options.clock ?? systemClock;
   const log = options.log ?? pino({ level: "silent" });
   const onFatal = options.onFatal ?? ((error) => log.fatal(error));
 
-  mkdirSync(settings.dataDir, { recursive: true, mode: 0o700 });
-  const databasePath = join(settings.dataDir, "turnout.db");
+  const { databasePath } = settings;
   const writer = await startWriter(
     { databasePath, newNodesPerMinute: settings.newNodesPerMinute, now: clock.now() },
     { onFault: (fault, machineId) => log.error({ machineId, fault }, "deciding a check-in failed"), onDeath: onFatal },
@@ -68,7 +89,22 @@ export async function startTurnout(settings: Settings, options: StartOptions = {
   if (absence !== null)
     log.warn({ since: new Date(absence.from) }, "no node was heard for a while; deadlines are later");
 
+  const payloads = await Payloads.open({
+    folder: join(settings.dataDir, "payloads"),
+    reserve: settings.payloads.diskReserve,
+  });
   const metrics = createMetrics(store);
+  const { router: payloadRouter, open: openDownloads } = downloads({
+    ...settings.payloads,
+    blobs: payloads.blobs,
+    store,
+    onDownload: (status, bytes) => downloadMetrics.download(status, bytes),
+    onFault: (error, path) => log.error({ path, error: String(error) }, "sending a file failed"),
+  });
+  const downloadMetrics = payloadMetrics(metrics.registry, payloads, store, () => openDownloads.count);
+  // Known when it listens, and asked for later: nobody is answered before.
+  let url = "";
+  const tokenInPath = settings.payloads.token === null ? "" : `/${settings.payloads.token}`;
   const batches = new Batches<CheckInRequest, readonly Decision[]>({
     run: (requests) => writer.ask({ kind: "batch", requests }),
     maxBatch: MAX_BATCH,
@@ -85,6 +121,7 @@ export async function startTurnout(settings: Settings, options: StartOptions = {
         adaptive: settings.adaptivePolling,
         overloadWaitMs: settings.overloadWaitMs,
       },
+      payloadsAt: () => `${settings.publicUrl ?? url}/payloads${tokenInPath}`,
       onDecision(app, { status, reason, offer }) {
         metrics.checkIn(offer !== null ? "update" : status === "ok" ? "noupdate" : "error", reason);
         if (app.brokenQuotes) metrics.repaired();
@@ -97,14 +134,27 @@ export async function startTurnout(settings: Settings, options: StartOptions = {
     },
     onFault: (error) => log.error(error, "answering an Omaha request failed"),
   });
-  const authenticate = settings.auth === "none" ? async () => ANONYMOUS : bearerAuthentication(store, clock);
-  const admin = adminRouter({
+  const uploading = new WeakSet<Duplex>();
+  const forPeople = {
     store,
     clock,
+    payloads,
+    uploading,
     version: VERSION,
-    authenticate,
-    onFault: (error) => log.error(error, "an admin request failed"),
-    onFailedLogin: (ip, why) => log.warn({ ip, why }, "a login failed"),
+    onFault: (error: unknown) => log.error(error, "an admin request failed"),
+    onFailedLogin: (ip: string, why: string) => log.warn({ ip, why }, "a login failed"),
+  };
+  const access = openAccess({
+    ...forPeople,
+    mode: settings.auth,
+    oidc: settings.oidc,
+    publicUrl: () => settings.publicUrl ?? url,
+    onTrouble: (why) => log.warn(why),
+  });
+  const admin = adminRouter({
+    ...forPeople,
+    authenticate: access.authenticate,
+    privateTargets: settings.webhookPrivateTargets,
   });
   const chores = housekeeping({
     writer,
@@ -116,35 +166,69 @@ export async function startTurnout(settings: Settings, options: StartOptions = {
     onError: (task, error) =>
       log.error({ task, error: String(error) }, "a background task failed; it will be tried again"),
   });
+  const notifications = new Notifications({
+    store,
+    clock,
+    version: VERSION,
+    privateTargets: settings.webhookPrivateTargets,
+    ...options.webhooks,
+    onOutcome: metrics.webhook,
+    onFailure: (webhook, event, why) => log.warn({ webhook, event, why }, "a webhook was not delivered"),
+    onError: (error) => log.error({ error: String(error) }, "delivering webhooks failed; it will be tried again"),
+  });
+
+  const scrubbing = scrub({
+    payloads,
+    store,
+    clock,
+    days: settings.payloads.scrubDays,
+    rate: settings.payloads.scrubRate,
+    onCorrupt: (sha256, why) => log.error({ sha256, why }, "a file is corrupt; nodes are no longer sent to it"),
+    onError: (error) => log.error({ error: String(error) }, "checking files failed; it will be tried again"),
+  });
 
   const app = createApp({
     omaha,
     admin,
+    payloads: payloadRouter,
+    access: access.routes,
     metrics,
     omahaSecret: settings.omahaSecret,
     trustProxy: settings.trustProxy,
   });
-  const server = createHttpServer(app, options.timeouts);
+  const server = createHttpServer(app, uploading, options.timeouts);
   await new Promise<void>((resolve, reject) => {
     server.once("error", reject);
     server.listen(settings.port, settings.host, resolve);
   });
-  if (options.timers ?? true) chores.start();
-
   // A server that listens on a port has such an address.
   const { port } = server.address() as AddressInfo;
   const host = settings.host.includes(":") ? `[${settings.host}]` : settings.host;
+  url = `http://${host}:${port}`;
+  if (settings.publicUrl === null && /^(0\.0\.0\.0|::)$/.test(settings.host)) {
+    log.warn("set TURNOUT_PUBLIC_URL: nodes are told it for files that are kept here, and can't download from %s", url);
+  }
+  if (options.timers ?? true) {
+    chores.start();
+    notifications.start();
+    scrubbing.start();
+  }
   return {
-    url: `http://${host}:${port}`,
+    url,
     store,
     housekeeping: chores,
+    scrub: scrubbing,
+    notifications,
     async close() {
+      const told = notifications.stop();
       const closed = new Promise<void>((resolve) => server.close(() => resolve()));
       server.closeIdleConnections();
       const cutOff = setTimeout(() => server.closeAllConnections(), SHUTDOWN_MS / 2);
       await closed;
       clearTimeout(cutOff);
+      await told;
       await chores.stop();
+      await scrubbing.stop();
       await writer.close();
       await store.close();
     },
@@ -212,9 +296,11 @@ export async function main(): Promise<void> {
   }
 }
 
-/** A wrong setting, a database of a newer Turnout, a port that is taken: the message says it all. */
+/** A wrong setting, a database of a newer Turnout or in use, a port that is taken: the message says it all. */
 function isExpected(error: Error): boolean {
-  return error instanceof SettingsError || error.name === "NewerDatabase" || "syscall" in error;
+  return (
+    error instanceof SettingsError || ["NewerDatabase", "DatabaseInUse"].includes(error.name) || "syscall" in error
+  );
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) await main();

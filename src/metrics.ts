@@ -11,6 +11,7 @@ export interface Metrics {
   batch(size: number, milliseconds: number): void;
   refused(status: number): void;
   repaired(): void;
+  webhook(outcome: string, deliveries: number): void;
 }
 
 export function createMetrics(store: Store): Metrics {
@@ -47,8 +48,15 @@ export function createMetrics(store: Store): Metrics {
     help: "Omaha requests whose unescaped quotes were repaired: a node's update.conf wants mending",
     registers,
   });
+  const deliveries = new Counter({
+    name: "turnout_webhook_deliveries_total",
+    help: "Deliveries to webhooks: delivered, tried in vain (and tried again), failed for good, dropped",
+    labelNames: ["outcome"],
+    registers,
+  });
   nodesGauge(store, registers);
   rolloutsGauge(store, registers);
+  webhooksGauge(store, registers);
 
   return {
     registry,
@@ -59,6 +67,7 @@ export function createMetrics(store: Store): Metrics {
     },
     refused: (status) => refusals.inc({ status: String(status) }),
     repaired: () => repairs.inc(),
+    webhook: (outcome, count) => deliveries.inc({ outcome }, count),
   };
 }
 
@@ -142,4 +151,25 @@ function presentRollouts(store: Store) {
     .select(["groups.id as group", "packages.version", "rollouts.state"])
     .where("rollouts.present", "=", 1)
     .execute();
+}
+
+function webhooksGauge(store: Store, registers: Registry[]): void {
+  new Gauge({
+    name: "turnout_webhook_waiting",
+    help: "Deliveries that are still to be made, by webhook",
+    labelNames: ["webhook"],
+    registers,
+    async collect() {
+      this.reset();
+      const rows = await store.read
+        .selectFrom("webhooks")
+        .leftJoin("webhook_deliveries as d", (join) =>
+          join.onRef("d.webhook_no", "=", "webhooks.no").on("d.due_at", "is not", null),
+        )
+        .select(["webhooks.id", (eb) => eb.fn.count("d.no").as("waiting")])
+        .groupBy("webhooks.id")
+        .execute();
+      for (const { id, waiting } of rows) this.set({ webhook: id }, Number(waiting));
+    },
+  });
 }

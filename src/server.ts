@@ -1,6 +1,7 @@
 /** The HTTP server: who is mounted where. */
 import { timingSafeEqual } from "node:crypto";
 import { createServer, type Server } from "node:http";
+import type { Duplex } from "node:stream";
 import express, { type Express, type RequestHandler } from "express";
 import helmet from "helmet";
 import type { Metrics } from "./metrics.ts";
@@ -8,6 +9,9 @@ import type { Metrics } from "./metrics.ts";
 export interface ServerParts {
   readonly omaha: RequestHandler;
   readonly admin: RequestHandler;
+  readonly payloads: RequestHandler;
+  /** `/config`, and the login's pages. */
+  readonly access: RequestHandler;
   readonly metrics: Metrics;
   readonly omahaSecret: string | null;
   readonly trustProxy: string | number | null;
@@ -30,6 +34,8 @@ export function createApp(parts: ServerParts): Express {
   if (parts.omahaSecret === null) app.all("/v1/update", parts.omaha);
   else app.all("/v1/update/:secret", behindSecret(parts.omahaSecret, parts.omaha));
 
+  app.use("/payloads", parts.payloads);
+
   app.get("/health", (_request, response) => {
     response.type("text/plain").send("OK");
   });
@@ -40,6 +46,7 @@ export function createApp(parts: ServerParts): Express {
   // On plain http a browser must not be sent to https for a page's scripts.
   app.use(helmet({ contentSecurityPolicy: { directives: { "upgrade-insecure-requests": null } } }));
   app.use("/api", parts.admin);
+  app.use(parts.access);
   app.use((_request, response) => {
     response
       .status(404)
@@ -49,7 +56,12 @@ export function createApp(parts: ServerParts): Express {
   return app;
 }
 
-export function createHttpServer(app: Express, timeouts: ServerTimeouts = DEFAULT_TIMEOUTS): Server {
+/** @param uploading connections that bring a file now: these are let be as long as something comes. */
+export function createHttpServer(
+  app: Express,
+  uploading: WeakSet<Duplex>,
+  timeouts: ServerTimeouts = DEFAULT_TIMEOUTS,
+): Server {
   const server = createServer(
     {
       headersTimeout: timeouts.headersMs,
@@ -60,8 +72,20 @@ export function createHttpServer(app: Express, timeouts: ServerTimeouts = DEFAUL
     app,
   );
   server.maxRequestsPerSocket = 0;
+  server.on("clientError", (error: NodeJS.ErrnoException, socket) => {
+    if (error.code === "ERR_HTTP_REQUEST_TIMEOUT" && uploading.has(socket)) return;
+    if (error.code === "ECONNRESET" || !socket.writable) socket.destroy();
+    else socket.end(`HTTP/1.1 ${STATUS_LINES[error.code ?? ""] ?? "400 Bad Request"}\r\nConnection: close\r\n\r\n`);
+  });
   return server;
 }
+
+/** What Node itself answers when nobody listens for such errors. */
+const STATUS_LINES: Readonly<Record<string, string>> = {
+  ERR_HTTP_REQUEST_TIMEOUT: "408 Request Timeout",
+  HPE_HEADER_OVERFLOW: "431 Request Header Fields Too Large",
+  HPE_CHUNK_EXTENSIONS_OVERFLOW: "413 Content Too Large",
+};
 
 function behindSecret(secret: string, next: RequestHandler): RequestHandler {
   const expected = Buffer.from(secret);

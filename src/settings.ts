@@ -1,6 +1,6 @@
 /** Every setting, from the environment or `config/turnout.yaml` (the environment wins), checked before anything starts. */
 import { existsSync, readFileSync } from "node:fs";
-import { resolve } from "node:path";
+import { join, resolve } from "node:path";
 import { parse } from "yaml";
 import { z } from "zod";
 import { parseInterval } from "./rollout/interval.ts";
@@ -21,20 +21,68 @@ const duration = z.string().transform((text, context) => {
   return milliseconds ?? 0;
 });
 
+const BYTES: Readonly<Record<string, number>> = { B: 1, KiB: 2 ** 10, MiB: 2 ** 20, GiB: 2 ** 30, TiB: 2 ** 40 };
+
+const size = z.string().transform((text, context) => {
+  const [, count, unit = "B"] = /^(\d{1,9}) ?(B|[KMGT]iB)?$/.exec(text) ?? [];
+  if (count === undefined) context.addIssue(`"${text}" is not a size; write e.g. "64 MiB"`);
+  return Number(count ?? 0) * (BYTES[unit] ?? 0);
+});
+
+/** Bytes a second. */
+const rate = size.refine((value) => value >= 2 ** 17, "must be at least 128 KiB (a second)");
+
+const secretInPath = z
+  .string()
+  .regex(/^[A-Za-z0-9._~-]+$/, "must be made of letters, digits and . _ ~ - (it is a part of the URL's path)");
+
+/** Without a slash at its end. */
+const url = z.string().transform((text, context) => {
+  const given = URL.canParse(text) ? new URL(text) : null;
+  const isPlain =
+    given?.search === "" && given.hash === "" && given.username === "" && /^https?:$/.test(given.protocol);
+  if (!isPlain) context.addIssue(`"${text}" is not a URL; write e.g. "https://updates.example.org"`);
+  return text.replace(/\/+$/, "");
+});
+
+/** Separated by commas; where names can't have spaces, by spaces. */
+const namesBy = (separator: string | RegExp) =>
+  z.string().transform((text) =>
+    text
+      .split(separator)
+      .map((name) => name.trim())
+      .filter((name) => name !== ""),
+  );
+const names = namesBy(",");
+
+const sessionTime = duration.refine((ms) => ms >= 5 * 60_000, "must be at least 5 minutes");
+
 const schema = z.strictObject({
   TURNOUT_HOST: z.string().min(1).default("127.0.0.1"),
   TURNOUT_PORT: number(0, 65_535).default(8000),
+  TURNOUT_PUBLIC_URL: url.optional(),
   TURNOUT_DATA_DIR: z.string().min(1).default("./data"),
   TURNOUT_DATABASE_URL: z
     .literal("sqlite", { error: 'only "sqlite" (the default) is there yet; PostgreSQL comes with a later version' })
     .default("sqlite"),
-  TURNOUT_AUTH: z.enum(["token", "none"]).default("token"),
+  TURNOUT_AUTH: z.enum(["token", "oidc", "none"]).default("token"),
   TURNOUT_AUTH_NONE_ANYWHERE: z.enum(["yes", "no"]).default("no"),
   TURNOUT_ADMIN_TOKEN: z.string().min(16, "must have at least 16 characters").optional(),
-  TURNOUT_OMAHA_SECRET: z
-    .string()
-    .regex(/^[A-Za-z0-9._~-]+$/, "must be made of letters, digits and . _ ~ - (it is a part of the URL's path)")
-    .optional(),
+  TURNOUT_OIDC_ISSUER: z.string().min(1).optional(),
+  TURNOUT_OIDC_CLIENT_ID: z.string().min(1).optional(),
+  TURNOUT_OIDC_CLIENT_SECRET: z.string().min(1).optional(),
+  TURNOUT_OIDC_CLIENT_AUTH: z.enum(["basic", "post"]).optional(),
+  TURNOUT_OIDC_SCOPES: namesBy(/[ ,]/)
+    .refine((scopes) => scopes.includes("openid"), 'must have "openid" among them, e.g. "openid profile email"')
+    .default(["openid", "profile", "email"]),
+  TURNOUT_OIDC_AUDIENCE: z.string().min(1).optional(),
+  TURNOUT_OIDC_ROLES_CLAIM: z.string().min(1).default("roles"),
+  TURNOUT_OIDC_ADMIN_ROLES: names.default([]),
+  TURNOUT_OIDC_OPERATOR_ROLES: names.default([]),
+  TURNOUT_OIDC_VIEWER_ROLES: names.default([]),
+  TURNOUT_SESSION_LIFETIME: sessionTime.default(12 * 3_600_000),
+  TURNOUT_SESSION_IDLE: sessionTime.default(2 * 3_600_000),
+  TURNOUT_OMAHA_SECRET: secretInPath.optional(),
   TURNOUT_TRUST_PROXY: z.string().min(1).optional(),
   TURNOUT_LOG_LEVEL: z.enum(["trace", "debug", "info", "warn", "error", "fatal", "silent"]).default("info"),
   TURNOUT_POLL_INTERVAL: duration
@@ -48,14 +96,32 @@ const schema = z.strictObject({
   TURNOUT_NEW_NODES_PER_MINUTE: number(0, 1_000_000).default(0),
   TURNOUT_HISTORY_DAYS: number(1, 36_500).default(90),
   TURNOUT_FORGET_SEEN_ONCE_DAYS: number(1, 36_500).default(7),
+  TURNOUT_PAYLOAD_TOKEN: secretInPath.optional(),
+  TURNOUT_PAYLOAD_USER: z
+    .string()
+    .regex(/^[^:]+$/, "must have no colon")
+    .optional(),
+  TURNOUT_PAYLOAD_PASSWORD: z.string().min(8, "must have at least 8 characters").optional(),
+  TURNOUT_DOWNLOADS: number(0, 100_000).default(500),
+  TURNOUT_DOWNLOADS_PER_ADDRESS: number(0, 100_000).default(100),
+  TURNOUT_DOWNLOAD_RATE: rate.optional(),
+  TURNOUT_DISK_RESERVE: size.default(2 ** 30),
+  TURNOUT_SCRUB_DAYS: number(0, 36_500).default(7),
+  TURNOUT_SCRUB_RATE: rate.default(16 * 2 ** 20),
+  TURNOUT_WEBHOOK_PRIVATE_TARGETS: z.enum(["yes", "no"]).default("no"),
 });
 
 export interface Settings {
   readonly host: string;
   /** 0: a free port is picked, and printed. */
   readonly port: number;
+  /** Where nodes and browsers reach us, without a slash at its end; null: where it listens. */
+  readonly publicUrl: string | null;
   readonly dataDir: string;
-  readonly auth: "token" | "none";
+  readonly databasePath: string;
+  readonly auth: "token" | "oidc" | "none";
+  /** Null unless `auth` is `oidc`. */
+  readonly oidc: ReturnType<typeof toOidc> | null;
   readonly adminToken: string | null;
   /** When set, Omaha is served at /v1/update/SECRET only. */
   readonly omahaSecret: string | null;
@@ -74,6 +140,27 @@ export interface Settings {
   readonly newNodesPerMinute: number;
   readonly historyDays: number;
   readonly forgetSeenOnceDays: number;
+  /** Whether webhooks may lead to private, loopback and link-local addresses. */
+  readonly webhookPrivateTargets: boolean;
+  readonly payloads: PayloadSettings;
+}
+
+export interface PayloadSettings {
+  /** When set, payloads are served at /payloads/TOKEN/… only. */
+  readonly token: string | null;
+  /** What downloads must be asked for with; null: by anybody. */
+  readonly login: { readonly user: string; readonly password: string } | null;
+  /** Open at the same time; 0: no limit. */
+  readonly downloads: number;
+  readonly downloadsPerAddress: number;
+  /** Bytes a second, of all downloads together; null: no limit. */
+  readonly downloadRate: number | null;
+  /** Bytes that uploads leave free on the disk. */
+  readonly diskReserve: number;
+  /** How often every file is read again; 0: never. */
+  readonly scrubDays: number;
+  /** Bytes a second. */
+  readonly scrubRate: number;
 }
 
 /** A setting that can't be used; the message says which, and what would be right. */
@@ -107,12 +194,19 @@ function toSettings(given: z.infer<typeof schema>): Settings {
         "Listen on 127.0.0.1, use TURNOUT_AUTH=token, or set TURNOUT_AUTH_NONE_ANYWHERE=yes if that is meant.",
     );
   }
-  const proxy = given.TURNOUT_TRUST_PROXY;
+  const { TURNOUT_PAYLOAD_USER: user, TURNOUT_PAYLOAD_PASSWORD: password, TURNOUT_TRUST_PROXY: proxy } = given;
+  if ((user === undefined) !== (password === undefined)) {
+    throw new SettingsError("TURNOUT_PAYLOAD_USER and TURNOUT_PAYLOAD_PASSWORD: set both, or none");
+  }
+  const dataDir = resolve(given.TURNOUT_DATA_DIR);
   return {
     host: given.TURNOUT_HOST,
     port: given.TURNOUT_PORT,
-    dataDir: resolve(given.TURNOUT_DATA_DIR),
+    publicUrl: given.TURNOUT_PUBLIC_URL ?? null,
+    dataDir,
+    databasePath: join(dataDir, "turnout.db"),
     auth: given.TURNOUT_AUTH,
+    oidc: given.TURNOUT_AUTH === "oidc" ? toOidc(given) : null,
     adminToken: given.TURNOUT_ADMIN_TOKEN ?? null,
     omahaSecret: given.TURNOUT_OMAHA_SECRET ?? null,
     trustProxy: proxy === undefined ? null : /^\d+$/.test(proxy) ? Number(proxy) : proxy,
@@ -125,6 +219,60 @@ function toSettings(given: z.infer<typeof schema>): Settings {
     newNodesPerMinute: given.TURNOUT_NEW_NODES_PER_MINUTE,
     historyDays: given.TURNOUT_HISTORY_DAYS,
     forgetSeenOnceDays: given.TURNOUT_FORGET_SEEN_ONCE_DAYS,
+    payloads: {
+      token: given.TURNOUT_PAYLOAD_TOKEN ?? null,
+      login: user === undefined || password === undefined ? null : { user, password },
+      downloads: given.TURNOUT_DOWNLOADS,
+      downloadsPerAddress: given.TURNOUT_DOWNLOADS_PER_ADDRESS,
+      downloadRate: given.TURNOUT_DOWNLOAD_RATE ?? null,
+      diskReserve: given.TURNOUT_DISK_RESERVE,
+      scrubDays: given.TURNOUT_SCRUB_DAYS,
+      scrubRate: given.TURNOUT_SCRUB_RATE,
+    },
+    webhookPrivateTargets: given.TURNOUT_WEBHOOK_PRIVATE_TARGETS === "yes",
+  };
+}
+
+/** @throws SettingsError when somebody could not log in, or only in plain sight. */
+function toOidc(given: z.infer<typeof schema>) {
+  const needed = (name: "TURNOUT_OIDC_ISSUER" | "TURNOUT_OIDC_CLIENT_ID", what: string): string => {
+    const value = given[name];
+    if (value === undefined) throw new SettingsError(`TURNOUT_AUTH=oidc needs ${name}: ${what}`);
+    return value;
+  };
+  const issuer = needed("TURNOUT_OIDC_ISSUER", "the identity provider's URL, e.g. https://id.example.org/realms/fleet");
+  const clientId = needed("TURNOUT_OIDC_CLIENT_ID", "what Turnout is called there");
+  const { protocol, hostname } = URL.canParse(issuer) ? new URL(issuer) : { protocol: "", hostname: "" };
+  if (protocol !== "https:" && !(protocol === "http:" && LOOPBACK.test(hostname.replace(/[[\]]/g, "")))) {
+    throw new SettingsError(`TURNOUT_OIDC_ISSUER: "${issuer}" must begin with https:// (http only on this machine)`);
+  }
+  if (given.TURNOUT_PUBLIC_URL === undefined && !LOOPBACK.test(given.TURNOUT_HOST)) {
+    throw new SettingsError(
+      `TURNOUT_AUTH=oidc needs TURNOUT_PUBLIC_URL while TURNOUT_HOST is ${given.TURNOUT_HOST}: ` +
+        "the provider sends browsers back there, e.g. https://updates.example.org",
+    );
+  }
+  const roles = {
+    viewer: given.TURNOUT_OIDC_VIEWER_ROLES,
+    operator: given.TURNOUT_OIDC_OPERATOR_ROLES,
+    admin: given.TURNOUT_OIDC_ADMIN_ROLES,
+  };
+  if (Object.values(roles).every((one) => one.length === 0)) {
+    throw new SettingsError(
+      "TURNOUT_AUTH=oidc: nobody could log in; name the provider's roles or groups in TURNOUT_OIDC_ADMIN_ROLES, " +
+        "TURNOUT_OIDC_OPERATOR_ROLES or TURNOUT_OIDC_VIEWER_ROLES",
+    );
+  }
+  return {
+    issuer,
+    clientId,
+    clientSecret: given.TURNOUT_OIDC_CLIENT_SECRET ?? null,
+    clientAuth: given.TURNOUT_OIDC_CLIENT_AUTH ?? null,
+    scopes: given.TURNOUT_OIDC_SCOPES.join(" "),
+    audience: given.TURNOUT_OIDC_AUDIENCE ?? clientId,
+    roles: { claim: given.TURNOUT_OIDC_ROLES_CLAIM, names: roles },
+    sessionLifetimeMs: given.TURNOUT_SESSION_LIFETIME,
+    sessionIdleMs: given.TURNOUT_SESSION_IDLE,
   };
 }
 

@@ -20,6 +20,7 @@ describe("settings", () => {
       newNodesPerMinute: 0,
       historyDays: 90,
       forgetSeenOnceDays: 7,
+      webhookPrivateTargets: false,
     });
   });
 

@@ -30,7 +30,8 @@ CREATE TABLE census (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX census_slot ON census (slot);
 
--- The orders that a group's nodes are listed in. No check-in touches them but a node's first, and one that says another
--- alias or comes from another address.
+-- The orders that a group's nodes are listed in, and the text that they are searched by. No check-in touches them but a
+-- node's first, and one that says another alias or comes from another address.
 CREATE INDEX nodes_by_name ON nodes (group_no, coalesce(nullif(alias, ''), nullif(machine_alias, ''), id), id);
 CREATE INDEX nodes_by_ip ON nodes (group_no, ip, id);
+CREATE INDEX nodes_by_text ON nodes (group_no, lower(id || ' ' || ip || ' ' || alias || ' ' || machine_alias));

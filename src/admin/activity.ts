@@ -1,9 +1,9 @@
 /** Activity: what happened, newest first. */
 import { z } from "zod";
-import { timestamp } from "./context.ts";
+import { type Db, timestamp } from "./context.ts";
 import { countOf, findApplication } from "./lookups.ts";
 import { type Operation, operation } from "./operation.ts";
-import { listOf, pageQuery, rangeOf, wholeNumber } from "./paging.ts";
+import { listOrNullOf, numberAfter, orNull, pageQuery, rangeOf, wholeNumber } from "./paging.ts";
 
 const THREE_DAYS_MS = 3 * 86_400_000;
 
@@ -47,36 +47,39 @@ const listActivity = operation({
   role: "viewer",
   confined: "filters",
   query,
-  answer: listOf("activities", activityObject),
+  answer: listOrNullOf("activities", activityObject),
   async handle({ read, query: wanted, now, who }) {
     const end = wanted.end ?? now;
     const start = wanted.start ?? end - THREE_DAYS_MS;
-    let entries = read
-      .selectFrom("activity")
-      .innerJoin("applications", "applications.no", "activity.application_no")
-      .leftJoin("groups", "groups.no", "activity.group_no")
-      .leftJoin("channels", "channels.no", "activity.channel_no")
-      .where("activity.at", ">=", start)
-      .where("activity.at", "<=", end);
+    let entries = read.selectFrom("activity").where("activity.at", ">=", start).where("activity.at", "<=", end);
+    const ofMine = (names: readonly string[]) => read.selectFrom("applications").select("no").where("id", "in", names);
     const mine = who.scope.applications;
-    if (mine !== null) entries = entries.where("applications.id", "in", [...mine]);
+    if (mine !== null) entries = entries.where("activity.application_no", "in", ofMine(mine));
     if (wanted.appIDorProductID) {
       const { no } = await findApplication(read, wanted.appIDorProductID);
       entries = entries.where("activity.application_no", "=", no);
     }
-    if (wanted.groupID) entries = entries.where("groups.id", "=", wanted.groupID.toLowerCase());
-    if (wanted.channelID) entries = entries.where("channels.id", "=", wanted.channelID.toLowerCase());
+    if (wanted.groupID) entries = entries.where("activity.group_no", "in", numbersOf(read, "groups", wanted.groupID));
+    if (wanted.channelID) {
+      entries = entries.where("activity.channel_no", "in", numbersOf(read, "channels", wanted.channelID));
+    }
     if (wanted.instanceID) entries = entries.where("activity.instance_id", "=", wanted.instanceID);
     if (wanted.version) entries = entries.where("activity.version", "=", wanted.version);
     if (wanted.severity) entries = entries.where("activity.severity", "=", wanted.severity);
     const { limit, offset } = rangeOf(wanted);
-    const rows = await entries
+    const after = await numberAfter(wanted, (id) =>
+      entries.select("activity.no").where("activity.id", "=", id.toLowerCase()).executeTakeFirst(),
+    );
+    const here = after === null ? entries.offset(offset) : entries.where("activity.no", "<", after);
+    const rows = await here
+      .innerJoin("applications", "applications.no", "activity.application_no")
+      .leftJoin("groups", "groups.no", "activity.group_no")
+      .leftJoin("channels", "channels.no", "activity.channel_no")
       .selectAll("activity")
       .select(["applications.id as app_id", "applications.name as application_name"])
       .select(["groups.id as group_id", "groups.name as group_name", "channels.name as channel_name"])
       .orderBy("activity.no", "desc")
       .limit(limit)
-      .offset(offset)
       .execute();
     const totalCount = await countOf(entries.select((eb) => eb.fn.countAll().as("count")));
     const activities = rows.map((row) => ({
@@ -92,8 +95,12 @@ const listActivity = operation({
       channel_name: row.channel_name,
       instance_id: row.instance_id,
     }));
-    return { totalCount, count: activities.length, activities };
+    return { totalCount, count: activities.length, activities: orNull(activities) };
   },
 });
 
 export const activityOperations: readonly Operation[] = [listActivity];
+
+function numbersOf(db: Db, table: "groups" | "channels", id: string) {
+  return db.selectFrom(table).select("no").where("id", "=", id.toLowerCase());
+}

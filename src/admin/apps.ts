@@ -4,13 +4,11 @@ import { z } from "zod";
 import { channelObject, createChannel, toChannels } from "./channels.ts";
 import { type Db, readOnly, type Tx, timestamp } from "./context.ts";
 import { createGroup, type GroupObject, groupBody, groupObject, toGroup, toGroups, updateGroup } from "./groups.ts";
-import { realNodesSince } from "./instances.ts";
+import { seenIn } from "./instances.ts";
 import { type ApplicationRow, countOf, findApplication, findGroup } from "./lookups.ts";
 import { type Audit, type Operation, operation } from "./operation.ts";
-import { listOf, pageQuery, rangeOf } from "./paging.ts";
+import { listOrNullOf, orNull, pageQuery, placeOf } from "./paging.ts";
 import { invalid } from "./problem.ts";
-
-const DAY_MS = 86_400_000;
 
 /** Segment by segment: one pattern with nested repeats would be a denial of service. */
 function isProductId(text: string): boolean {
@@ -25,7 +23,10 @@ export const appBody = z.strictObject({
   description: z.string().max(10_000).nullish(),
   product_id: z
     .string()
-    .refine(isProductId, "must be a reverse-domain name such as io.example.billing, of 155 characters at most")
+    .refine(
+      (text) => text === "" || isProductId(text),
+      "must be a reverse-domain name such as io.example.billing, of 155 characters at most",
+    )
     .nullish(),
   ...readOnly("id", "created_ts", "groups", "channels", "instances"),
 });
@@ -38,8 +39,8 @@ const applicationObject = z
     name: z.string(),
     description: z.string(),
     created_ts: z.iso.datetime(),
-    groups: z.array(groupObject),
-    channels: z.array(channelObject),
+    groups: z.array(groupObject).nullable(),
+    channels: z.array(channelObject).nullable(),
     instances: z.object({ count: z.int() }),
   })
   .meta({ id: "Application" });
@@ -56,15 +57,15 @@ const listApps = operation({
   role: "viewer",
   confined: "filters",
   query: z.object(pageQuery),
-  answer: listOf("applications", applicationObject),
+  answer: listOrNullOf("applications", applicationObject),
   async handle({ read, query, now, who }) {
-    const { limit, offset } = rangeOf(query);
     const mine = who.scope.applications;
     const all = read.selectFrom("applications").$if(mine !== null, (some) => some.where("id", "in", [...(mine ?? [])]));
-    const newest = all.selectAll().orderBy("created_at", "desc").orderBy("no", "desc");
-    const rows = await newest.limit(limit).offset(offset).execute();
+    const newest = all.orderBy("created_at", "desc").orderBy("no", "desc");
+    const { limit, offset } = await placeOf(query, () => newest.select("id").execute());
+    const rows = await newest.selectAll().limit(limit).offset(offset).execute();
     const totalCount = await countOf(all.select((eb) => eb.fn.countAll().as("count")));
-    return { totalCount, count: rows.length, applications: await toApplications(read, rows, now) };
+    return { totalCount, count: rows.length, applications: orNull(await toApplications(read, rows, now)) };
   },
 });
 
@@ -188,7 +189,7 @@ function stateOf({ name, description, product_id }: ApplicationRow): object {
 }
 
 function columnsOf(body: AppBody) {
-  return { name: body.name, description: body.description ?? "", product_id: body.product_id ?? null };
+  return { name: body.name, description: body.description ?? "", product_id: body.product_id || null };
 }
 
 async function checkUnique(tx: Tx, body: AppBody, ownNo: number | null): Promise<void> {
@@ -244,7 +245,9 @@ async function deleteNodes(tx: Tx, applicationNo: number): Promise<void> {
     await tx.deleteFrom(table).where("node_no", "in", nodeNos).execute();
   }
   const groupNos = tx.selectFrom("groups").select("no").where("application_no", "=", applicationNo);
-  await tx.deleteFrom("node_counts").where("group_no", "in", groupNos).execute();
+  for (const table of ["node_counts", "status_slots", "census"] as const) {
+    await tx.deleteFrom(table).where("group_no", "in", groupNos).execute();
+  }
   await tx.deleteFrom("nodes").where("application_no", "=", applicationNo).execute();
   await tx.deleteFrom("activity").where("application_no", "=", applicationNo).execute();
 }
@@ -261,22 +264,24 @@ async function toApplication(db: Db, row: ApplicationRow, now: number): Promise<
     .selectAll()
     .where("application_no", "=", row.no)
     .orderBy("created_at", "desc")
+    .orderBy("no", "desc")
     .execute();
   const channels = await db
     .selectFrom("channels")
     .selectAll()
     .where("application_no", "=", row.no)
     .orderBy("name")
+    .orderBy("arch")
     .execute();
-  const instances = realNodesSince(db, now - DAY_MS).where("nodes.application_no", "=", row.no);
+  const groupNos = groups.map(({ no }) => no);
   return {
     id: row.id,
     product_id: row.product_id,
     name: row.name,
     description: row.description,
     created_ts: timestamp(row.created_at),
-    groups: await toGroups(db, groups),
-    channels: await toChannels(db, channels),
-    instances: { count: await countOf(instances.select((eb) => eb.fn.countAll().as("count"))) },
+    groups: orNull(await toGroups(db, groups)),
+    channels: orNull(await toChannels(db, channels)),
+    instances: { count: await seenIn(db, groupNos, "1d", now) },
   };
 }

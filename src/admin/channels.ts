@@ -2,11 +2,19 @@
 import { randomUUID } from "node:crypto";
 import { z } from "zod";
 import { ACTIVITY, SEVERITY } from "../rollout/model.ts";
+import { nextNumber } from "../store/numbers.ts";
 import { type Db, readOnly, type Tx, timestamp } from "./context.ts";
-import { type ApplicationRow, type ChannelRow, countOf, findApplication, findChannel } from "./lookups.ts";
+import {
+  type ApplicationRow,
+  type ChannelRow,
+  checkApplication,
+  countOf,
+  findApplication,
+  findChannel,
+} from "./lookups.ts";
 import { type Audit, type Operation, operation } from "./operation.ts";
 import { packageObject, toPackages } from "./package-objects.ts";
-import { listOf, pageQuery, rangeOf } from "./paging.ts";
+import { listOrNullOf, orNull, pageQuery, placeOf } from "./paging.ts";
 import { invalid } from "./problem.ts";
 
 export const channelBody = z.strictObject({
@@ -43,14 +51,15 @@ const listChannels = operation({
   summary: "The application's channels by name, each with its package",
   role: "viewer",
   query: z.object(pageQuery),
-  answer: listOf("channels", channelObject),
+  answer: listOrNullOf("channels", channelObject),
   async handle({ read, params, query }) {
     const application = await findApplication(read, params.app);
-    const { limit, offset } = rangeOf(query);
     const channels = read.selectFrom("channels").where("application_no", "=", application.no);
-    const rows = await channels.selectAll().orderBy("name").orderBy("arch").limit(limit).offset(offset).execute();
+    const named = channels.orderBy("name").orderBy("arch");
+    const { limit, offset } = await placeOf(query, () => named.select("id").execute());
+    const rows = await named.selectAll().limit(limit).offset(offset).execute();
     const totalCount = await countOf(channels.select((eb) => eb.fn.countAll().as("count")));
-    return { totalCount, count: rows.length, channels: await toChannels(read, rows) };
+    return { totalCount, count: rows.length, channels: orNull(await toChannels(read, rows)) };
   },
 });
 
@@ -142,7 +151,16 @@ export async function createChannel(
   const { name, color, arch } = body;
   const row = await tx
     .insertInto("channels")
-    .values({ id, application_no: application.no, name, color, arch, package_no: null, created_at: now })
+    .values({
+      no: await nextNumber(tx, "channels"),
+      id,
+      application_no: application.no,
+      name,
+      color,
+      arch,
+      package_no: null,
+      created_at: now,
+    })
     .onConflict((conflict) => conflict.doNothing())
     .returningAll()
     .executeTakeFirst();
@@ -216,14 +234,7 @@ async function point(
   body: ChannelBody,
   now: number,
 ): Promise<void> {
-  const { application_id: named } = body;
-  if (
-    named !== undefined &&
-    named.toLowerCase() !== application.id &&
-    named.toLowerCase() !== application.product_id?.toLowerCase()
-  ) {
-    throw invalid("application_id", `must be ${application.id}, the application of the path`);
-  }
+  checkApplication(application, body.application_id);
   if (!body.package_id) {
     await tx.updateTable("channels").set({ package_no: null }).where("no", "=", channel.no).execute();
     return;

@@ -1,8 +1,10 @@
 /** What every resource of the admin API works with. */
+import type { Duplex } from "node:stream";
 import type { Response } from "express";
 import type { Kysely, Transaction } from "kysely";
 import { z } from "zod";
 import type { Clock } from "../clock.ts";
+import type { Payloads } from "../payloads/payloads.ts";
 import type { Store } from "../store/store.ts";
 import type { Tables } from "../store/tables.ts";
 import type { Principal } from "./auth/principal.ts";
@@ -13,6 +15,9 @@ export type Tx = Transaction<Tables>;
 export interface AdminContext {
   readonly store: Store;
   readonly clock: Clock;
+  readonly payloads: Payloads;
+  /** The connections that bring a file now: these may take longer than other requests. */
+  readonly uploading: WeakSet<Duplex>;
 }
 
 /** Set by the router once it knows who asks. */

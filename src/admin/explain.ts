@@ -1,11 +1,13 @@
 /** Why a node does or does not get an update: the decision that it would get now. */
 import { z } from "zod";
 import { explain, nextCheckIn } from "../rollout/explain.ts";
-import type { Node } from "../rollout/model.ts";
+import { findGroup as groupOfNode } from "../rollout/fleet.ts";
 import { loadCounters } from "../store/counters.ts";
 import { loadFleet } from "../store/fleet.ts";
+import { nodeOf } from "../store/nodes.ts";
+import { careFields, careOf } from "./care-objects.ts";
 import { timestamp } from "./context.ts";
-import { findNode, type NodeRow } from "./instances.ts";
+import { findNode } from "./instance-objects.ts";
 import { findApplication, findGroup } from "./lookups.ts";
 import { type Operation, operation } from "./operation.ts";
 import { notFound } from "./problem.ts";
@@ -16,6 +18,7 @@ const explanationObject = z
     at: z.iso.datetime(),
     state: z.string(),
     version: z.string(),
+    ...careFields,
     reason: z.string(),
     text: z.string(),
     /** Null: nothing would be offered. */
@@ -44,9 +47,11 @@ const explainNode = operation({
   async handle({ read, params, now }) {
     const application = await findApplication(read, params.app);
     const row = await findGroup(read, application, params.group);
-    const node = nodeOf(await findNode(read, application, row, params.instance));
+    const found = await findNode(read, application, row, params.instance);
+    const node = nodeOf(found);
     const fleet = await loadFleet(read);
-    const group = fleet.groupByNo.get(row.no);
+    // As its next check-in will find it: by a person's hand, or else this one, which its last check-in has led to.
+    const group = groupOfNode(fleet, node.applicationNo, node, { track: row.id, arch: node.arch, syncer: false });
     if (group === undefined) throw notFound("group", params.group);
     const rollouts = fleet.rollouts.filter(({ groupNo }) => groupNo === group.no).map(({ no }) => no);
     const own = node.grant === null ? [] : [node.grant];
@@ -61,6 +66,7 @@ const explainNode = operation({
       at: timestamp(now),
       state: node.status,
       version: node.version,
+      ...careOf(found),
       reason: explanation.reason,
       text: explanation.text,
       offered_version: explanation.offered,
@@ -71,46 +77,3 @@ const explainNode = operation({
 });
 
 export const explainOperations: readonly Operation[] = [explainNode];
-
-/** The engine's node from its row. */
-function nodeOf(row: NodeRow): Node {
-  return {
-    no: row.no,
-    applicationNo: row.application_no,
-    id: row.id,
-    groupNo: row.group_no,
-    version: row.version,
-    // These were written from the engine's own types.
-    arch: row.arch as Node["arch"],
-    machineAlias: row.machine_alias,
-    alias: row.alias,
-    ip: row.ip,
-    oem: row.oem,
-    oemVersion: row.oem_version,
-    alephVersion: row.aleph_version,
-    bootId: row.boot_id,
-    brokenQuotes: row.broken_quotes === 1,
-    createdAt: row.created_at,
-    status: row.status as Node["status"],
-    statusAt: row.status_at,
-    grant: grantOf(row),
-  };
-}
-
-function grantOf(row: NodeRow): Node["grant"] {
-  if (row.rollout_no === null) return null;
-  return {
-    rolloutNo: row.rollout_no,
-    groupNo: row.grant_group_no ?? 0,
-    version: row.grant_version ?? "",
-    fromVersion: row.from_version ?? "",
-    needsReboot: row.needs_reboot === 1,
-    grantedAt: row.granted_at ?? 0,
-    attempt: row.attempt ?? 1,
-    bootId: row.grant_boot_id ?? "",
-    deadline: row.deadline,
-    failure: row.failure as NonNullable<Node["grant"]>["failure"],
-    errorCode: row.error_code,
-    cell: row.cell ?? "",
-  };
-}

@@ -54,6 +54,7 @@ function toPackageInFile(one: PackageObject, channels: readonly ChannelRow[]): N
     ...(one.description !== null && { description: one.description }),
     size: one.size,
     hash: one.hash,
+    ...(one.hosting !== "first" && { hosting: one.hosting }),
     ...(action !== null && { flatcar_action: actionInFile(action) }),
     ...(files !== null && {
       extra_files: files.map(({ name, size, hash, hash256 }) => ({ name, size, hash, hash256 })),

@@ -1,13 +1,13 @@
 /** Floors: packages of a channel that no node may skip on its way to the channel's own. */
 import { z } from "zod";
 import { compareVersions } from "../rollout/version.ts";
-import { isBlacklisted } from "./channels.ts";
-import { type Db, type Tx, timestamp } from "./context.ts";
+import { channelObject, isBlacklisted, toChannels } from "./channels.ts";
+import type { Db, Tx } from "./context.ts";
 import { type ChannelRow, findApplication, findChannel, findPackage, type PackageRow } from "./lookups.ts";
 import { type Audit, type Operation, operation } from "./operation.ts";
 import { packageObject, toPackages } from "./package-objects.ts";
 import { cut, listOf, pageQuery } from "./paging.ts";
-import { invalid, notFound } from "./problem.ts";
+import { invalid, notFound, Problem } from "./problem.ts";
 
 const TAG = "floors";
 
@@ -50,7 +50,7 @@ const listFloors = operation({
     const objects = await toPackages(read, here);
     const packages = objects.map((object, index) => ({
       ...object,
-      is_floor: true,
+      is_floor: true as const,
       floor_reason: here[index]?.reason ?? null,
     }));
     return { totalCount: floors.length, count: packages.length, packages };
@@ -102,19 +102,7 @@ const listFloorChannels = operation({
   summary: "The channels that the package is a floor of",
   role: "viewer",
   answer: z.object({
-    channels: z.array(
-      z.object({
-        channel: z.object({
-          id: z.uuid(),
-          name: z.string(),
-          color: z.string(),
-          arch: z.int(),
-          application_id: z.uuid(),
-          created_ts: z.iso.datetime(),
-        }),
-        floor_reason: z.string().nullable(),
-      }),
-    ),
+    channels: z.array(z.object({ channel: channelObject, floor_reason: z.string().nullable() })),
     count: z.int(),
   }),
   async handle({ read, params }) {
@@ -127,11 +115,10 @@ const listFloorChannels = operation({
       .select("channel_floors.reason")
       .where("channel_floors.package_no", "=", no)
       .orderBy("channels.name")
+      .orderBy("channels.arch")
       .execute();
-    const channels = rows.map(({ reason, id, name, color, arch, created_at }) => ({
-      channel: { id, name, color, arch, application_id: application.id, created_ts: timestamp(created_at) },
-      floor_reason: reason,
-    }));
+    const objects = await toChannels(read, rows);
+    const channels = objects.map((channel, index) => ({ channel, floor_reason: rows[index]?.reason ?? null }));
     return { channels, count: channels.length };
   },
 });
@@ -147,9 +134,9 @@ export async function setFloor(
   audit: Audit,
 ): Promise<void> {
   if (floor.application_no !== channel.application_no) {
-    throw invalid("package", "Package does not belong to the same application as the channel");
+    throw mismatch("Package does not belong to the same application as the channel");
   }
-  if (floor.arch !== channel.arch) throw invalid("package", "Architecture mismatch between channel and package");
+  if (floor.arch !== channel.arch) throw mismatch("Architecture mismatch between channel and package");
   if (await isBlacklisted(tx, floor.no, channel.no))
     throw invalid("package", "the package blacklists this channel", 409);
   const before = await floorOf(tx, channel, floor);
@@ -159,6 +146,11 @@ export async function setFloor(
     .onConflict((conflict) => conflict.columns(["channel_no", "package_no"]).doUpdateSet({ reason }))
     .execute();
   await audit({ ...(await subject(tx, channel)), before, after: stateOf(channel, floor, reason) });
+}
+
+/** Word for word what scripts look for. */
+function mismatch(message: string): Problem {
+  return new Problem(400, message, { errors: [{ path: "package", message }] });
 }
 
 /** @returns whether it was one. */

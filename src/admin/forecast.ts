@@ -4,6 +4,7 @@ import { Forecaster } from "../forecast/forecaster.ts";
 import type { ForecastNode } from "../forecast/scenario.ts";
 import type { Group } from "../rollout/model.ts";
 import { NotPossible } from "../rollout/run.ts";
+import { labelsOf } from "../store/care.ts";
 import { loadFleet, toArch } from "../store/fleet.ts";
 import { strategyOf } from "../store/rollouts.ts";
 import type { Db } from "./context.ts";
@@ -54,16 +55,19 @@ function versionOf({ version }: ForecastRequest, group: Group): string {
   );
 }
 
-/** The group's nodes that are still there, in portions. */
+/** The group's nodes that are still there, in portions. Those that are held would get nothing. */
 async function nodesOf(db: Db, group: Group, since: number): Promise<AsyncIterable<readonly ForecastNode[]>> {
   const active = db
     .selectFrom("nodes")
     .leftJoin("seen", "seen.node_no", "nodes.no")
     .where("group_no", "=", group.no)
+    .where("nodes.held", "is", null)
     .where((eb) => eb(eb.fn.coalesce("seen.at", "nodes.created_at"), ">", since));
   const count = await countOf(active.select((eb) => eb.fn.countAll().as("count")));
   if (count === 0)
-    throw new NotPossible(`group "${group.name}" has no nodes that are there; give nodes: how many to make up`);
+    throw new NotPossible(
+      `group "${group.name}" has no nodes that are there and not held; give nodes: how many to make up`,
+    );
   if (count > MAX_NODES) {
     throw invalid(
       "nodes",
@@ -81,6 +85,7 @@ async function nodesOf(db: Db, group: Group, since: number): Promise<AsyncIterab
           "nodes.version",
           "nodes.alias",
           "nodes.machine_alias",
+          "nodes.labels",
         ])
         .where("nodes.no", ">", after)
         .orderBy("nodes.no")
@@ -89,12 +94,13 @@ async function nodesOf(db: Db, group: Group, since: number): Promise<AsyncIterab
       const last = rows.at(-1);
       if (last === undefined) return;
       after = last.no;
-      yield rows.map(({ id, oem, arch, version, alias, machine_alias: machineAlias }) => ({
+      yield rows.map(({ id, oem, arch, version, alias, machine_alias: machineAlias, labels }) => ({
         id,
         oem,
         arch: toArch(arch),
         version,
         alias: alias || machineAlias,
+        labels: labelsOf(labels),
       }));
     }
   })();

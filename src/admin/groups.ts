@@ -5,15 +5,16 @@ import { z } from "zod";
 import { freezesSchema, strategyObject, strategySchema, windowsSchema } from "../fleet/strategy.ts";
 import { grantedTotal } from "../rollout/counters.ts";
 import { parseInterval } from "../rollout/interval.ts";
+import { ARCH } from "../rollout/model.ts";
 import type { StrategyDocument } from "../rollout/strategy.ts";
 import { checkFreeze, type FreezeDocument } from "../rollout/windows.ts";
 import { toRolloutCounters } from "../store/counters.ts";
-import { nextGroupNo } from "../store/numbers.ts";
+import { nextNumber } from "../store/numbers.ts";
 import { channelObject, toChannels } from "./channels.ts";
 import { type Db, readOnly, type Tx, timestamp } from "./context.ts";
 import { type ApplicationRow, countOf, findApplication, findGroup, type GroupRow } from "./lookups.ts";
 import { type Audit, type Operation, operation } from "./operation.ts";
-import { listOf, pageQuery, rangeOf } from "./paging.ts";
+import { listOrNullOf, orNull, pageQuery, placeOf } from "./paging.ts";
 import { invalid } from "./problem.ts";
 
 const interval = z
@@ -33,9 +34,13 @@ export const groupBody = z.strictObject({
   policy_office_hours: z.boolean().optional(),
   policy_timezone: z
     .string()
-    .refine((zone) => IANAZone.isValidZone(zone), 'must be a time zone\'s name, e.g. "Europe/Berlin"'),
+    .refine((zone) => zone === "" || IANAZone.isValidZone(zone), 'must be a time zone\'s name, e.g. "Europe/Berlin"'),
   policy_period_interval: interval,
-  policy_max_updates_per_period: z.number().int().min(1).max(2_000_000_000),
+  policy_max_updates_per_period: z
+    .number()
+    .int()
+    .min(1)
+    .max(2 ** 31 - 1),
   policy_update_timeout: interval,
   strategy: strategySchema.nullish(),
   maintenance_windows: windowsSchema.optional(),
@@ -79,15 +84,15 @@ const listGroups = operation({
   summary: "The application's groups, the newest first",
   role: "viewer",
   query: z.object(pageQuery),
-  answer: listOf("groups", groupObject),
+  answer: listOrNullOf("groups", groupObject),
   async handle({ read, params, query }) {
     const application = await findApplication(read, params.app);
-    const { limit, offset } = rangeOf(query);
     const groups = read.selectFrom("groups").where("application_no", "=", application.no);
-    const newest = groups.selectAll().orderBy("created_at", "desc").orderBy("no", "desc");
-    const rows = await newest.limit(limit).offset(offset).execute();
+    const newest = groups.orderBy("created_at", "desc").orderBy("no", "desc");
+    const { limit, offset } = await placeOf(query, () => newest.select("id").execute());
+    const rows = await newest.selectAll().limit(limit).offset(offset).execute();
     const totalCount = await countOf(groups.select((eb) => eb.fn.countAll().as("count")));
-    return { totalCount, count: rows.length, groups: await toGroups(read, rows) };
+    return { totalCount, count: rows.length, groups: orNull(await toGroups(read, rows)) };
   },
 });
 
@@ -174,7 +179,7 @@ export async function createGroup(
   const columns = await columnsOf(tx, application, body, id, null);
   const row = await tx
     .insertInto("groups")
-    .values({ no: await nextGroupNo(tx), id, application_no: application.no, created_at: now, ...columns })
+    .values({ no: await nextNumber(tx, "groups"), id, application_no: application.no, created_at: now, ...columns })
     .returningAll()
     .executeTakeFirstOrThrow();
   const group = await toGroup(tx, row);
@@ -233,10 +238,8 @@ async function columnsOf(tx: Tx, application: ApplicationRow, body: GroupBody, i
   if (channel === undefined) throw invalid("channel_id", "there is no such channel in this application");
   const track = body.track || id;
   await checkUnique(tx, application, body.name, track, channel, before);
-  const freezes = asText(body.freezes) ?? before?.freezes ?? "[]";
-  checkFreezes(JSON.parse(freezes), body.policy_timezone);
   if (body.strategy) await checkAfter(tx, application, { id, name: body.name, track }, body.strategy);
-  return {
+  const columns = {
     name: body.name,
     description: body.description ?? "",
     channel_no: channel?.no ?? null,
@@ -250,8 +253,14 @@ async function columnsOf(tx: Tx, application: ApplicationRow, body: GroupBody, i
     policy_update_timeout: body.policy_update_timeout,
     strategy: body.strategy === undefined ? (before?.strategy ?? null) : asText(body.strategy),
     maintenance_windows: asText(body.maintenance_windows) ?? before?.maintenance_windows ?? "[]",
-    freezes,
+    freezes: asText(body.freezes) ?? before?.freezes ?? "[]",
   };
+  const { policy_timezone: zone, policy_office_hours: officeHours, maintenance_windows, freezes } = columns;
+  if (zone === "" && (officeHours === 1 || maintenance_windows !== "[]" || freezes !== "[]")) {
+    throw invalid("policy_timezone", 'office hours, windows and freezes need one, e.g. "Europe/Berlin"');
+  }
+  checkFreezes(JSON.parse(freezes), zone);
+  return columns;
 }
 
 /** In the group's zone, which may be another than the one they were written for. */
@@ -305,13 +314,16 @@ async function checkAfter(
   follow(strategy.after, "strategy.after");
 }
 
-/** A name once in an application; a track once for each architecture, or nodes could not tell their group. */
+/**
+ * A name once in an application; a track once for each architecture, or nodes could not tell their group. Groups that lost
+ * their channel may share one: they can be changed in all else.
+ */
 async function checkUnique(
   tx: Tx,
   application: ApplicationRow,
   name: string,
   track: string,
-  channel: { arch: number } | null,
+  channel: { no: number; arch: number } | null,
   before: GroupRow | null,
 ): Promise<void> {
   const others = await tx
@@ -321,9 +333,10 @@ async function checkUnique(
     .where("groups.application_no", "=", application.no)
     .where("groups.no", "!=", before?.no ?? 0)
     .execute();
+  const sameNodes = before?.track === track && before.channel_no === (channel?.no ?? null);
   for (const other of others) {
     if (other.name === name) throw invalid("name", `there is a group "${name}" already`, 409);
-    if (other.track === track && other.arch === (channel?.arch ?? null)) {
+    if (!sameNodes && other.track === track && (other.arch ?? ARCH.all) === (channel?.arch ?? ARCH.all)) {
       throw invalid("track", `group "${other.name}" has the track "${track}" for this architecture already`, 409);
     }
   }

@@ -2,7 +2,7 @@
 import type { Selectable } from "kysely";
 import type { Tables } from "../store/tables.ts";
 import type { Db } from "./context.ts";
-import { notFound, Problem } from "./problem.ts";
+import { invalid, notFound, Problem } from "./problem.ts";
 
 export type ApplicationRow = Selectable<Tables["applications"]>;
 export type GroupRow = Selectable<Tables["groups"]>;
@@ -19,6 +19,12 @@ export async function findApplication(db: Db, name: string): Promise<Application
     .executeTakeFirst();
   if (row === undefined) throw new Problem(404, `App not found for :${name}`);
   return row;
+}
+
+/** @param named by a body, its UUID or product id: clients say again there what the path says. @throws Problem 400 */
+export function checkApplication({ id, product_id }: ApplicationRow, named: string | undefined): void {
+  if (named === undefined || [id, product_id?.toLowerCase()].includes(named.toLowerCase())) return;
+  throw invalid("application_id", `must be ${id}, the application of the path`);
 }
 
 export async function findGroup(db: Db, application: ApplicationRow, id: string): Promise<GroupRow> {

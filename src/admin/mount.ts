@@ -2,6 +2,7 @@
 import type { Request, RequestHandler, Response, Router } from "express";
 import { hasRole, type Principal } from "./auth/principal.ts";
 import { type AdminContext, principalOf } from "./context.ts";
+import { jsonBody, sendJson } from "./json.ts";
 import { findApplication } from "./lookups.ts";
 import { Call, type Operation } from "./operation.ts";
 import { onlyMethods, Problem, validated } from "./problem.ts";
@@ -12,10 +13,15 @@ export function mount(router: Router, context: AdminContext, operations: readonl
   for (const path of paths) {
     const here = operations.filter((operation) => operation.path === path);
     const route = router.route(path);
-    for (const operation of here) route[operation.method](handler(context, operation));
+    for (const operation of here) {
+      if (operation.streamed) route[operation.method](handler(context, operation));
+      else route[operation.method](...json, handler(context, operation));
+    }
     route.all(onlyMethods(...here.map(({ method }) => method.toUpperCase())));
   }
 }
+
+const json = jsonBody("1mb");
 
 function bySpecificity(a: string, b: string): number {
   const [left, right] = [a.split("/"), b.split("/")];
@@ -37,19 +43,43 @@ function handler(context: AdminContext, operation: Operation): RequestHandler {
       query: (operation.query ? validated(operation.query, request.query) : {}) as never,
       body: bodyOf(operation, request) as never,
     };
-    const answer = await operation.handle(new Call(context, operation, request, response, who, given));
+    const call = new Call(context, operation, request, response, who, given);
+    const answer = operation.streamed
+      ? await patiently(context, request, () => operation.handle(call))
+      : await operation.handle(call);
     send(response, operation, answer);
   };
 }
 
+/** A client that sends nothing for so long is cut off. */
+const STALL_MS = 60_000;
+
+/** A file takes as long as it takes, as long as something comes. */
+async function patiently<T>({ uploading }: AdminContext, request: Request, work: () => Promise<T>): Promise<T> {
+  if (!request.is("application/octet-stream")) {
+    throw new Problem(415, "send the file as it is, as Content-Type: application/octet-stream");
+  }
+  const { socket } = request;
+  uploading.add(socket);
+  socket.setTimeout(STALL_MS);
+  // From then on it is we who take our time.
+  request.once("end", () => socket.setTimeout(0));
+  try {
+    return await work();
+  } finally {
+    uploading.delete(socket);
+  }
+}
+
 function bodyOf(operation: Operation, request: Request): unknown {
   if (operation.body === undefined) return undefined;
-  return validated(operation.body, request.body ?? (operation.bodyOptional ? {} : undefined));
+  const absent = request.body === undefined && operation.bodyOptional === true;
+  return validated(operation.body, absent ? {} : request.body);
 }
 
 function send(response: Response, operation: Operation, answer: unknown): void {
   if (operation.answer === null) response.status(204).end();
-  else response.status(operation.status ?? 200).json(answer);
+  else sendJson(response.status(operation.status ?? 200), answer);
 }
 
 /** @throws Problem 403: what is asked for is not theirs to do. */

@@ -11,9 +11,13 @@ const PARAMETERS: Readonly<Record<string, string>> = {
   group: "The group's UUID",
   channel: "The channel's UUID",
   package: "The package's UUID",
+  name: "The file's name, as its package has it",
   instance: "The node's machine id, as it sends it",
   rollout: "The rollout's UUID",
   token: "The token's UUID, or its name",
+  webhook: "The webhook's UUID, or its name",
+  delivery: "The delivery's UUID",
+  session: "The session's UUID",
 };
 
 const TAGS: Readonly<Record<string, string>> = {
@@ -22,11 +26,13 @@ const TAGS: Readonly<Record<string, string>> = {
   channels: "Named pointers to packages",
   floors: "Packages that no node may skip",
   packages: "One version for one architecture, with its files and hashes",
+  payloads: "The files of packages, kept by this server",
   rollouts: "One package going out to one group, stage by stage",
   instances: "The nodes of a group, how they stand and how they came there",
   statistics: "Nodes by status and version, now and in time",
   fleet: "Applications, packages, channels, floors and groups as one document",
   activity: "What happened",
+  notifications: "Who is told of what happens",
   access: "Who may do what",
   audit: "Who changed what",
   server: "The server itself",
@@ -46,8 +52,8 @@ export function openApiDocument(operations: readonly Operation[], version: strin
       title: "Turnout",
       version,
       description:
-        "The admin API of Turnout, the update server for Flatcar Container Linux fleets. Lists are paged with `page` and `perpage`. " +
-        "Times are RFC 3339. Errors are RFC 9457 problem details. What is answered with an `ETag` can be changed with `If-Match`.",
+        "The admin API of Turnout, the update server for Flatcar Container Linux fleets. Lists are paged with `page` and `perpage`, or with `after` and the last id. " +
+        +"Times are RFC 3339. Errors are RFC 9457 problem details. What is answered with an `ETag` can be changed with `If-Match`.",
       license: { name: "Apache-2.0", identifier: "Apache-2.0" },
     },
     servers: [{ url: "/" }],
@@ -68,7 +74,10 @@ function describe(operation: Operation, schemas: Json): Json {
     tags: [tag],
     summary,
     description: [description, `Needs the role \`${role}\`.`].filter(Boolean).join(" "),
-    parameters: [...pathParameters(operation), ...queryParameters(operation, schemas)],
+    parameters: [...pathParameters(operation), ...queryParameters(operation, schemas), ...headerParameters(operation)],
+    ...(operation.streamed && {
+      requestBody: { required: true, content: { "application/octet-stream": { schema: {} } } },
+    }),
     ...(operation.body && {
       requestBody: {
         required: operation.bodyOptional !== true,
@@ -115,6 +124,16 @@ function queryParameters({ query }: Operation, schemas: Json): Json[] {
     required: required.includes(name),
     ...(description === undefined ? {} : { description }),
     schema,
+  }));
+}
+
+function headerParameters({ headers = {} }: Operation): Json[] {
+  return Object.entries(headers).map(([name, description]) => ({
+    name,
+    in: "header",
+    required: false,
+    description,
+    schema: { type: "string" },
   }));
 }
 

@@ -4,6 +4,7 @@
  */
 import type { Request, Response } from "express";
 import type { z } from "zod";
+import type { Payloads } from "../payloads/payloads.ts";
 import { type AuditEntry, appendAudit } from "../store/audit.ts";
 import { settleConfiguration } from "../store/rollouts.ts";
 import type { Principal, Role } from "./auth/principal.ts";
@@ -47,6 +48,10 @@ export interface Declaration<P extends string, Q, B, A> {
   readonly readsOnly?: true;
   readonly query?: z.ZodType<Q>;
   readonly body?: z.ZodType<B>;
+  /** Its body is a file, handed on as it comes in: `call.stream`. Nothing of it is read before. */
+  readonly streamed?: true;
+  /** Headers that it reads, beyond those of every operation. */
+  readonly headers?: Readonly<Record<string, string>>;
   /** A body may be left out. */
   readonly bodyOptional?: true;
   /** 200 by default; 204 without an answer. */
@@ -109,6 +114,20 @@ export class Call<P, Q, B> {
     const given = this.#request.headers["if-match"];
     if (given === undefined || /^\s*(\*|(W\/)?"[^"]*"(\s*,\s*(W\/)?"[^"]*")*)\s*$/.test(given)) return given;
     throw new Problem(400, 'If-Match: write the ETag that it was read with, e.g. "7"');
+  }
+
+  /** The body of an operation that is `streamed`. */
+  get stream(): AsyncIterable<Buffer> {
+    // Whoever stops reading still wants to answer.
+    return this.#request.iterator({ destroyOnReturn: false });
+  }
+  /** A header of the request. */
+  given(header: string): string | undefined {
+    const value = this.#request.headers[header.toLowerCase()];
+    return Array.isArray(value) ? value[0] : value;
+  }
+  get payloads(): Payloads {
+    return this.#context.payloads;
   }
 
   /** Tells the version of what is answered, so that it can be changed only as long as it is still so. */

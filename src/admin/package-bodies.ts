@@ -6,31 +6,31 @@ import { PACKAGE_TYPE } from "../rollout/model.ts";
 import { isVersion } from "../rollout/version.ts";
 import type { Tables } from "../store/tables.ts";
 import { readOnly, type Tx } from "./context.ts";
-import type { ApplicationRow, PackageRow } from "./lookups.ts";
+import { type ApplicationRow, checkApplication, type PackageRow } from "./lookups.ts";
 import { invalid } from "./problem.ts";
 
-const base64 = (bytes: number, what: string) =>
-  z
-    .string()
-    .refine(
-      (text) => Buffer.from(text, "base64").length === bytes && /^[\w+/]+=*$/.test(text),
-      `must be ${what}, in base64`,
-    );
+const SHA1_BYTES = 20;
+const SHA256_BYTES = 32;
+
+/** With its padding, and nothing else: `update_engine` reads no other base64. */
+function isBase64(text: string, bytes: number): boolean {
+  const decoded = Buffer.from(text, "base64");
+  return decoded.length === bytes && decoded.toString("base64") === text;
+}
+
 const bytes = z
-  .union([z.string(), z.number().int().nonnegative()])
+  .union([z.string(), z.int().nonnegative()], { error: "must be a number of bytes" })
   .transform(String)
-  .refine((text) => /^\d{1,15}$/.test(text), 'must be a number of bytes as a text of digits, e.g. "465881871"');
-const sha1 = z.union([z.literal(""), base64(20, "the SHA-1")]);
-const sha256hex = z.union([z.literal(""), z.string().regex(/^[\da-fA-F]{64}$/, "must be the SHA-256, in hexadecimal")]);
+  .refine((text) => /^\d{0,15}$/.test(text), 'must be a number of bytes as a text of digits, e.g. "465881871"');
+const hash256 = z.string().regex(/^([\da-fA-F]{64})?$/, "must be the SHA-256, in hexadecimal");
 const fileName = z
   .string()
-  .min(1)
   .max(250)
-  .regex(/^[^/\\\s]+$/, "must be a file's name, without folders or spaces");
+  .regex(/^(?!\.{1,2}$)[^/\\\s\p{Cc}]*$/u, "must be a file's name, without folders or spaces");
 
 const action = z.strictObject({
   event: z.enum(["preinstall", "install", "postinstall", "update"]).optional(),
-  sha256: base64(32, "the SHA-256 of the payload"),
+  sha256: z.string().max(64),
   chromeos_version: z.string().max(255).optional(),
   needs_admin: z.boolean().optional(),
   is_delta: z.boolean().optional(),
@@ -41,32 +41,38 @@ const action = z.strictObject({
   ...readOnly("id", "created_ts"),
 });
 
-export const packageBody = z.strictObject({
+const extraFile = z.strictObject({
+  id: z.int().nullish(),
+  name: fileName.min(1),
+  size: bytes.nullish(),
+  hash: z.string().max(250).nullish(),
+  hash256: hash256.nullish(),
+  ...readOnly("package_id", "created_ts"),
+});
+
+const fields = z.strictObject({
   application_id: z.string().optional(),
-  type: z.number().int().min(1).max(1000),
-  arch: z.number().int().min(0).max(3),
+  type: z.int().min(1).max(1000),
+  arch: z.int().min(0).max(3),
   version: z.string().refine(isVersion, "must be a semantic version, e.g. 4230.2.1"),
-  url: z.url({ protocol: /^https?$/, error: "must be an http or https URL" }).max(2048),
+  url: z
+    .string()
+    .max(2048)
+    .regex(/^[^\s\p{Cc}]+$/u, "must be a URL"),
   filename: fileName.max(100).nullish(),
   description: z.string().max(10_000).nullish(),
   size: bytes.nullish(),
-  hash: sha1.nullish(),
-  channels_blacklist: z.array(z.string()).nullish(),
+  hash: z.string().max(64).nullish(),
+  hosting: z.enum(["first", "only"]).nullish(),
+  channels_blacklist: z.array(z.string()).max(1_000).nullish(),
   flatcar_action: action.nullish(),
-  extra_files: z
-    .array(
-      z.strictObject({
-        id: z.number().int().optional(),
-        name: fileName,
-        size: bytes.nullish(),
-        hash: sha1.nullish(),
-        hash256: sha256hex.nullish(),
-        ...readOnly("package_id", "created_ts"),
-      }),
-    )
-    .max(1_000)
-    .nullish(),
+  extra_files: z.array(extraFile).max(1_000).nullish(),
   ...readOnly("id", "created_ts", "is_floor", "floor_reason"),
+});
+
+export const packageBody = fields.superRefine((body, context) => {
+  if (body.type !== PACKAGE_TYPE.flatcar) return;
+  for (const [path, message] of complaints(body)) context.addIssue({ code: "custom", path, message });
 });
 export type PackageBody = z.output<typeof packageBody>;
 
@@ -81,6 +87,8 @@ export function columnsOf(
     description: body.description ?? null,
     size: body.size ?? null,
     hash: body.hash ?? null,
+    // Clients that do not know of it leave it out, and must not turn it back.
+    ...(body.hosting != null && { hosting: body.hosting }),
   };
 }
 
@@ -91,15 +99,10 @@ export async function checkPackage(
   body: PackageBody,
   before: PackageRow | null,
 ): Promise<void> {
-  const { application_id: named } = body;
-  if (
-    named !== undefined &&
-    named.toLowerCase() !== application.id &&
-    named.toLowerCase() !== application.product_id?.toLowerCase()
-  ) {
-    throw invalid("application_id", `must be ${application.id}, the application of the path`);
+  checkApplication(application, body.application_id);
+  if (body.type === PACKAGE_TYPE.flatcar && !body.flatcar_action && !(await hasAction(tx, before))) {
+    throw invalid("flatcar_action", 'a Flatcar package needs one: { "sha256": base64 of the payload\'s SHA-256 }');
   }
-  if (body.type === PACKAGE_TYPE.flatcar) checkInstallable(body, before !== null);
   const twin = await tx
     .selectFrom("packages")
     .select("no")
@@ -114,12 +117,29 @@ export async function checkPackage(
 }
 
 /** update_engine takes no answer without these: a package that lacks them would make every node of a fleet fail. */
-function checkInstallable(body: PackageBody, hasAction: boolean): void {
-  if (!body.filename) throw invalid("filename", "a Flatcar package needs one");
-  if (!(Number(body.size ?? 0) > 0)) throw invalid("size", "a Flatcar package needs one, more than 0 bytes");
-  if (!body.flatcar_action && !hasAction) {
-    throw invalid("flatcar_action", 'a Flatcar package needs one: { "sha256": base64 of the payload\'s SHA-256 }');
+function* complaints(body: z.output<typeof fields>): Generator<[path: (string | number)[], message: string]> {
+  const sha1 = (hash: string | null | undefined) => !hash || isBase64(hash, SHA1_BYTES);
+  const url = URL.parse(body.url);
+  if (url === null || !/^https?:$/.test(url.protocol)) yield [["url"], "must be an http or https URL"];
+  if (!body.filename) yield [["filename"], "a Flatcar package needs one"];
+  if (!(Number(body.size ?? 0) > 0)) yield [["size"], "a Flatcar package needs one, more than 0 bytes"];
+  if (!sha1(body.hash)) yield [["hash"], "must be the SHA-1, in base64"];
+  if (body.flatcar_action && !isBase64(body.flatcar_action.sha256, SHA256_BYTES)) {
+    yield [["flatcar_action", "sha256"], "must be the SHA-256 of the payload, in base64"];
   }
+  for (const [index, { hash }] of (body.extra_files ?? []).entries()) {
+    if (!sha1(hash)) yield [["extra_files", index, "hash"], "must be the SHA-1, in base64"];
+  }
+}
+
+async function hasAction(tx: Tx, before: PackageRow | null): Promise<boolean> {
+  if (before === null) return false;
+  const action = await tx
+    .selectFrom("flatcar_actions")
+    .select("id")
+    .where("package_no", "=", before.no)
+    .executeTakeFirst();
+  return action !== undefined;
 }
 
 async function checkBlacklist(
@@ -196,7 +216,7 @@ async function writeAction(tx: Tx, packageNo: number, given: z.infer<typeof acti
     .execute();
 }
 
-/** Files with an id that the package has are changed, ones without are added, the others go. */
+/** Files with an id that the package has are changed, ones without (or with 0) are added, the others go. */
 async function writeFiles(
   tx: Tx,
   packageNo: number,
@@ -207,10 +227,10 @@ async function writeFiles(
   const kept = new Set<number>();
   for (const [index, { id, name, size, hash, hash256 }] of files.entries()) {
     const columns = { name, size: size ?? "0", hash: hash ?? "", hash256: (hash256 ?? "").toLowerCase() };
-    if (id !== undefined && known.some(({ no }) => no === id)) {
+    if (id && known.some(({ no }) => no === id)) {
       kept.add(id);
       await tx.updateTable("package_files").set(columns).where("no", "=", id).execute();
-    } else if (id !== undefined && id !== 0) {
+    } else if (id) {
       throw invalid(`extra_files.${index}.id`, "this package has no such file; leave the id out to add one");
     } else {
       const { no } = await tx

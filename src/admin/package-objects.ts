@@ -4,6 +4,7 @@ import { z } from "zod";
 import type { Tables } from "../store/tables.ts";
 import { type Db, timestamp } from "./context.ts";
 import type { PackageRow } from "./lookups.ts";
+import { orNull } from "./paging.ts";
 
 const flatcarAction = z.object({
   id: z.uuid(),
@@ -40,13 +41,14 @@ export const packageObject = z
     size: z.string().nullable(),
     hash: z.string().nullable(),
     created_ts: z.iso.datetime(),
+    hosting: z.enum(["first", "only"]),
     channels_blacklist: z.array(z.uuid()).nullable(),
     application_id: z.uuid(),
     flatcar_action: flatcarAction.nullable(),
     arch: z.int(),
     extra_files: z.array(extraFile).nullable(),
-    is_floor: z.boolean().optional(),
-    floor_reason: z.string().nullable().optional(),
+    is_floor: z.literal(true).optional(),
+    floor_reason: z.string().nullable(),
   })
   .meta({ id: "Package" });
 export type PackageObject = z.input<typeof packageObject>;
@@ -86,23 +88,25 @@ export async function toPackages(db: Db, rows: readonly PackageRow[]): Promise<P
       description: row.description,
       size: row.size,
       hash: row.hash,
+      hosting: row.hosting === "only" ? "only" : "first",
       created_ts: timestamp(row.created_at),
-      channels_blacklist: blacklist.length === 0 ? null : blacklist.map(({ id }) => id),
+      channels_blacklist: orNull(blacklist.map(({ id }) => id)),
       application_id: application.id,
       flatcar_action: shown === undefined ? null : toAction(shown),
       arch: row.arch,
-      extra_files:
-        files.length === 0
-          ? null
-          : files.map((file) => ({
-              id: file.no,
-              package_id: row.id,
-              name: file.name,
-              size: file.size,
-              hash: file.hash,
-              hash256: file.hash256,
-              created_ts: timestamp(file.created_at),
-            })),
+      extra_files: orNull(
+        files.map((file) => ({
+          id: file.no,
+          package_id: row.id,
+          name: file.name,
+          size: file.size,
+          hash: file.hash,
+          hash256: file.hash256,
+          created_ts: timestamp(file.created_at),
+        })),
+      ),
+      // Only among a channel's floors is there any.
+      floor_reason: null,
     });
   }
   return objects;

@@ -7,7 +7,7 @@ import { type ApplicationRow, findApplication, findPackage, type PackageRow } fr
 import { type Audit, type Operation, operation } from "./operation.ts";
 import { checkPackage, columnsOf, type PackageBody, packageBody, writeParts } from "./package-bodies.ts";
 import { type PackageObject, packageObject, toPackages } from "./package-objects.ts";
-import { cut, listOf, pageQuery } from "./paging.ts";
+import { cut, listOrNullOf, orNull, pageQuery } from "./paging.ts";
 import { notFound, Problem } from "./problem.ts";
 
 const TAG = "packages";
@@ -20,7 +20,7 @@ const listPackages = operation({
   summary: "The application's packages, the highest version first",
   role: "viewer",
   query: z.object({ ...pageQuery, searchVersion: z.string().max(255).default("") }),
-  answer: listOf("packages", packageObject),
+  answer: listOrNullOf("packages", packageObject),
   async handle({ read, params, query: { searchVersion, ...page } }) {
     const application = await findApplication(read, params.app);
     const rows = await read.selectFrom("packages").selectAll().where("application_no", "=", application.no).execute();
@@ -28,7 +28,7 @@ const listPackages = operation({
       .filter(({ version }) => version.includes(searchVersion))
       .sort((a, b) => compareVersions(b.version, a.version) || a.arch - b.arch);
     const packages = await toPackages(read, cut(found, page));
-    return { totalCount: found.length, count: packages.length, packages };
+    return { totalCount: found.length, count: packages.length, packages: orNull(packages) };
   },
 });
 
@@ -70,7 +70,7 @@ const putPackage = operation({
   method: "put",
   path: "/apps/:app/packages/:package",
   tag: TAG,
-  summary: "Change a package: what the body leaves out is cleared, but for its action",
+  summary: "Change a package: what the body leaves out is cleared, but for its action and hosting",
   description: "Its architecture and application never change.",
   role: "admin",
   body: packageBody,
@@ -172,6 +172,7 @@ function stateOf({
   created_ts: __,
   flatcar_action: action,
   extra_files: files,
+  floor_reason: ___,
   ...state
 }: PackageObject): object {
   return {

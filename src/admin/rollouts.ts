@@ -20,7 +20,7 @@ import { type Db, type Tx, timestamp } from "./context.ts";
 import { etagOf, matches } from "./etag.ts";
 import { countOf, findApplication, findGroup, type GroupRow } from "./lookups.ts";
 import { type Call, type Operation, operation } from "./operation.ts";
-import { listOf, pageQuery, rangeOf } from "./paging.ts";
+import { listOf, numberAfter, pageQuery, placeOf, rangeOf } from "./paging.ts";
 import { invalid, notFound, Problem } from "./problem.ts";
 import { rollBack } from "./rollback.ts";
 import { type RolloutRow, rolloutObject, rolloutWithHistory, toRolloutView } from "./rollout-views.ts";
@@ -63,10 +63,10 @@ const listRollouts = operation({
   answer: listOf("rollouts", rolloutObject),
   async handle({ read, params, query, now }) {
     const group = await groupOf(read, params);
-    const { limit, offset } = rangeOf(query);
+    const all = read.selectFrom("rollouts").where("group_no", "=", group.no);
+    const { limit, offset } = await placeOf(query, () => all.select("id").orderBy("no", "desc").execute());
     const newest = rolloutRows(read, group.no).orderBy("rollouts.no", "desc");
     const rows = await newest.limit(limit).offset(offset).execute();
-    const all = read.selectFrom("rollouts").where("group_no", "=", group.no);
     const totalCount = await countOf(all.select((eb) => eb.fn.countAll().as("count")));
     return { totalCount, count: rows.length, rollouts: await toViews(read, rows, group, now) };
   },
@@ -225,7 +225,9 @@ const listFailures = operation({
     const failed = failedNodes(read, row.no);
     const total = await countOf(failed.select((eb) => eb.fn.countAll().as("count")));
     const { limit, offset } = rangeOf(query);
-    const nodes = await failed.selectAll().orderBy("no").limit(limit).offset(offset).execute();
+    const after = await numberAfter(query, (id) => failed.select("no").where("id", "=", id).executeTakeFirst());
+    const here = after === null ? failed.offset(offset) : failed.where("no", ">", after);
+    const nodes = await here.selectAll().orderBy("no").limit(limit).execute();
     const instances = nodes.map((node) => ({
       id: node.id,
       alias: node.alias || node.machine_alias,
@@ -420,6 +422,7 @@ async function retryFailed(tx: Tx, rollout: Rollout, instances: readonly string[
     .updateTable("nodes")
     .set({ attempt: 0 })
     .where("rollout_no", "=", rollout.no)
+    .where("failure", "is not", null)
     .where("status", "in", ["failed", "timed-out", "rolled-back", "lost"])
     .$if(instances !== null, (query) => query.where("id", "in", instances ?? []))
     .executeTakeFirst();

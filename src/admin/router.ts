@@ -1,50 +1,70 @@
 /** The admin API: who asks, then the operation that is asked for. */
-import { randomUUID } from "node:crypto";
-import express, { type RequestHandler, Router } from "express";
+import { Router } from "express";
 import { activityOperations } from "./activity.ts";
 import { appOperations } from "./apps.ts";
 import { auditOperations } from "./audit.ts";
-import { Attempts } from "./auth/attempts.ts";
+import { authenticated } from "./auth/authenticated.ts";
 import type { Authenticate } from "./auth/tokens.ts";
 import { channelOperations } from "./channels.ts";
-import { type AdminContext, setPrincipal } from "./context.ts";
+import type { AdminContext } from "./context.ts";
 import { counterOperations } from "./counters.ts";
 import { documentation } from "./documentation.ts";
 import { explainOperations } from "./explain.ts";
+import { fileOperations } from "./files.ts";
 import { fleetOperations } from "./fleet.ts";
 import { floorOperations } from "./floors.ts";
 import { forecastOperations } from "./forecast.ts";
 import { groupOperations } from "./groups.ts";
-import { instanceRoutes } from "./instances.ts";
+import { instanceOperations } from "./instances.ts";
+import { readableUrl } from "./json.ts";
 import { mount } from "./mount.ts";
+import { nodeBulkOperations } from "./node-bulk.ts";
+import { nodeCareOperations } from "./node-care.ts";
+import { numbered } from "./numbered.ts";
 import type { Operation } from "./operation.ts";
 import { packageOperations } from "./packages.ts";
-import { Problem, problems, unknownPath } from "./problem.ts";
+import { payloadOperations } from "./payloads.ts";
+import { problems, unknownPath } from "./problem.ts";
 import { rolloutOperations } from "./rollouts.ts";
+import { sessionOperations } from "./sessions.ts";
+import { statisticsOperations } from "./statistics.ts";
 import { tokenOperations } from "./tokens.ts";
+import { webhookDeliveryOperations } from "./webhook-deliveries.ts";
+import { webhookOperations } from "./webhooks.ts";
 
 export interface AdminOptions extends AdminContext {
   /** Turnout's own. */
   readonly version: string;
   readonly authenticate: Authenticate;
+  /** Whether webhooks may lead to private addresses. */
+  readonly privateTargets: boolean;
   readonly onFault: (error: unknown) => void;
   readonly onFailedLogin: (address: string, why: string) => void;
 }
 
 /** All that the API can do. */
-function allOperations(): readonly Operation[] {
+function allOperations(options: AdminOptions): readonly Operation[] {
   return [
     ...appOperations,
     ...groupOperations,
     ...channelOperations,
     ...floorOperations,
     ...packageOperations,
+    ...fileOperations,
+    ...payloadOperations,
     ...rolloutOperations,
     ...forecastOperations(),
+    ...instanceOperations,
+    ...nodeCareOperations,
+    ...nodeBulkOperations,
     ...explainOperations,
+    ...statisticsOperations,
     ...fleetOperations,
     ...activityOperations,
+    ...webhookOperations(options),
+    ...webhookDeliveryOperations,
     ...tokenOperations,
+    ...sessionOperations,
     ...auditOperations,
     ...counterOperations,
   ];
@@ -53,57 +73,13 @@ function allOperations(): readonly Operation[] {
 /** To be mounted at `/api`. */
 export function adminRouter(options: AdminOptions): Router {
   const router = Router();
-  const operations = allOperations();
+  const operations = allOperations(options);
   router.use(numbered);
   router.use(documentation(operations, options.version));
   router.use(authenticated(options));
-  router.use(onlyJson);
-  router.use(express.json({ limit: "1mb", strict: false }));
+  router.use(readableUrl);
   mount(router, options, operations);
-  instanceRoutes(router, options);
   router.use(unknownPath);
   router.use(problems(options.onFault));
   return router;
 }
-
-const REQUEST_ID = /^[\w.:-]{1,100}$/;
-
-/** Each request has an id, of the caller's own if it is a sensible one: the audit log has it, too. */
-const numbered: RequestHandler = (request, response, next) => {
-  const given = request.headers["x-request-id"];
-  response.set("X-Request-Id", typeof given === "string" && REQUEST_ID.test(given) ? given : randomUUID());
-  next();
-};
-
-function authenticated({ authenticate, clock, onFailedLogin }: AdminOptions): RequestHandler {
-  const attempts = new Attempts();
-  return async (request, response, next) => {
-    const address = request.ip ?? "";
-    const waitMs = attempts.waitMs(address, clock.now());
-    if (waitMs > 0) {
-      throw new Problem(429, "too many failed logins from this address; try again later", {
-        headers: { "Retry-After": String(Math.ceil(waitMs / 1000)) },
-      });
-    }
-    const principal = await authenticate(request);
-    if (principal === null) {
-      // Who brings nothing has not guessed.
-      if (request.headers.authorization !== undefined) {
-        attempts.failed(address, clock.now());
-        onFailedLogin(address, "no such token, or it has expired or been revoked");
-      }
-      throw new Problem(401, "a valid token is needed: Authorization: Bearer …", {
-        headers: { "WWW-Authenticate": "Bearer" },
-      });
-    }
-    setPrincipal(response, principal);
-    next();
-  };
-}
-
-const onlyJson: RequestHandler = (request, _response, next) => {
-  const hasBody =
-    request.headers["transfer-encoding"] !== undefined || Number(request.headers["content-length"] ?? 0) > 0;
-  if (hasBody && !request.is("json")) throw new Problem(415, "send the body as Content-Type: application/json");
-  next();
-};

@@ -5,7 +5,7 @@ import { isActive, issueToken, roleOf, scopeOf, type TokenRow } from "./auth/tok
 import { type Db, type Tx, timestamp } from "./context.ts";
 import { countOf, findApplication } from "./lookups.ts";
 import { type Operation, operation } from "./operation.ts";
-import { listOf, pageQuery, rangeOf } from "./paging.ts";
+import { listOf, pageQuery, placeOf } from "./paging.ts";
 import { invalid, notFound, Problem } from "./problem.ts";
 
 const TAG = "access";
@@ -50,14 +50,9 @@ const listTokens = operation({
   query: z.object(pageQuery),
   answer: listOf("tokens", tokenObject),
   async handle({ read, query, now }) {
-    const { limit, offset } = rangeOf(query);
-    const rows = await read
-      .selectFrom("tokens")
-      .selectAll()
-      .orderBy("no", "desc")
-      .limit(limit)
-      .offset(offset)
-      .execute();
+    const newest = read.selectFrom("tokens").orderBy("no", "desc");
+    const { limit, offset } = await placeOf(query, () => newest.select("id").execute());
+    const rows = await newest.selectAll().limit(limit).offset(offset).execute();
     const totalCount = await countOf(read.selectFrom("tokens").select((eb) => eb.fn.countAll().as("count")));
     return { totalCount, count: rows.length, tokens: rows.map((row) => toToken(row, now)) };
   },
@@ -164,7 +159,10 @@ async function checkName(tx: Tx, name: string, now: number): Promise<void> {
 }
 
 /** Applications by id or product id; groups are in them, and name theirs when no application is named. */
-async function readScope(tx: Tx, body: z.output<typeof tokenBody>): Promise<Scope> {
+export async function readScope(
+  tx: Tx,
+  body: Pick<z.output<typeof tokenBody>, "applications" | "groups">,
+): Promise<Scope> {
   const applications: string[] | null = body.applications ? [] : null;
   for (const [index, name] of (body.applications ?? []).entries()) {
     const row = await findApplication(tx, name).catch(() => null);

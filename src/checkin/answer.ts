@@ -3,6 +3,7 @@ import { Unavailable } from "../omaha/handler.ts";
 import type { AppRequest } from "../omaha/request.ts";
 import type { AppAnswer } from "../omaha/response.ts";
 import { isNoise } from "../rollout/lifecycle.ts";
+import type { Offer } from "../rollout/model.ts";
 import { StoreUnavailable } from "../store/store.ts";
 import type { Batches } from "./batch.ts";
 import type { CheckInRequest, Decision } from "./decisions.ts";
@@ -17,6 +18,8 @@ export interface AnswerOptions {
   readonly batches: CheckInBatches;
   readonly now: () => number;
   readonly polling: PollingOptions;
+  /** Where this server has its payloads: what goes in front of a package's URL that begins with `/`. */
+  readonly payloadsAt: () => string;
   readonly onDecision: (app: AppRequest, decision: Decision) => void;
 }
 
@@ -32,7 +35,9 @@ export function answering(options: AnswerOptions): (apps: readonly AppRequest[],
       if (decision === undefined) throw new Error("a batch came back with fewer decisions than apps");
       options.onDecision(app, decision);
       const wait = options.batches.expectedWaitMs;
-      return toAnswer(app, decision, pollIntervalSeconds(options.polling, decision.notBefore, now, wait));
+      const offer = decision.offer && reachable(decision.offer, options.payloadsAt());
+      const pollInterval = pollIntervalSeconds(options.polling, decision.notBefore, now, wait);
+      return toAnswer(app, decision, offer, pollInterval);
     });
   };
 }
@@ -54,13 +59,17 @@ async function submit(batches: CheckInBatches, request: CheckInRequest): Promise
   }
 }
 
-function toAnswer(app: AppRequest, decision: Decision, pollInterval: number | null): AppAnswer {
+function reachable(offer: Offer, payloadsAt: string): Offer {
+  return { ...offer, urls: offer.urls.map((url) => (url.startsWith("/") ? payloadsAt + url : url)) };
+}
+
+function toAnswer(app: AppRequest, decision: Decision, offer: Offer | null, pollInterval: number | null): AppAnswer {
   return {
     appId: app.appId,
     // update_engine reads only the updatecheck, and stays quiet; Go clients read this and report it.
     status: decision.reason === "fault" ? "error-internal" : decision.status,
     ping: app.ping,
-    updateCheck: app.updateCheck ? { offer: decision.offer, pollIntervalSeconds: pollInterval } : null,
+    updateCheck: app.updateCheck ? { offer, pollIntervalSeconds: pollInterval } : null,
     events: app.events.length,
   };
 }

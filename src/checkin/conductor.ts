@@ -9,6 +9,7 @@ import type { Arch, Fleet, NodeStatus, Rollout } from "../rollout/model.ts";
 import { due, isLast, stageFinished } from "../rollout/run.ts";
 import { isForAll, isWaitedFor, type Straggler, stageOf } from "../rollout/stages.ts";
 import { compareVersions } from "../rollout/version.ts";
+import { holdOf, labelsOf } from "../store/care.ts";
 import { loadCounters } from "../store/counters.ts";
 import { loadFleet } from "../store/fleet.ts";
 import { RolloutMoved, recordChange, SYSTEM } from "../store/rollouts.ts";
@@ -170,7 +171,7 @@ export class Conductor {
     return counts.some(({ version, nodes }) => nodes > 0 && compareVersions(version, wanted.version) >= 0);
   }
 
-  /** How many nodes each stage is for: counted over the fleet whenever a stage has opened or been planned anew, to be shown. */
+  /** How many nodes each stage is for, without those that are held: counted when it has opened or was planned anew, to be shown. */
   async #countEligible(rollout: Rollout): Promise<void> {
     const plan = `${rollout.stage} ${JSON.stringify(rollout.strategy.stages)}`;
     if (rollout.state !== "running" || this.#counted.get(rollout.no) === plan) return;
@@ -185,7 +186,7 @@ export class Conductor {
       if (isForAll(rollout.strategy)) add(0, await this.#nodesToGo(db, rollout));
       else {
         await this.#visit(db, rollout, (row) => {
-          add(stageOf(rollout, toStraggler(row)), 1);
+          if (row.held === null) add(stageOf(rollout, toStraggler(row)), 1);
           return true;
         });
       }
@@ -201,8 +202,9 @@ export class Conductor {
   }
 
   async #nodesToGo(db: Db, { groupNo, undoes, package: wanted }: Rollout): Promise<number> {
-    const counts = await versionCounts(db, groupNo);
-    return counts.reduce((sum, { version, nodes }) => sum + (concerns(version, undoes, wanted.version) ? nodes : 0), 0);
+    const concerned = (counts: readonly VersionCount[]) =>
+      counts.reduce((sum, { version, nodes }) => sum + (concerns(version, undoes, wanted.version) ? nodes : 0), 0);
+    return concerned(await versionCounts(db, groupNo)) - concerned(await heldCounts(db, groupNo));
   }
 
   async #versionsToLookAt(db: Db, { groupNo, undoes, package: wanted }: Rollout): Promise<string[]> {
@@ -211,11 +213,27 @@ export class Conductor {
   }
 }
 
-async function versionCounts(db: Db, groupNo: number): Promise<{ version: string; nodes: number }[]> {
+interface VersionCount {
+  readonly version: string;
+  readonly nodes: number;
+}
+
+async function versionCounts(db: Db, groupNo: number): Promise<VersionCount[]> {
   const rows = await db
     .selectFrom("node_counts")
     .select(["version", (eb) => eb.fn.sum("count").as("nodes")])
     .where("group_no", "=", groupNo)
+    .groupBy("version")
+    .execute();
+  return rows.map(({ version, nodes }) => ({ version, nodes: Number(nodes) }));
+}
+
+async function heldCounts(db: Db, groupNo: number): Promise<VersionCount[]> {
+  const rows = await db
+    .selectFrom("nodes")
+    .select(["version", (eb) => eb.fn.countAll().as("nodes")])
+    .where("group_no", "=", groupNo)
+    .where("held", "is not", null)
     .groupBy("version")
     .execute();
   return rows.map(({ version, nodes }) => ({ version, nodes: Number(nodes) }));
@@ -230,7 +248,7 @@ function stragglers(db: Db) {
     .selectFrom("nodes")
     .leftJoin("seen", "seen.node_no", "nodes.no")
     .select(["nodes.no", "nodes.id", "nodes.oem", "nodes.version", "nodes.machine_alias", "nodes.alias"])
-    .select(["nodes.arch", "nodes.status", "nodes.rollout_no", "nodes.grant_version"])
+    .select(["nodes.labels", "nodes.held", "nodes.arch", "nodes.status", "nodes.rollout_no", "nodes.grant_version"])
     .select((eb) => eb.fn.coalesce("seen.at", "nodes.created_at").as("last_seen_at"));
 }
 
@@ -243,6 +261,8 @@ function toStraggler(row: Row): Straggler {
     version: row.version,
     machineAlias: row.machine_alias,
     alias: row.alias,
+    labels: labelsOf(row.labels),
+    held: holdOf(row.held),
     // Written from the engine's own types.
     arch: row.arch as Arch,
     status: row.status as NodeStatus,

@@ -88,9 +88,9 @@ export class Decisions {
   async #decideOne(batch: Batch, { ip, now }: CheckInRequest, checkIn: CheckIn): Promise<Decision> {
     const fleet = batch.fleet;
     const application = findApplication(fleet, checkIn.appId);
-    const group = application && findGroup(fleet, application.no, checkIn.track, checkIn.arch);
-    const groupId = group?.id ?? null;
     const node = application ? batch.node({ applicationNo: application.no, id: checkIn.machineId }) : null;
+    const group = application && findGroup(fleet, application.no, node, checkIn);
+    const groupId = group?.id ?? null;
     if (node === null && group && !checkIn.syncer && !this.#newcomers.admits(ip, now)) {
       return { status: "ok", reason: "too-many-new-nodes", offer: null, groupId, notBefore: null };
     }
@@ -181,7 +181,7 @@ export class Decisions {
 /** A batch's working copy: later check-ins see what earlier ones did. */
 class Batch {
   readonly #store: CheckInStore;
-  readonly #nodes = new Map<string, Node | null>();
+  readonly #nodes: Map<string, Node | null>;
   readonly #writes: NodeWrite[] = [];
   readonly #writtenAt: (number | null)[] = [];
   readonly #touchedRollouts = new Set<number>();
@@ -190,30 +190,36 @@ class Batch {
   readonly seen: { no: number; at: number }[] = [];
   fleet: Fleet;
 
-  constructor(store: CheckInStore, fleet: Fleet, counters: Counters) {
+  constructor(store: CheckInStore, fleet: Fleet, counters: Counters, nodes: Map<string, Node | null> = new Map()) {
     this.#store = store;
     this.fleet = fleet;
     this.counters = counters;
+    this.#nodes = nodes;
   }
 
   static async begin(store: CheckInStore, fleet: Fleet, requests: readonly CheckInRequest[]): Promise<Batch> {
     const keys = new Map<string, NodeKey>();
-    const groupNos = new Set<number>();
+    const asked: { key: string; applicationNo: number; checkIn: CheckIn }[] = [];
     for (const { apps } of requests) {
       for (const checkIn of apps) {
         const application = findApplication(fleet, checkIn.appId);
         if (!application) continue;
-        const key = { applicationNo: application.no, id: checkIn.machineId };
-        keys.set(nodeKey(key), key);
-        const group = findGroup(fleet, application.no, checkIn.track, checkIn.arch);
-        if (group) groupNos.add(group.no);
+        const { no: applicationNo } = application;
+        const node = { applicationNo, id: checkIn.machineId };
+        const key = nodeKey(node);
+        keys.set(key, node);
+        asked.push({ key, applicationNo, checkIn });
       }
     }
-    const nodes = await store.nodes([...keys.values()]);
-    const batch = new Batch(store, fleet, await loadCounters(store, fleet, groupNos, nodes));
+    const found = await store.nodes([...keys.values()]);
+    const nodes = new Map([...keys.keys()].map((key, index) => [key, found[index] ?? null]));
+    const groupNos = new Set<number>();
+    for (const { key, applicationNo, checkIn } of asked) {
+      const group = findGroup(fleet, applicationNo, nodes.get(key) ?? null, checkIn);
+      if (group) groupNos.add(group.no);
+    }
+    const batch = new Batch(store, fleet, await loadCounters(store, fleet, groupNos, found), nodes);
     batch.#rebaseQuotas(Math.max(0, ...requests.map(({ now }) => now)));
-    let index = 0;
-    for (const key of keys.keys()) batch.#nodes.set(key, nodes[index++] ?? null);
     return batch;
   }
 
@@ -268,6 +274,7 @@ class Batch {
   #touch(standing: Standing | null): void {
     if (standing === null) return;
     this.#touchedRollouts.add(standing.rolloutNo);
+    // A grant outlives its group; there is nobody left to count it for.
     if (this.fleet.groupByNo.has(standing.groupNo)) this.#touchedGroups.add(standing.groupNo);
   }
 

@@ -21,6 +21,9 @@ export interface WriterEvents {
   readonly onDeath: (error: Error) => void;
 }
 
+/** While it closes: who holds the session finishes first, or the thread would wait for it in vain. */
+const STILL_TAKEN: ReadonlySet<WriterJob["kind"]> = new Set(["close", "query", "release"]);
+
 /** Starts the thread; resolves when the database is open and its schema up to date. */
 export async function startWriter(data: WriterData, events: WriterEvents): Promise<Writer> {
   const worker = new Worker(new URL("./writer-thread.ts", import.meta.url), { workerData: data, name: "writer" });
@@ -28,6 +31,7 @@ export async function startWriter(data: WriterData, events: WriterEvents): Promi
   let nextId = 1;
   let started = false;
   let closed = false;
+  let ended = false;
 
   const ready = Promise.withResolvers<void>();
   const fail = (error: Error): void => {
@@ -67,7 +71,7 @@ export async function startWriter(data: WriterData, events: WriterEvents): Promi
 
   const ask: Writer["ask"] = (job) =>
     new Promise((resolve, reject) => {
-      if (closed && job.kind !== "close") {
+      if (ended || (closed && !STILL_TAKEN.has(job.kind))) {
         reject(new StoreUnavailable("the server is stopping"));
         return;
       }
@@ -92,6 +96,7 @@ export async function startWriter(data: WriterData, events: WriterEvents): Promi
       if (closed) return;
       closed = true;
       await ask({ kind: "close" });
+      ended = true;
       await worker.terminate();
     },
   };

@@ -18,6 +18,7 @@ interface Options {
   readonly poll: number;
   readonly jitter: number;
   readonly download: number;
+  readonly fetch?: true;
   readonly install: number;
   readonly reboot: number;
   readonly speed: number;
@@ -50,6 +51,7 @@ export function fleetSimCommand(): Command {
     .addOption(interval("--poll", "between two checks", "45m", 1000))
     .addOption(interval("--jitter", "more or less than that, at most", "5m"))
     .addOption(interval("--download", "what a download takes (nothing is downloaded)", "4m"))
+    .option("--fetch", "really download the files, with ranges, and check their hashes; they take what they take")
     .addOption(interval("--install", "what installing takes", "1m"))
     .addOption(interval("--reboot", "how long an installed update waits for the reboot", "2m"))
     .option("--speed <factor>", "virtual seconds for a real one; max: as fast as answers come", speed, 600)
@@ -94,6 +96,7 @@ async function run(options: Options): Promise<void> {
         installMs: options.install,
         rebootMs: options.reboot,
       },
+      fetch: options.fetch === true,
       speed: options.speed,
       rules: [...options.fail, ...options.die, ...options.fallBack],
       connections: options.connections,
@@ -132,7 +135,7 @@ function progressBar(nodes: number) {
 }
 
 function summary(report: FleetReport): string {
-  const { requests, latencyMs } = report;
+  const { requests, latencyMs, downloads } = report;
   const end = { settled: "all nodes settled", "time over": "the time was over", interrupted: "interrupted" };
   const target = report.target === null ? "no update was offered" : `${report.onTarget} on ${report.target}`;
   const lines: (readonly [string, string])[] = [
@@ -142,12 +145,17 @@ function summary(report: FleetReport): string {
     ...rows("  by version", report.byVersion),
     ["requests", `${requests.total} (${requests.checks} checks, ${requests.pings} pings, ${requests.events} events)`],
     ...rows("  by answer", report.answers),
+    ...(downloads.files === 0 ? [] : [["downloads", fetched(downloads)] as const]),
     ["requests/s", report.requestsPerSecond.toFixed(0)],
     ["latency", `p50 ${latencyMs.p50.toFixed(1)} ms, p99 ${latencyMs.p99.toFixed(1)} ms`],
     ["virtual duration", duration(report.virtualMs)],
     ["real duration", `${(report.realMs / 1000).toFixed(1)} s`],
   ];
   return lines.map(([name, value]) => `${name.padEnd(SHOWN_WIDTH)}${value}\n`).join("");
+}
+
+function fetched({ files, failed, resumed, bytes }: FleetReport["downloads"]): string {
+  return `${files} (${failed} failed, ${resumed} gone on with), ${(bytes / 1e6).toFixed(1)} MB`;
 }
 
 function rows(title: string, counts: Readonly<Record<string, number>>): (readonly [string, string])[] {

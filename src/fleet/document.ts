@@ -40,6 +40,8 @@ const packageInFile = z.strictObject({
       deadline: z.string().optional(),
     })
     .optional(),
+  /** Where nodes get its files: first from this server, or only from it. */
+  hosting: z.enum(["first", "only"]).optional(),
   extra_files: z
     .array(
       z.strictObject({

@@ -7,6 +7,7 @@ import { z } from "zod";
 import { notADuration, parseDuration } from "../rollout/interval.ts";
 import { PRESETS, type StrategyDocument } from "../rollout/strategy.ts";
 import { checkFreeze, readWindow } from "../rollout/windows.ts";
+import { someLabels } from "./labels.ts";
 
 const MAX_STAGES = 50;
 /** Each `*` multiplies what matching may cost. */
@@ -20,27 +21,30 @@ export const duration = z
 
 const percent = z.number().min(0).max(100);
 
+/** What picks nodes out. */
+export const matchFields = {
+  oem: z.array(z.string().max(64)).min(1).optional(),
+  version: z
+    .string()
+    .max(255)
+    .refine((range) => semver.validRange(range) !== null, {
+      error: ({ input }) => `"${input}" is not a version range; write e.g. "<4000.0.0"`,
+    })
+    .optional(),
+  id: z.array(z.string().min(1).max(128)).min(1).max(10_000).optional(),
+  alias: z
+    .string()
+    .min(1)
+    .max(256)
+    .refine((pattern) => pattern.split("*").length - 1 <= MAX_STARS, `may have ${MAX_STARS} stars at most`)
+    .optional(),
+};
+
 const match = z
-  .strictObject({
-    oem: z.array(z.string().max(64)).min(1).optional(),
-    version: z
-      .string()
-      .max(255)
-      .refine((range) => semver.validRange(range) !== null, {
-        error: ({ input }) => `"${input}" is not a version range; write e.g. "<4000.0.0"`,
-      })
-      .optional(),
-    id: z.array(z.string().min(1).max(128)).min(1).max(10_000).optional(),
-    alias: z
-      .string()
-      .min(1)
-      .max(256)
-      .refine((pattern) => pattern.split("*").length - 1 <= MAX_STARS, `may have ${MAX_STARS} stars at most`)
-      .optional(),
-  })
+  .strictObject({ ...matchFields, labels: someLabels.optional() })
   .refine(
     (names) => Object.values(names).some((one) => one !== undefined),
-    "name at least one of oem, version, id, alias",
+    "name at least one of oem, version, id, alias, labels",
   );
 
 export const stageFields = {

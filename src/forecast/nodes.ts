@@ -1,4 +1,5 @@
 /** Nodes to forecast with that nobody has. */
+import { NO_LABELS } from "../rollout/node.ts";
 import { machineId } from "../virtual/random.ts";
 import type { ForecastNode } from "./scenario.ts";
 
@@ -18,5 +19,6 @@ export function makeUp({ count, oems, version }: MadeUpNodes, seed: string): For
     arch: 1,
     version,
     alias: `virtual-${index + 1}`,
+    labels: NO_LABELS,
   }));
 }

@@ -1,5 +1,5 @@
 /** What is forecast, and what comes out. Plain data: it goes to a thread and back. Times are milliseconds since the epoch. */
-import type { Arch, Policy, RolloutState, Strategy } from "../rollout/model.ts";
+import type { Arch, Labels, Policy, RolloutState, Strategy } from "../rollout/model.ts";
 import type { Rule } from "../virtual/behaviour.ts";
 
 export interface ForecastNode {
@@ -8,6 +8,7 @@ export interface ForecastNode {
   readonly arch: Arch;
   readonly version: string;
   readonly alias: string;
+  readonly labels: Labels;
 }
 
 /** How nodes take to the release, and how long things take them. */

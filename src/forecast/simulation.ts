@@ -74,9 +74,11 @@ class Simulation {
     this.#fleet = fleetOf(scenario, this.#rollout, true);
     this.#record = new Recorder(scenario, this.#rollout);
     const group = this.#fleet.groupByNo.get(1);
-    for (const index of nodes.keys()) {
+    for (const [index, { labels }] of nodes.entries()) {
       // The server knows them from their earlier checks.
-      if (group !== undefined) this.#records[index] = newNode(this.#checkIn(index, []), group, "", startsAt);
+      if (group !== undefined) {
+        this.#records[index] = { ...newNode(this.#checkIn(index, []), group, "", startsAt), labels };
+      }
       this.#wait(index, startsAt);
     }
   }
@@ -377,7 +379,7 @@ function packageOf(version: string): Rollout["package"] {
     type: 1,
     version,
     arch: 0,
-    urls: [],
+    urls: ["/"],
     files: [{ name: "payload", sizeBytes: 1, sha1: null, sha256: null }],
     action: null,
     blacklistedChannelNos: [],

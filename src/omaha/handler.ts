@@ -1,5 +1,6 @@
 /** The Express handler of the update path: read, parse, have it answered, render. */
 import type { Request, RequestHandler, Response } from "express";
+import { endAfterBody } from "../early-answer.ts";
 import { type AppRequest, MAX_BODY_BYTES, parseRequest, tooLarge } from "./request.ts";
 import { type AppAnswer, renderResponse } from "./response.ts";
 
@@ -24,10 +25,6 @@ export interface OmahaOptions {
   readonly onRefused: (status: number, reason: string, ip: string) => void;
   readonly onFault: (error: unknown) => void;
 }
-
-/** How much of a refused body, and for how long, is read and thrown away so that the client gets to see its answer. */
-const LINGER_BYTES = 1024 * 1024;
-const LINGER_MS = 2_000;
 
 export function omahaHandler(options: OmahaOptions): RequestHandler {
   return async (request, response) => {
@@ -101,27 +98,4 @@ function sendLine(
   });
   if (request.complete) response.end(text);
   else endAfterBody(request, response, text);
-}
-
-/**
- * Answers before the body is there. Closing at once would reset a connection that still brings data, and the client
- * would never see why it was refused; so the rest is thrown away for a while first.
- */
-function endAfterBody(request: Request, response: Response, text: string): void {
-  response.write(text);
-  let left = LINGER_BYTES;
-  const end = (): void => {
-    clearTimeout(timer);
-    request.pause();
-    response.end();
-  };
-  const timer = setTimeout(end, LINGER_MS).unref();
-  request.on("data", (chunk: Buffer) => {
-    left -= chunk.length;
-    if (left < 0) end();
-  });
-  request.on("end", end);
-  request.on("error", end);
-  request.on("close", end);
-  request.resume();
 }

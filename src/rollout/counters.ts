@@ -89,9 +89,8 @@ export function applyTransition(
   fleet: Fleet,
 ): void {
   if (left !== null) {
-    count(counters, left, -1);
-    // It stays counted in the rollout that it leaves.
-    if (left.rolloutNo !== entered?.rolloutNo) count(counters, archived(left), 1);
+    if (left.rolloutNo === entered?.rolloutNo) count(counters, left, -1);
+    else leave(counters, left);
   }
   if (entered !== null) count(counters, entered, 1);
   if (grants) {
@@ -99,6 +98,12 @@ export function applyTransition(
     const periodMs = fleet.groupByNo.get(groupNo)?.policy.periodMs ?? 1;
     counters.groups.set(groupNo, { ...group, slices: withGrant(group.slices, periodMs, at) });
   }
+}
+
+/** A node leaves a rollout, or is deleted: it stays counted there. */
+export function leave(counters: Counters, standing: Standing): void {
+  count(counters, standing, -1);
+  count(counters, archived(standing), 1);
 }
 
 /** How a standing looks once its node has left the rollout: where it ended, or as withdrawn if it had not. */

@@ -63,8 +63,9 @@ export function decide(
   step(trace, "application known", application !== undefined, { appId: checkIn.appId });
   if (application === undefined) return refused("error-unknownApplication", "unknown-application", trace);
 
-  const group = findGroup(fleet, application.no, checkIn.track, checkIn.arch);
-  const names = { track: checkIn.track, arch: checkIn.arch, group: group?.name ?? null };
+  const group = findGroup(fleet, application.no, node, checkIn);
+  const byHand = group !== undefined && node?.ownGroup === group.id && !checkIn.syncer;
+  const names = { track: checkIn.track, arch: checkIn.arch, group: group?.name ?? null, ...(byHand && { byHand }) };
   step(trace, "group found", group !== undefined, names);
   if (group === undefined) return refused("error-unknownApplicationOrGroup", "unknown-group", trace);
 
@@ -126,7 +127,7 @@ function updateCheck(
   const heldBack = heldBackBy(question, trace);
   if (heldBack !== null) {
     // Of a node that goes back, its grant is all that says where it got its version from.
-    if (LIMITS.has(heldBack) && rollback === null) putOnHold(progress, rollout);
+    if (OF_THIS_NODE.has(heldBack) && rollback === null) putOnHold(progress, rollout);
     return stopped(heldBack);
   }
   grant(group, rollout, progress, counters);
@@ -175,6 +176,9 @@ function unfitFor(target: Target, node: Node, checkIn: CheckIn, trace: TraceStep
   const allowed = !wanted.blacklistedChannelNos.includes(channel.no);
   step(trace, "not blacklisted", allowed, { channel: channel.name, package: wanted.version });
   if (!allowed) return "blacklisted";
+  const available = wanted.urls.length > 0;
+  step(trace, "files to be had", available, { package: wanted.version });
+  if (!available) return "files-missing";
   const within = matchesPrefix(wanted.version, checkIn.targetVersionPrefix);
   step(trace, "target version prefix", within, { prefix: checkIn.targetVersionPrefix, target: wanted.version });
   return within ? null : "outside-prefix";
@@ -220,8 +224,13 @@ function backingOff({ node, now }: Progress, rollout: Rollout, trace: TraceStep[
   return at === null ? "retries-exhausted" : "retry-later";
 }
 
-/** Limits make a node wait for its turn; the other rules hold for the whole group. */
-const LIMITS: ReadonlySet<Reason> = new Set<Reason>(["canary-pending", "max-in-flight", "max-per-period"]);
+/** A person has picked this node out, or a limit makes it wait for its turn; the other rules hold for the whole group. */
+const OF_THIS_NODE: ReadonlySet<Reason> = new Set<Reason>([
+  "held",
+  "canary-pending",
+  "max-in-flight",
+  "max-per-period",
+]);
 const MAY_HOLD: ReadonlySet<NodeStatus> = new Set<NodeStatus>(["unknown", "complete"]);
 
 function putOnHold(progress: Progress, rollout: Rollout): void {
@@ -268,6 +277,9 @@ function mirror(group: Group, checkIn: CheckIn, trace: TraceStep[]): Verdict {
   );
   step(trace, "not blacklisted", allowed, { channel: target.channel.name });
   if (!allowed) return stopped("blacklisted");
+  const available = offer.manifests.every((manifest) => manifest.package.urls.length > 0);
+  step(trace, "files to be had", available, { package: target.last.version });
+  if (!available) return stopped("files-missing");
   step(trace, "updates enabled", group.policy.updatesEnabled, { group: group.name });
   if (!group.policy.updatesEnabled) return stopped("updates-disabled");
   const readable = checkIn.multiManifest || offer.manifests.length === 1;

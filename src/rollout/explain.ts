@@ -81,8 +81,10 @@ type Wording = (facts: Readonly<Record<string, unknown>>, holds: boolean) => str
 const WORDS: Readonly<Record<string, Wording>> = {
   "application known": ({ appId }, holds) =>
     holds ? `the application ${appId} is known` : `there is no application ${appId}`,
-  "group found": ({ track, group }, holds) =>
-    holds ? `it is in group "${group}"` : `no group has the track "${track}"`,
+  "group found": ({ track, group, byHand }, holds) => {
+    if (!holds) return `no group has the track "${track}"`;
+    return `it is in group "${group}"${byHand ? ": a person has put it there, whatever its track" : ""}`;
+  },
   "machine id and version valid": (_, holds) =>
     holds ? "its id and version can be read" : "its id or version can't be read",
   "package to install": ({ channel }, holds) =>
@@ -105,6 +107,10 @@ const WORDS: Readonly<Record<string, Wording>> = {
     holds
       ? `${version ?? "it"} may be offered in channel "${channel}"`
       : `${version ?? "a package"} is blacklisted in channel "${channel}"`,
+  "files to be had": ({ package: version }, holds) =>
+    holds
+      ? `the files of ${version} can be downloaded`
+      : `the files of ${version} are to come from this server only, and not all of them are here`,
   "target version prefix": ({ prefix, target }, holds) =>
     holds
       ? "the node accepts this version"
@@ -142,6 +148,7 @@ const WORDS: Readonly<Record<string, Wording>> = {
     if (nodeStage === stage) return `${now}; the stage reaches it at ${time(until)}`;
     return `${now}; stage ${nodeStage} opens ${until == null ? "when a person says so" : `not before ${time(until)}`}`;
   },
+  "not held by hand": ({ by, why, since }) => `${by} has held it since ${time(since)}: ${why}`,
   "safe mode: first node": ({ complete, inFlight }, holds) =>
     holds
       ? `safe mode: ${complete === 0 ? "it is the first node" : `${complete} nodes have completed`}`

@@ -1,5 +1,5 @@
 /** The configuration's snapshot, and the look-ups that every check-in begins with. */
-import type { Application, Arch, Completion, Fleet, Group, Rollout } from "./model.ts";
+import type { Application, Arch, CheckIn, Completion, Fleet, Group, Node, Rollout } from "./model.ts";
 import { ARCH } from "./model.ts";
 
 export interface FleetParts {
@@ -17,7 +17,9 @@ export function buildFleet(revision: number, { applications, groups, rollouts, c
   }
   const groupByTrack = new Map<string, Group>();
   const oldestFirst = [...groups].sort((a, b) => a.no - b.no);
-  for (const group of oldestFirst) {
+  // A group that lost its channel must not hide one that has something to offer.
+  const withChannelFirst = [...oldestFirst].sort((a, b) => Number(a.channel === null) - Number(b.channel === null));
+  for (const group of withChannelFirst) {
     const key = groupByTrackKey(group.applicationNo, group.track, group.channel?.arch ?? ARCH.all);
     if (!groupByTrack.has(key)) groupByTrack.set(key, group);
   }
@@ -71,10 +73,28 @@ export function findApplication(fleet: Fleet, appId: string): Application | unde
 }
 
 /**
- * A node's group: the one with its track and architecture; else one for all architectures; else the one whose id the
- * track is, whatever the architecture (old nodes send such).
+ * The group that a check-in goes by: the one that a person has put the node into, for as long as there is that group;
+ * else its track's. A mirror is no node, whatever its id: it goes by its track.
+ * @param node as it is known; null: it is new.
  */
-export function findGroup(fleet: Fleet, applicationNo: number, track: string, arch: Arch): Group | undefined {
+export function findGroup(
+  fleet: Fleet,
+  applicationNo: number,
+  node: Pick<Node, "ownGroup"> | null,
+  { track, arch, syncer }: Pick<CheckIn, "track" | "arch" | "syncer">,
+): Group | undefined {
+  const own = node === null || syncer ? null : node.ownGroup;
+  return (
+    (own === null ? undefined : fleet.groupByTrack.get(groupByIdKey(applicationNo, own))) ??
+    groupOfTrack(fleet, applicationNo, track, arch)
+  );
+}
+
+/**
+ * The group with this track and architecture; else one for all architectures; else the one whose id the track is,
+ * whatever the architecture (old nodes send such).
+ */
+function groupOfTrack(fleet: Fleet, applicationNo: number, track: string, arch: Arch): Group | undefined {
   return (
     fleet.groupByTrack.get(groupByTrackKey(applicationNo, track, arch)) ??
     fleet.groupByTrack.get(groupByTrackKey(applicationNo, track, ARCH.all)) ??

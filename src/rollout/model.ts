@@ -53,7 +53,10 @@ export interface Package {
   readonly type: number;
   readonly version: string;
   readonly arch: Arch;
-  /** Where the files are: every codebase, in order of preference. */
+  /**
+   * Where the files are: every codebase, in order of preference. One that begins with `/` is below the address where this
+   * server has its payloads. None: not all files are here, and nodes are to get them nowhere else.
+   */
   readonly urls: readonly string[];
   /** The payload itself first, then OEM images and system extensions. Empty when the package has no file name. */
   readonly files: readonly PackageFile[];
@@ -132,6 +135,8 @@ export interface Match {
   readonly ids: readonly string[] | null;
   /** Of the alias, with `*` for any characters and `?` for one. */
   readonly alias: string | null;
+  /** All of these, with these values. */
+  readonly labels: Labels | null;
 }
 
 /** One step of a rollout. Its nodes are all that any stage so far includes. */
@@ -335,6 +340,16 @@ export interface Grant {
   readonly cell: string;
 }
 
+/** What people have written on a node: name → value. */
+export type Labels = Readonly<Record<string, string>>;
+
+/** A person holds a node: it gets nothing until somebody releases it. */
+export interface Hold {
+  readonly at: number;
+  readonly by: string;
+  readonly why: string;
+}
+
 export interface Node {
   /** 0 until the store has given it one. */
   readonly no: number;
@@ -356,6 +371,11 @@ export interface Node {
   /** Its update.conf has quotes that reach us unescaped; a person should mend the file. */
   readonly brokenQuotes: boolean;
   readonly createdAt: number;
+  /** Set by people alone, as are the next two. Null: it is not held. */
+  readonly held: Hold | null;
+  /** Id of the group that it was put into, whatever its track; null: it goes by its track. */
+  readonly ownGroup: string | null;
+  readonly labels: Labels;
   readonly status: NodeStatus;
   readonly statusAt: number;
   readonly grant: Grant | null;
@@ -412,6 +432,7 @@ export const REASONS = [
   "no-update-check", // ping or events alone
   "up-to-date",
   "no-package", // the channel points to nothing, or the group has no channel
+  "files-missing", // to be had from this server only, and not all of them are here
   "waiting-for-reboot",
   // not for this node
   "other-arch",
@@ -428,6 +449,7 @@ export const REASONS = [
   "outside-window",
   "outside-office-hours",
   "not-in-stage",
+  "held", // by a person
   "canary-pending", // safe mode: one node first
   "max-in-flight",
   "max-per-period",
@@ -524,6 +546,11 @@ export const ACTIVITY = {
   nodeLost: 101,
   nodeRolledBack: 102,
   rolloutPaused: 103,
+  /** The gate has closed a part of it, or would have (`watch`); the rest goes on. */
+  rolloutUnhealthy: 104,
+  /** A stage has baked, and the next waits for a person. */
+  rolloutAwaitsApproval: 105,
+  payloadCorrupt: 110,
 } as const;
 export const SEVERITY = { success: 1, info: 2, warning: 3, error: 4 } as const;
 

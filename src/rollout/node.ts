@@ -1,5 +1,5 @@
 /** The node's record, as its check-ins shape it. */
-import type { CheckIn, Group, Node } from "./model.ts";
+import type { CheckIn, Group, Labels, Node } from "./model.ts";
 import { isVersion } from "./version.ts";
 
 const MAX_ID_LENGTH = 128;
@@ -19,6 +19,8 @@ function hasControlCharacters(text: string): boolean {
   return false;
 }
 
+export const NO_LABELS: Labels = {};
+
 export function newNode(checkIn: CheckIn, group: Group, ip: string, now: number): Node {
   return {
     no: 0,
@@ -36,6 +38,9 @@ export function newNode(checkIn: CheckIn, group: Group, ip: string, now: number)
     bootId: checkIn.bootId,
     brokenQuotes: checkIn.brokenQuotes,
     createdAt: now,
+    held: null,
+    ownGroup: null,
+    labels: NO_LABELS,
     status: "unknown",
     statusAt: now,
     grant: null,

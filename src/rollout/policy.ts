@@ -109,6 +109,14 @@ const RULES: readonly Rule[] = [
     },
   },
   {
+    name: "not held by hand",
+    reason: "held",
+    onOffers: "until-begun",
+    ask({ node: { held } }) {
+      return held === null ? NOT_IN_FORCE : { holds: false, facts: { by: held.by, why: held.why, since: held.at } };
+    },
+  },
+  {
     name: "safe mode: first node",
     reason: "canary-pending",
     onOffers: "no",

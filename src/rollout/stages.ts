@@ -2,12 +2,21 @@
 import semver from "semver";
 import { isInFlight } from "./counters.ts";
 import { closedSlice } from "./health.ts";
-import { ARCH, type Arch, type Match, type Node, type NodeStatus, type Rollout, type Stage } from "./model.ts";
+import {
+  ARCH,
+  type Arch,
+  type Hold,
+  type Match,
+  type Node,
+  type NodeStatus,
+  type Rollout,
+  type Stage,
+} from "./model.ts";
 import { bareId, percentile } from "./percentile.ts";
 import { compareVersions } from "./version.ts";
 
 /** What a stage looks at: the node as it reported itself last. */
-export type StageNode = Pick<Node, "id" | "oem" | "version" | "machineAlias" | "alias">;
+export type StageNode = Pick<Node, "id" | "oem" | "version" | "machineAlias" | "alias" | "labels">;
 
 /** Whether the stages of this rollout are all there is to it: one of 100 %, so nobody needs a percentile. */
 export function isForAll({ stages }: { readonly stages: readonly Stage[] }): boolean {
@@ -83,15 +92,20 @@ function startingPercent(stages: readonly Stage[], index: number): number {
 export interface Straggler extends StageNode {
   readonly arch: Arch;
   readonly status: NodeStatus;
+  readonly held: Hold | null;
   readonly lastSeenAt: number;
   /** Of its present grant. */
   readonly rolloutNo: number | null;
   readonly grantVersion: string | null;
 }
 
-/** Whether the present stage still waits for this node of its group. A node that failed is through, until it tries again. */
+/**
+ * Whether the present stage still waits for this node of its group. A node that failed is through, until it tries again; one
+ * that a person holds would keep everybody waiting for that person.
+ */
 export function isWaitedFor(rollout: Rollout, node: Straggler, now: number): boolean {
   const { strategy, undoes, package: wanted } = rollout;
+  if (node.held !== null) return false;
   if (node.rolloutNo === rollout.no && !isInFlight(node.status)) return false;
   const concerned =
     undoes === null
@@ -104,12 +118,13 @@ export function isWaitedFor(rollout: Rollout, node: Straggler, now: number): boo
   return stage !== null && stage <= rollout.stage;
 }
 
-function matches({ oems, versions, ids, alias }: Match, node: StageNode): boolean {
+function matches({ oems, versions, ids, alias, labels }: Match, node: StageNode): boolean {
   return (
     (oems === null || oems.includes(node.oem)) &&
     (versions === null || semver.satisfies(node.version, versions, { includePrerelease: true })) &&
     (ids === null || ids.includes(bareId(node.id))) &&
-    (alias === null || matchesPattern(alias, node.alias || node.machineAlias))
+    (alias === null || matchesPattern(alias, node.alias || node.machineAlias)) &&
+    (labels === null || Object.entries(labels).every(([name, value]) => node.labels[name] === value))
   );
 }
 

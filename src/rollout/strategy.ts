@@ -3,7 +3,7 @@
  * What is written is kept as written; its shape is checked where it comes in.
  */
 import { notADuration, parseDuration } from "./interval.ts";
-import type { Health, Match, OnBreach, SliceBy, Stage, Strategy } from "./model.ts";
+import type { Health, Labels, Match, OnBreach, SliceBy, Stage, Strategy } from "./model.ts";
 import { bareId } from "./percentile.ts";
 
 export interface StageDocument {
@@ -20,6 +20,7 @@ export interface MatchDocument {
   readonly version?: string | undefined;
   readonly id?: readonly string[] | undefined;
   readonly alias?: string | undefined;
+  readonly labels?: Labels | undefined;
 }
 
 export interface HealthDocument {
@@ -110,8 +111,14 @@ function readStage({ percent = 100, match, over, bake, approval, max_duration: m
   };
 }
 
-function readMatch({ oem, version, id, alias }: MatchDocument): Match {
-  return { oems: oem ?? null, versions: version ?? null, ids: id?.map(bareId) ?? null, alias: alias ?? null };
+function readMatch({ oem, version, id, alias, labels }: MatchDocument): Match {
+  return {
+    oems: oem ?? null,
+    versions: version ?? null,
+    ids: id?.map(bareId) ?? null,
+    alias: alias ?? null,
+    labels: labels ?? null,
+  };
 }
 
 function readHealth(document: HealthDocument): Health {

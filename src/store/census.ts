@@ -3,7 +3,7 @@
  * somebody asks: it is counted in the background every quarter of an hour, and what has moved since is known from the
  * counts that are kept with the check-ins.
  */
-import type { Insertable, Kysely } from "kysely";
+import type { Insertable, Kysely, Selectable } from "kysely";
 import type { Store } from "./store.ts";
 import type { Tables } from "./tables.ts";
 
@@ -15,18 +15,28 @@ export const SLOT_MS = 900_000;
 export const WITHIN = { "1h": HOUR, "1d": DAY, "7d": 7 * DAY, "30d": 30 * DAY } as const;
 export type Within = keyof typeof WITHIN;
 
-/** Groups up to this size are counted when somebody asks: that takes some 30 ms. */
+/** So many nodes are counted when somebody asks: that takes some 30 ms. */
 export const COUNTED_AT_ONCE = 20_000;
-/** Nodes counted at a time, so that other readers come in between. */
+/** Nodes counted at a time in the background, so that other readers come in between. */
 const PORTION = 50_000;
+/** Of a group's versions and statuses, the most common; what nodes make up is not to fill the disk. */
+const MAX_ROWS_OF_A_GROUP = 1_000;
 
-export interface Census {
-  readonly rows: readonly { readonly version: string; readonly status: string; readonly nodes: number }[];
-  /** How old the count of those seen lately is, in milliseconds; where they stand is always of now. */
-  readonly ageMs: number;
+/** Nodes of one version and status. */
+export interface Counted {
+  readonly version: string;
+  readonly status: string;
+  readonly nodes: number;
 }
 
-/** Nodes seen since then. Ids of the form `{uuid}` are mirrors' and counted nowhere. */
+/** Ids of the form `{uuid}` are mirrors' and counted nowhere. */
+export const FAKE_ID = "{________-____-____-____-____________}";
+
+export function isFake(id: string): boolean {
+  return /^\{.{8}-.{4}-.{4}-.{4}-.{12}\}$/s.test(id);
+}
+
+/** Nodes seen since then. */
 export function realNodesSince(db: Kysely<Tables>, since: number) {
   return db
     .selectFrom("nodes")
@@ -34,113 +44,139 @@ export function realNodesSince(db: Kysely<Tables>, since: number) {
     .where((eb) => eb(eb.fn.coalesce("seen.at", "nodes.created_at"), ">", since))
     .where("nodes.id", "not like", FAKE_ID);
 }
-const FAKE_ID = "{________-____-____-____-____________}";
 
+/**
+ * By group number. Where nodes stand is always of now; whether they were seen lately is at most a quarter of an hour old
+ * where `countedAtOnce` nodes are not enough.
+ */
 export async function censusOf(
   db: Kysely<Tables>,
-  groupNo: number,
+  groupNos: readonly number[],
   within: Within,
   now: number,
   countedAtOnce: number = COUNTED_AT_ONCE,
-): Promise<Census> {
-  const live = await db.selectFrom("node_counts").selectAll().where("group_no", "=", groupNo).execute();
-  const known = live.reduce((sum, { count }) => sum + count, 0);
-  const newest = known <= countedAtOnce ? undefined : await newestSlot(db, groupNo);
-  if (newest === undefined) return { rows: await count(db, groupNo, within, now), ageMs: 0 };
+): Promise<ReadonlyMap<number, readonly Counted[]>> {
+  if (groupNos.length === 0) return new Map();
+  const live = await db.selectFrom("node_counts").selectAll().where("group_no", "in", groupNos).execute();
+  const known = new Map<number, number>();
+  for (const { group_no, count } of live) known.set(group_no, (known.get(group_no) ?? 0) + count);
+  const [few, many] = [[] as number[], [] as number[]];
+  let left = countedAtOnce;
+  for (const [groupNo, nodes] of [...known].sort((a, b) => a[1] - b[1])) {
+    left -= nodes;
+    (left >= 0 ? few : many).push(groupNo);
+  }
+  const census = new Map<number, readonly Counted[]>();
+  for (const groupNo of many) {
+    const then = await newestOf(db, groupNo);
+    if (then.length === 0) few.push(groupNo);
+    else
+      census.set(
+        groupNo,
+        movedOn(
+          then,
+          live.filter((row) => row.group_no === groupNo),
+          within,
+        ),
+      );
+  }
+  const counted = Map.groupBy(await count(db, few, within, now), (row) => row.group_no);
+  for (const groupNo of few) census.set(groupNo, counted.get(groupNo) ?? []);
+  return census;
+}
 
-  const then = await db
+type CensusRow = Selectable<Tables["census"]>;
+
+/** A node that has moved since the census has been seen since. */
+function movedOn(then: readonly CensusRow[], live: readonly Selectable<Tables["node_counts"]>[], within: Within) {
+  const counted = new Map<string, Counted>();
+  const add = ({ version, status }: { version: string; status: string }, delta: number) => {
+    const key = `${status} ${version}`;
+    counted.set(key, { version, status, nodes: (counted.get(key)?.nodes ?? 0) + delta });
+  };
+  for (const row of then) add(row, row[`within_${within}`] - row.total);
+  for (const row of live) add(row, row.count);
+  return [...counted.values()].filter(({ nodes }) => nodes > 0);
+}
+
+async function newestOf(db: Kysely<Tables>, groupNo: number): Promise<CensusRow[]> {
+  return db
     .selectFrom("census")
     .selectAll()
     .where("group_no", "=", groupNo)
-    .where("slot", "=", newest.slot)
+    .where("slot", "=", (eb) =>
+      eb
+        .selectFrom("census as other")
+        .select((of) => of.fn.max("other.slot").as("slot"))
+        .where("other.group_no", "=", groupNo),
+    )
     .execute();
-  const nodes = new Map<string, { version: string; status: string; nodes: number }>();
-  const add = ({ version, status }: { version: string; status: string }, delta: number) => {
-    const key = `${status} ${version}`;
-    nodes.set(key, { version, status, nodes: (nodes.get(key)?.nodes ?? 0) + delta });
-  };
-  for (const row of then) add(row, row[`within_${within}`] - row.total);
-  // A node that has moved since has been seen since.
-  for (const row of live) add(row, row.count);
-  const rows = [...nodes.values()].filter((row) => row.nodes > 0);
-  return { rows, ageMs: Math.max(0, now - newest.at) };
 }
 
-function newestSlot(db: Kysely<Tables>, groupNo: number) {
-  return db
-    .selectFrom("census")
-    .select(["slot", "at"])
-    .where("group_no", "=", groupNo)
-    .orderBy("slot", "desc")
-    .limit(1)
-    .executeTakeFirst();
-}
-
-async function count(db: Kysely<Tables>, groupNo: number, within: Within, now: number): Promise<Census["rows"]> {
+async function count(db: Kysely<Tables>, groupNos: readonly number[], within: Within, now: number) {
+  if (groupNos.length === 0) return [];
   const rows = await realNodesSince(db, now - WITHIN[within])
-    .where("nodes.group_no", "=", groupNo)
-    .select(["nodes.status", "nodes.version", (eb) => eb.fn.countAll().as("nodes")])
-    .groupBy(["nodes.status", "nodes.version"])
+    .where("nodes.group_no", "in", groupNos)
+    .select(["nodes.group_no", "nodes.status", "nodes.version", (eb) => eb.fn.countAll().as("nodes")])
+    .groupBy(["nodes.group_no", "nodes.status", "nodes.version"])
     .execute();
   return rows.map((row) => ({ ...row, nodes: Number(row.nodes) }));
 }
 
-/** Counts every group, once in a quarter of an hour, whoever asks first. Answers whether it did. */
-export async function takeCensus(store: Store, now: number): Promise<boolean> {
-  const slot = Math.floor(now / SLOT_MS);
-  const present = await store.read
-    .selectFrom("census")
-    .select("at")
-    .where("slot", "=", slot)
-    .limit(1)
-    .executeTakeFirst();
-  if (present !== undefined) return false;
-  const rows = await countAll(store.read, slot, now);
-  await store.write(async (tx) => {
-    // Another process may have been faster: then its count stands, whole.
-    const other = await tx.selectFrom("census").select("at").where("slot", "=", slot).limit(1).executeTakeFirst();
-    if (other !== undefined) return;
-    for (let from = 0; from < rows.length; from += 100) {
-      await tx
-        .insertInto("census")
-        .values(rows.slice(from, from + 100))
-        .execute();
-    }
-    await thin(tx, slot);
-  });
-  return true;
+export function nodesIn(counted: readonly Counted[] = []): number {
+  return counted.reduce((sum, { nodes }) => sum + nodes, 0);
 }
 
-type CensusRow = Insertable<Tables["census"]>;
+/** Counts every group, once in a quarter of an hour, whichever process is first. Answers whether it did. */
+export async function takeCensus(store: Store, now: number): Promise<boolean> {
+  const slot = Math.floor(now / SLOT_MS);
+  if (await hasSlot(store.read, slot)) return false;
+  const groups = await countAll(store.read, slot, now);
+  // A group is written whole or not at all, and no transaction keeps check-ins waiting for long.
+  for (const [index, rows] of packed(groups).entries()) {
+    const written = await store.write(async (tx) => {
+      if (index === 0 && (await hasSlot(tx, slot))) return false;
+      for (let from = 0; from < rows.length; from += INSERTED_AT_ONCE) {
+        await tx
+          .insertInto("census")
+          .values(rows.slice(from, from + INSERTED_AT_ONCE))
+          .execute();
+      }
+      return true;
+    });
+    if (!written) return false;
+  }
+  await store.write((tx) => thin(tx, slot));
+  return true;
+}
+const INSERTED_AT_ONCE = 100;
 
-async function countAll(db: Kysely<Tables>, slot: number, now: number): Promise<CensusRow[]> {
-  const counted = new Map<string, CensusRow>();
+async function hasSlot(db: Kysely<Tables>, slot: number): Promise<boolean> {
+  const row = await db.selectFrom("census").select("at").where("slot", "=", slot).limit(1).executeTakeFirst();
+  return row !== undefined;
+}
+
+type NewCensusRow = Insertable<Tables["census"]>;
+
+/** Groups together, up to as many rows as one may have. */
+function packed(groups: Iterable<readonly NewCensusRow[]>): NewCensusRow[][] {
+  const packs: NewCensusRow[][] = [];
+  for (const rows of groups) {
+    const last = packs.at(-1);
+    if (last !== undefined && last.length + rows.length <= MAX_ROWS_OF_A_GROUP) last.push(...rows);
+    else packs.push([...rows]);
+  }
+  return packs;
+}
+
+async function countAll(db: Kysely<Tables>, slot: number, now: number): Promise<NewCensusRow[][]> {
+  const counted = new Map<string, NewCensusRow>();
   const { last } = await db
     .selectFrom("nodes")
     .select((eb) => eb.fn.max("no").as("last"))
     .executeTakeFirstOrThrow();
   for (let from = 0; from < (last ?? 0); from += PORTION) {
-    const rows = await db
-      .selectFrom("nodes")
-      .leftJoin("seen", "seen.node_no", "nodes.no")
-      .where("nodes.no", ">", from)
-      .where("nodes.no", "<=", from + PORTION)
-      .groupBy(["nodes.group_no", "nodes.version", "nodes.status"])
-      .select(["nodes.group_no", "nodes.version", "nodes.status"])
-      .select((eb) => {
-        const at = eb.fn.coalesce("seen.at", "nodes.created_at");
-        const since = (ms: number) =>
-          eb.fn.countAll().filterWhere(eb.and([eb(at, ">", now - ms), eb("nodes.id", "not like", FAKE_ID)]));
-        return [
-          eb.fn.countAll().as("total"),
-          since(WITHIN["1h"]).as("within_1h"),
-          since(WITHIN["1d"]).as("within_1d"),
-          since(WITHIN["7d"]).as("within_7d"),
-          since(WITHIN["30d"]).as("within_30d"),
-        ];
-      })
-      .execute();
-    for (const { group_no, version, status, ...counts } of rows) {
+    for (const { group_no, version, status, ...counts } of await countPortion(db, from, now)) {
       const key = `${group_no} ${status} ${version}`;
       const sum = counted.get(key);
       const plus = (name: keyof typeof counts) => (sum?.[name] ?? 0) + Number(counts[name]);
@@ -158,7 +194,31 @@ async function countAll(db: Kysely<Tables>, slot: number, now: number): Promise<
       });
     }
   }
-  return [...counted.values()];
+  const groups = Map.groupBy(counted.values(), (row) => row.group_no);
+  return [...groups.values()].map((rows) => rows.sort((a, b) => b.total - a.total).slice(0, MAX_ROWS_OF_A_GROUP));
+}
+
+function countPortion(db: Kysely<Tables>, from: number, now: number) {
+  return db
+    .selectFrom("nodes")
+    .leftJoin("seen", "seen.node_no", "nodes.no")
+    .where("nodes.no", ">", from)
+    .where("nodes.no", "<=", from + PORTION)
+    .groupBy(["nodes.group_no", "nodes.version", "nodes.status"])
+    .select(["nodes.group_no", "nodes.version", "nodes.status"])
+    .select((eb) => {
+      const at = eb.fn.coalesce("seen.at", "nodes.created_at");
+      const since = (ms: number) =>
+        eb.fn.countAll().filterWhere(eb.and([eb(at, ">", now - ms), eb("nodes.id", "not like", FAKE_ID)]));
+      return [
+        eb.fn.countAll().as("total"),
+        since(WITHIN["1h"]).as("within_1h"),
+        since(WITHIN["1d"]).as("within_1d"),
+        since(WITHIN["7d"]).as("within_7d"),
+        since(WITHIN["30d"]).as("within_30d"),
+      ];
+    })
+    .execute();
 }
 
 /** Each quarter of an hour for two days, each hour for nine, and each six hours for as long as history is kept. */

@@ -84,3 +84,12 @@ export async function loadCounters(
     groups: new Map(groups.map((row) => [row.group_no, toGroupCounters(row)])),
   };
 }
+
+export async function writeRolloutCounters(db: Kysely<Tables>, no: number, counters: RolloutCounters): Promise<void> {
+  const { "timed-out": timedOut, "rolled-back": rolledBack, ...total } = counters.total;
+  await db
+    .updateTable("rollout_counters")
+    .set({ ...total, timed_out: timedOut, rolled_back: rolledBack, ...countersAsTexts(counters) })
+    .where("rollout_no", "=", no)
+    .execute();
+}

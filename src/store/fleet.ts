@@ -1,6 +1,7 @@
 /** The configuration, read whole into the engine's snapshot. A few hundred rows; read again only when its revision moves. */
 import type { Kysely, Selectable } from "kysely";
 import { buildFleet } from "../rollout/fleet.ts";
+import { archName } from "../rollout/health.ts";
 import { parseInterval } from "../rollout/interval.ts";
 import type {
   Application,
@@ -21,6 +22,7 @@ import type {
 import { PLAIN, readStrategy, type StrategyDocument } from "../rollout/strategy.ts";
 import { compareVersions } from "../rollout/version.ts";
 import { type FreezeDocument, readFreeze, readWindow, type WindowDocument } from "../rollout/windows.ts";
+import { fits, type HostedFile, loadHosted } from "./hosted.ts";
 import type { Tables } from "./tables.ts";
 
 export interface FleetParts {
@@ -77,15 +79,23 @@ export async function loadPackages(db: Kysely<Tables>): Promise<Map<number, Pack
     actions.set(row.package_no, toAction(row));
   const extraFiles = new Map<number, PackageFile[]>();
   for (const row of await db.selectFrom("package_files").selectAll().orderBy("no").execute()) {
-    const file = { name: row.name, sizeBytes: Number(row.size), sha1: row.hash || null, sha256: row.hash256 || null };
-    extraFiles.set(row.package_no, [...(extraFiles.get(row.package_no) ?? []), file]);
+    extraFiles.set(row.package_no, [...(extraFiles.get(row.package_no) ?? []), toFile(row)]);
   }
   const blacklists = new Map<number, number[]>();
   for (const row of await db.selectFrom("package_blacklist").selectAll().execute()) {
     blacklists.set(row.package_no, [...(blacklists.get(row.package_no) ?? []), row.channel_no]);
   }
+  const hosted = await loadHosted(db);
   const packages = new Map<number, Package>();
-  for (const row of await db.selectFrom("packages").selectAll().execute()) {
+  const rows = await db
+    .selectFrom("packages")
+    .innerJoin("applications", "applications.no", "packages.application_no")
+    .selectAll("packages")
+    .select("applications.id as application_id")
+    .execute();
+  for (const row of rows) {
+    const files = filesOf(row, actions.get(row.no)?.sha256, extraFiles.get(row.no) ?? []);
+    const { urls, known } = placesOf(row, files, hosted.get(row.no) ?? new Map());
     packages.set(row.no, {
       no: row.no,
       id: row.id,
@@ -93,24 +103,71 @@ export async function loadPackages(db: Kysely<Tables>): Promise<Map<number, Pack
       type: row.type,
       version: row.version,
       arch: toArch(row.arch),
-      urls: [row.url],
-      files:
-        row.filename === null
-          ? []
-          : [
-              {
-                name: row.filename,
-                sizeBytes: Number(row.size ?? 0),
-                sha1: row.hash || null,
-                sha256: hexOf(actions.get(row.no)?.sha256),
-              },
-              ...(extraFiles.get(row.no) ?? []),
-            ],
+      urls,
+      files: known,
       action: actions.get(row.no) ?? null,
       blacklistedChannelNos: blacklists.get(row.no) ?? [],
     });
   }
   return packages;
+}
+
+type PackageRow = Selectable<Tables["packages"]>;
+
+/** What a package says of its files, whatever is here of them. */
+export async function declaredFiles(db: Kysely<Tables>, row: PackageRow): Promise<readonly PackageFile[]> {
+  const action = await db
+    .selectFrom("flatcar_actions")
+    .select("sha256")
+    .where("package_no", "=", row.no)
+    .executeTakeFirst();
+  const extra = await db
+    .selectFrom("package_files")
+    .selectAll()
+    .where("package_no", "=", row.no)
+    .orderBy("no")
+    .execute();
+  return filesOf(row, action?.sha256, extra.map(toFile));
+}
+
+/** The payload itself first. None when the package has no file name. */
+function filesOf(
+  { filename: name, size, hash }: PackageRow,
+  sha256: string | undefined,
+  extraFiles: readonly PackageFile[],
+): readonly PackageFile[] {
+  if (!name) return [];
+  return [{ name, sizeBytes: Number(size ?? 0), sha1: hash || null, sha256: hexOf(sha256) }, ...extraFiles];
+}
+
+function toFile(row: Selectable<Tables["package_files"]>): PackageFile {
+  return { name: row.name, sizeBytes: Number(row.size), sha1: row.hash || null, sha256: row.hash256 || null };
+}
+
+/**
+ * Where nodes get the files: from here when all of them are here, else from the package's URL. What is here is known to
+ * the byte, so that sizes and hashes that the package leaves out are told, too.
+ */
+function placesOf(
+  { application_id: applicationId, arch, version, url, hosting }: PackageRow & { readonly application_id: string },
+  files: readonly PackageFile[],
+  hosted: ReadonlyMap<string, HostedFile>,
+): { urls: readonly string[]; known: readonly PackageFile[] } {
+  const elsewhere = hosting === "only" ? [] : [url];
+  const known: PackageFile[] = [];
+  for (const file of files) {
+    const here = hosted.get(file.name);
+    if (here === undefined || !fits(here, file)) return { urls: elsewhere, known: files };
+    const hashes = { sha1: file.sha1 ?? base64Of(here.sha1), sha256: file.sha256 ?? here.sha256 };
+    known.push({ name: file.name, sizeBytes: here.sizeBytes, ...hashes });
+  }
+  if (files.length === 0) return { urls: elsewhere, known };
+  const here = `/${applicationId}/${archName(toArch(arch))}/${encodeURIComponent(version)}/`;
+  return { urls: [here, ...elsewhere], known };
+}
+
+function base64Of(hex: string): string {
+  return Buffer.from(hex, "hex").toString("base64");
 }
 
 async function loadChannels(db: Kysely<Tables>, packages: ReadonlyMap<number, Package>): Promise<Map<number, Channel>> {

@@ -2,7 +2,7 @@
 import type { Kysely } from "kysely";
 import { count, emptyRolloutCounters, emptyTally, TALLY_KEYS } from "../rollout/counters.ts";
 import type { CountedStatus, Counters, Failure, RolloutCounters } from "../rollout/model.ts";
-import { countersAsTexts, loadCounters } from "./counters.ts";
+import { loadCounters, writeRolloutCounters } from "./counters.ts";
 import type { Tables } from "./tables.ts";
 
 export interface Difference {
@@ -32,7 +32,7 @@ export async function recount(db: Kysely<Tables>, repair: boolean): Promise<Diff
     const now = counted.rollouts.get(no) ?? emptyRolloutCounters();
     const found = differencesOf(id, before, now);
     differences.push(...found);
-    if (repair && found.length > 0) await writeRollout(db, no, now);
+    if (repair && found.length > 0) await writeRolloutCounters(db, no, now);
   }
   for (const { no, id } of groups) {
     const before = kept.groups.get(no)?.inFlight ?? 0;
@@ -108,13 +108,4 @@ function differencesOf(id: string, kept: RolloutCounters, counted: RolloutCounte
     compare(`failed with ${code}`, kept.causes.get(code) ?? 0, counted.causes.get(code) ?? 0);
   }
   return found;
-}
-
-async function writeRollout(db: Kysely<Tables>, no: number, counters: RolloutCounters): Promise<void> {
-  const { "timed-out": timedOut, "rolled-back": rolledBack, ...total } = counters.total;
-  await db
-    .updateTable("rollout_counters")
-    .set({ ...total, timed_out: timedOut, rolled_back: rolledBack, ...countersAsTexts(counters) })
-    .where("rollout_no", "=", no)
-    .execute();
 }

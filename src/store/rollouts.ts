@@ -8,7 +8,7 @@ import { type Change, firstRun, runOf, supersede } from "../rollout/run.ts";
 import { readStrategy, type StrategyDocument } from "../rollout/strategy.ts";
 import { countersAsTexts, loadCounters } from "./counters.ts";
 import { loadParts } from "./fleet.ts";
-import { nextRolloutNo } from "./numbers.ts";
+import { nextNumber } from "./numbers.ts";
 import type { Tables } from "./tables.ts";
 
 /** Who did it, as the history shows it: `system`, or the name of the token. */
@@ -48,7 +48,7 @@ export async function settleConfiguration(tx: Kysely<Tables>, actor: Actor, now:
   await moveRevision(tx);
 }
 
-async function moveRevision(tx: Kysely<Tables>): Promise<void> {
+export async function moveRevision(tx: Kysely<Tables>): Promise<void> {
   await tx
     .updateTable("meta")
     .set((eb) => ({ revision: eb("revision", "+", 1) }))
@@ -77,7 +77,7 @@ export async function createRollout(tx: Kysely<Tables>, wanted: NewRollout): Pro
   const { groupNo, packageNo, strategy, startAt, undoes, reason, actor, now } = wanted;
   const id = randomUUID();
   const run = firstRun(readStrategy(strategy), startAt, now);
-  const no = await nextRolloutNo(tx);
+  const no = await nextNumber(tx, "rollouts");
   await tx
     .insertInto("rollouts")
     .values({
@@ -207,7 +207,7 @@ async function writeHistory(
     .execute();
 }
 
-/** What the whole fleet's operators want to hear of: an end, a halt, a part closed, a pause by the gate. */
+/** What the whole fleet's operators want to hear of: an end, a halt, a pause, a part closed, a person waited for. */
 async function writeActivity(tx: Kysely<Tables>, rollout: Rollout, next: Run, now: number): Promise<void> {
   const told = toldBy(rollout, next);
   if (told === null) return;
@@ -232,12 +232,17 @@ async function writeActivity(tx: Kysely<Tables>, rollout: Rollout, next: Run, no
 }
 
 function toldBy(before: Rollout, next: Run): { class: number; severity: number } | null {
-  if (next.state === before.state && next.closed.length <= before.closed.length) return null;
-  if (next.state === "completed") return { class: ACTIVITY.rolloutFinished, severity: SEVERITY.success };
-  if (next.state === "halted") return { class: ACTIVITY.rolloutFailed, severity: SEVERITY.error };
-  if (next.state === "paused" && before.state !== "paused") {
-    return { class: ACTIVITY.rolloutPaused, severity: SEVERITY.warning };
+  if (next.state !== before.state) {
+    if (next.state === "completed") return { class: ACTIVITY.rolloutFinished, severity: SEVERITY.success };
+    if (next.state === "halted") return { class: ACTIVITY.rolloutFailed, severity: SEVERITY.error };
+    if (next.state === "paused") return { class: ACTIVITY.rolloutPaused, severity: SEVERITY.warning };
   }
-  if (next.closed.length > before.closed.length) return { class: ACTIVITY.rolloutFailed, severity: SEVERITY.error };
+  if (next.closed.length > before.closed.length) {
+    const severity = next.closed.at(-1)?.watched ? SEVERITY.warning : SEVERITY.error;
+    return { class: ACTIVITY.rolloutUnhealthy, severity };
+  }
+  if (next.awaitsApproval && !before.awaitsApproval) {
+    return { class: ACTIVITY.rolloutAwaitsApproval, severity: SEVERITY.info };
+  }
   return null;
 }

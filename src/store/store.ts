@@ -57,7 +57,7 @@ export interface CheckInStore {
 
   /** Nodes whose deadline has passed, the oldest deadline first. */
   dueNodes(now: number, limit: number): Promise<DueNode[]>;
-  /** Deletes events, history, activity and past grants older than `before`; answers how many rows went (≤ limit each). */
+  /** Deletes events, history, activity, past grants and webhooks' deliveries of before then; answers how many rows (≤ limit each). */
   deleteHistory(before: number, limit: number): Promise<number>;
   /** Forgets nodes first seen before `before` and never again, numbers above `afterNo`; answers where to go on, or null. */
   forgetSeenOnce(before: number, afterNo: number, limit: number): Promise<number | null>;

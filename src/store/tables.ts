@@ -11,6 +11,7 @@ export interface Tables {
     product_id: string | null;
     name: string;
     description: string;
+    payload_key: string | null;
     created_at: number;
   };
   packages: {
@@ -25,8 +26,19 @@ export interface Tables {
     description: string | null;
     size: string | null;
     hash: string | null;
+    hosting: Generated<string>;
     created_at: number;
   };
+  payloads: {
+    no: Generated<number>;
+    sha256: string;
+    sha1: string;
+    size: number;
+    state: string;
+    stored_at: number;
+    checked_at: number;
+  };
+  hosted_files: { package_no: number; name: string; payload_no: number; created_at: number };
   flatcar_actions: {
     package_no: number;
     id: string;
@@ -51,7 +63,7 @@ export interface Tables {
     created_at: number;
   };
   channels: {
-    no: Generated<number>;
+    no: number;
     id: string;
     application_no: number;
     name: string;
@@ -63,7 +75,7 @@ export interface Tables {
   channel_floors: { channel_no: number; package_no: number; reason: string | null; created_at: number };
   package_blacklist: { package_no: number; channel_no: number };
   groups: {
-    no: Generated<number>;
+    no: number;
     id: string;
     application_no: number;
     name: string;
@@ -83,7 +95,7 @@ export interface Tables {
     created_at: number;
   };
   rollouts: {
-    no: Generated<number>;
+    no: number;
     id: string;
     group_no: number;
     package_no: number;
@@ -147,6 +159,21 @@ export interface Tables {
     revoked_at: number | null;
     created_at: number;
   };
+  sessions: {
+    no: Generated<number>;
+    id: string;
+    hash: string;
+    issuer: string;
+    subject: string;
+    name: string;
+    role: string;
+    id_token: string;
+    address: string;
+    created_at: number;
+    used_at: number;
+    idle_until: number;
+    expires_at: number;
+  };
   audit: {
     no: number;
     at: number;
@@ -195,6 +222,9 @@ export interface Tables {
     error_code: number | null;
     failure: string | null;
     cell: string | null;
+    held: string | null;
+    own_group: string | null;
+    labels: string | null;
   };
   seen: { node_no: number; at: number };
   past_grants: {
@@ -242,6 +272,45 @@ export interface Tables {
     instance_id: string | null;
     version: string;
   };
+  /** A queue: the database itself puts every new line of the activity into it. */
+  untold: { activity_no: number };
+  webhooks: {
+    no: Generated<number>;
+    id: string;
+    name: string;
+    url: string;
+    events: string;
+    applications: string | null;
+    groups: string | null;
+    enabled: Flag;
+    secret: string;
+    secret_at: number;
+    created_at: number;
+    created_by: string;
+    last_success_at: number | null;
+    last_failure_at: number | null;
+    last_error: string | null;
+    failures: Generated<number>;
+    rest_until: number | null;
+  };
+  webhook_deliveries: {
+    no: Generated<number>;
+    id: string;
+    webhook_no: number;
+    event: string;
+    event_id: string;
+    body: string;
+    at: number;
+    state: string;
+    tries: number;
+    due_at: number | null;
+    give_up_at: number;
+    tried_at: number | null;
+    took_ms: number | null;
+    status: number | null;
+    error: string | null;
+    response: string | null;
+  };
   status_slots: { group_no: number; slot: number; status: string; version: string; entries: number };
   census: {
     group_no: number;
@@ -255,5 +324,6 @@ export interface Tables {
     within_7d: number;
     within_30d: number;
   };
+  numbers: { of: string; last: number };
   node_counts: { group_no: number; version: string; status: string; count: number };
 }

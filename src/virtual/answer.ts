@@ -1,6 +1,15 @@
 /** An answer as update_engine reads it; what it doesn't read is not looked at. Source: CLIENTS.md §1.3. */
 import { XMLParser, XMLValidator } from "fast-xml-parser";
 
+/** What ue-rs picks by its name, and checks by either hash. Source: CLIENTS.md §3. */
+export interface ExtraFile {
+  readonly name: string;
+  /** base64, or null. */
+  readonly sha1: string | null;
+  /** hexadecimal, or null. */
+  readonly sha256: string | null;
+}
+
 export interface Offer {
   readonly version: string;
   /** In order of preference. */
@@ -9,6 +18,7 @@ export interface Offer {
   readonly sizeBytes: number;
   /** base64 */
   readonly sha256: string;
+  readonly extraFiles: readonly ExtraFile[];
 }
 
 /** update_engine's codes: empty answer, not XML, something is missing. */
@@ -60,7 +70,7 @@ function readOffer(check: Element): Offer | null {
   const manifests = children(check, "manifest");
   const manifest = manifests[0];
   const codebases = grandchildren([check], "urls", "url").map((url) => attribute(url, "codebase") ?? "");
-  const file = grandchildren(manifests, "packages", "package")[0];
+  const [file, ...others] = grandchildren(manifests, "packages", "package");
   const action = grandchildren(manifests, "actions", "action").find((it) => attribute(it, "event") === "postinstall");
   if (manifest === undefined || file === undefined || action === undefined) return null;
 
@@ -69,7 +79,13 @@ function readOffer(check: Element): Offer | null {
   const sha256 = attribute(action, "sha256") ?? "";
   const complete = codebases.length > 0 && !codebases.includes("") && packageName !== "" && sha256 !== "";
   if (!complete || !/^\d+$/.test(size) || Number(size) === 0) return null;
-  return { version: attribute(manifest, "version") ?? "", codebases, packageName, sizeBytes: Number(size), sha256 };
+  const version = attribute(manifest, "version") ?? "";
+  return { version, codebases, packageName, sizeBytes: Number(size), sha256, extraFiles: others.map(extraFile) };
+}
+
+function extraFile(file: Element): ExtraFile {
+  const hash = (name: string) => attribute(file, name) ?? null;
+  return { name: attribute(file, "name") ?? "", sha1: hash("hash"), sha256: hash("hash_sha256") };
 }
 
 function pollInterval(text: string | undefined): number | null {

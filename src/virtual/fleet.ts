@@ -1,6 +1,8 @@
 /** A fleet of virtual nodes against a real server, on compressed time. */
+import type { Offer } from "./answer.ts";
 import { outcomeOf } from "./behaviour.ts";
 import { type OmahaClient, omahaClient } from "./client.ts";
+import { type Downloader, downloader } from "./download.ts";
 import { type Happening, type NodeState, newNode, type Step, step, type World } from "./node.ts";
 import { FLATCAR_APP_ID, type FleetOptions } from "./options.ts";
 import { noIdleTime, type Pace, realTime } from "./pace.ts";
@@ -25,18 +27,21 @@ const HOPELESS = 20;
 /** @throws FleetError */
 export async function runFleet(options: FleetOptions): Promise<FleetReport> {
   const client = omahaClient(options.server, options.connections ?? 50);
-  const fleet = new Fleet(options, client);
+  const files = options.fetch ? downloader(options.connections ?? 50) : null;
+  const fleet = new Fleet(options, client, files);
   try {
     return await fleet.run();
   } finally {
     fleet.stop();
     await client.close();
+    await files?.close();
   }
 }
 
 class Fleet {
   readonly #options: FleetOptions;
   readonly #client: OmahaClient;
+  readonly #files: Downloader | null;
   readonly #pace: Pace;
   readonly #startedAt = performance.now();
   readonly #forMs: number;
@@ -57,9 +62,10 @@ class Fleet {
   #wake: () => void = () => {};
   #fault: unknown = null;
 
-  constructor(options: FleetOptions, client: OmahaClient) {
+  constructor(options: FleetOptions, client: OmahaClient, files: Downloader | null) {
     this.#options = options;
     this.#client = client;
+    this.#files = files;
     this.#forMs = options.forMs ?? 6 * HOUR_MS;
     this.#connections = options.connections ?? 50;
     this.#target = options.untilVersion ?? null;
@@ -132,6 +138,7 @@ class Fleet {
     };
     const world: World = {
       timing: { ...DEFAULT_TIMING, ...this.#options.timing },
+      downloads: this.#files === null ? "timed" : "real",
       random: seededRandom(`${seed}\n${id}`),
       outcome: (version) => outcomeOf(rules, id, identity.oem, version),
     };
@@ -155,6 +162,26 @@ class Fleet {
     this.#settle(index, state);
     if (action.kind === "wait") this.#queue.push(action.until, index);
     else if (action.kind === "send") this.#send(index, state, action.message, now);
+    else if (action.kind === "download") this.#download(index, state, action.offer, now);
+  }
+
+  #download(index: number, state: NodeState, offer: Offer, startedAt: number): void {
+    const world = this.#worlds[index];
+    if (this.#files === null || world === undefined) throw new RangeError("nobody fetches files here");
+    this.#inFlight.set(index, startedAt);
+    this.#files
+      .fetch(offer, state.identity.oem, world.random)
+      .then((downloaded) => {
+        if (this.#ended) return;
+        this.#inFlight.delete(index);
+        this.#statistics.downloaded(downloaded);
+        this.#happens(index, { kind: "downloaded", ...downloaded }, this.#pace.answeredAt(startedAt));
+        this.#wake();
+      })
+      .catch((error: unknown) => {
+        this.#fault = error;
+        this.#wake();
+      });
   }
 
   #send(index: number, state: NodeState, message: Message, sentAt: number): void {

@@ -2,7 +2,7 @@
  * One node as a pure state machine: (state, what happened, now) → (next state, what it does). Times are virtual, in milliseconds.
  * Source: CLIENTS.md §1.4 (timing) and §1.6 (lifecycle).
  */
-import { type Answer, readAnswer } from "./answer.ts";
+import { type Answer, type Offer, readAnswer } from "./answer.ts";
 import type { Outcome } from "./behaviour.ts";
 import { type Random, uuid } from "./random.ts";
 import type { Boot, Identity, Message } from "./request.ts";
@@ -14,6 +14,8 @@ const REBOOT_TAKES_MS = 60_000;
 /** Set on every error code where the server is not the public one; not on "rolled back". */
 const PRIVATE_SERVER = 0x10000000;
 const HTTP_BASE = 2000;
+/** The post-install step could not fetch what belongs to the image. */
+const POSTINSTALL_FAILED = 5;
 /** Put off by the node itself: reported as deferred, not as an error. */
 const DEFERRED_CODES: readonly number[] = [35, 36, 40];
 
@@ -34,14 +36,14 @@ export type Phase =
   | { readonly kind: "idle" }
   | { readonly kind: "retrying"; readonly message: Message; readonly retries: number }
   | { readonly kind: "downloading"; readonly target: string }
-  | { readonly kind: "installing"; readonly target: string }
+  | { readonly kind: "installing"; readonly target: string; readonly extraFailed: boolean }
   | { readonly kind: "waiting"; readonly target: string; readonly rebootAt: number }
   | { readonly kind: "rebooting"; readonly target: string }
   | { readonly kind: "silent" }
   /** In these, something was sent, and its answer is awaited: a check, event 13/1, 14/1, 3/1, a ping, an error's event. */
   | { readonly kind: "checking"; readonly message: Message; readonly retries: number }
-  | { readonly kind: "starting"; readonly target: string }
-  | { readonly kind: "downloaded"; readonly target: string }
+  | { readonly kind: "starting"; readonly target: string; readonly offer: Offer }
+  | { readonly kind: "downloaded"; readonly target: string; readonly extraFailed: boolean }
   | { readonly kind: "installed"; readonly target: string }
   | { readonly kind: "pinging"; readonly target: string; readonly rebootAt: number }
   | { readonly kind: "failing" };
@@ -50,15 +52,20 @@ export type Happening =
   | { readonly kind: "due" }
   | { readonly kind: "answer"; readonly status: number; readonly body: string }
   /** No HTTP answer at all. */
-  | { readonly kind: "no-answer" };
+  | { readonly kind: "no-answer" }
+  /** A real download has ended: with update_engine's code, or null, and with or without the files that ue-rs fetches. */
+  | { readonly kind: "downloaded"; readonly errorCode: number | null; readonly extraFailed: boolean };
 
 export type Action =
   | { readonly kind: "send"; readonly message: Message }
   | { readonly kind: "wait"; readonly until: number }
+  | { readonly kind: "download"; readonly offer: Offer }
   | { readonly kind: "nothing-more" };
 
 export interface World {
   readonly timing: Timing;
+  /** Whether files are fetched, or downloads only take their time. */
+  readonly downloads: "real" | "timed";
   readonly random: Random;
   /** What becomes of this node with a release. */
   readonly outcome: (version: string) => Outcome;
@@ -99,13 +106,17 @@ export function step(state: NodeState, happening: Happening, now: number, world:
     case "checking":
       return answered(state, phase, happening, now, world);
     case "starting":
-      return wait(state, { ...phase, kind: "downloading" }, now + timing.downloadMs);
+      return download(state, phase, now, world);
     case "downloading":
-      return failing(state, phase.target, "download", world) ?? report(state, 14, { ...phase, kind: "downloaded" });
+      return failing(state, phase.target, "download", world) ?? downloaded(state, phase.target, happening);
     case "downloaded":
       return wait(state, { ...phase, kind: "installing" }, now + timing.installMs);
     case "installing":
-      return failing(state, phase.target, "install", world) ?? report(state, 3, { ...phase, kind: "installed" });
+      return (
+        failing(state, phase.target, "install", world) ??
+        (phase.extraFailed ? failed(state, phase.target, POSTINSTALL_FAILED) : null) ??
+        report(state, 3, { kind: "installed", target: phase.target })
+      );
     case "installed":
       return awaitReboot(state, phase.target, now + timing.rebootMs, now, world);
     case "waiting":
@@ -156,7 +167,8 @@ function follow(state: NodeState, answer: Answer, now: number, world: World): St
       return fail(state, answer.code);
     case "update": {
       const { version } = answer.offer;
-      return failing(state, version, "copy", world) ?? report(state, 13, { kind: "starting", target: version });
+      const starting = { kind: "starting", target: version, offer: answer.offer } as const;
+      return failing(state, version, "copy", world) ?? report(state, 13, starting);
     }
   }
 }
@@ -176,7 +188,25 @@ function momentOf(code: number): Moment {
 function failing(state: NodeState, target: string, moment: Moment, world: World): Step | null {
   const outcome = world.outcome(target);
   if (outcome.kind !== "fails" || momentOf(outcome.code) !== moment) return null;
-  return fail({ ...state, failure: { version: target, how: "failed" } }, outcome.code);
+  return failed(state, target, outcome.code);
+}
+
+function failed(state: NodeState, target: string, code: number): Step {
+  return fail({ ...state, failure: { version: target, how: "failed" } }, code);
+}
+
+function download(state: NodeState, phase: Phase & { kind: "starting" }, now: number, world: World): Step {
+  const { target, offer } = phase;
+  const next = { kind: "downloading", target } as const;
+  if (world.downloads === "timed") return wait(state, next, now + world.timing.downloadMs);
+  return { state: { ...state, phase: next }, action: { kind: "download", offer } };
+}
+
+function downloaded(state: NodeState, target: string, happening: Happening): Step {
+  const { errorCode, extraFailed } =
+    happening.kind === "downloaded" ? happening : { errorCode: null, extraFailed: false };
+  if (errorCode !== null) return failed(state, target, errorCode);
+  return report(state, 14, { kind: "downloaded", target, extraFailed });
 }
 
 function fail(state: NodeState, code: number): Step {

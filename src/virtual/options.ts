@@ -19,6 +19,8 @@ export interface FleetOptions {
   readonly timing?: Partial<Timing>;
   /** Virtual seconds for a real one; infinity: as fast as answers come, idle time skipped. */
   readonly speed?: number;
+  /** Files are really fetched, and their hashes checked; otherwise a download only takes its time. */
+  readonly fetch?: boolean;
   readonly rules?: readonly Rule[];
   readonly connections?: number;
   /** The same seed makes the same machines, which behave the same. */

@@ -1,6 +1,7 @@
 /** What a fleet counts while it runs. */
 import { createHistogram } from "node:perf_hooks";
 import type { Answer } from "./answer.ts";
+import type { Downloaded } from "./download.ts";
 import type { Happening, NodeState } from "./node.ts";
 import type { Message } from "./request.ts";
 
@@ -32,6 +33,14 @@ export interface Figures {
   };
   /** e.g. `noupdate`, `update`, `acknowledged` (pings and events), `HTTP 503`, `no answer`, `invalid (34)` */
   readonly answers: Readonly<Record<string, number>>;
+  /** Files that were really fetched. */
+  readonly downloads: {
+    readonly files: number;
+    readonly failed: number;
+    /** Broken off, and gone on with. */
+    readonly resumed: number;
+    readonly bytes: number;
+  };
   readonly latencyMs: { readonly p50: number; readonly p90: number; readonly p99: number; readonly max: number };
 }
 
@@ -81,6 +90,7 @@ export function statusOf(state: NodeState): NodeStatus {
 export class Statistics {
   readonly #latency = createHistogram();
   readonly #requests = { total: 0, checks: 0, pings: 0, events: 0 };
+  readonly #downloads = { files: 0, failed: 0, resumed: 0, bytes: 0 };
   readonly #answers = new Map<string, number>();
   readonly #byStatus = new Map<string, number>();
   readonly #byVersion = new Map<string, number>();
@@ -95,6 +105,13 @@ export class Statistics {
   answer(happening: Happening, answer: Answer | undefined, latencyMs: number): void {
     add(this.#answers, answerName(happening, answer), 1);
     if (happening.kind === "answer") this.#latency.record(Math.max(1, Math.round(latencyMs * 1000)));
+  }
+
+  downloaded({ errorCode, extraFailed, resumed, bytes }: Downloaded): void {
+    this.#downloads.files += 1;
+    this.#downloads.failed += Number(errorCode !== null || extraFailed);
+    this.#downloads.resumed += resumed;
+    this.#downloads.bytes += bytes;
   }
 
   moved(before: NodeState | null, after: NodeState): void {
@@ -119,6 +136,7 @@ export class Statistics {
     return {
       requests: { ...this.#requests },
       answers: present(this.#answers),
+      downloads: { ...this.#downloads },
       latencyMs: {
         p50: percentile(50),
         p90: percentile(90),

@@ -1,9 +1,12 @@
 /** The admin API on a real database, for supertest. */
+import { dirname, join } from "node:path";
+import type { Duplex } from "node:stream";
 import express from "express";
 import supertest from "supertest";
 import { ANONYMOUS } from "../../src/admin/auth/principal.ts";
 import { bearerAuthentication, firstToken } from "../../src/admin/auth/tokens.ts";
 import { adminRouter } from "../../src/admin/router.ts";
+import { Payloads } from "../../src/payloads/payloads.ts";
 import { aDatabase, type InProcess, NOW } from "../store/in-process.ts";
 import { VirtualClock } from "../virtual-clock.ts";
 
@@ -42,8 +45,11 @@ export async function anApi({ auth = "none" as "none" | "token" } = {}): Promise
   const options = {
     store: world.store,
     clock,
+    payloads: await Payloads.open({ folder: join(dirname(world.path), "payloads"), reserve: 0 }),
+    uploading: new WeakSet<Duplex>(),
     version: "0.0.0",
     authenticate,
+    privateTargets: false,
     onFault: (error: unknown) => faults.push(error),
     onFailedLogin: (address: string) => failedLogins.push(address),
   };

@@ -28,7 +28,7 @@ describe("applications", () => {
     expect((await api.get("/apps?page=9&perpage=10").expect(200)).body).toMatchObject({
       totalCount: 4,
       count: 0,
-      applications: [],
+      applications: null,
     });
   });
 
@@ -42,7 +42,7 @@ describe("applications", () => {
     await api.get(`/apps/${made.id}`).expect(404);
     const gone = await api.del(A);
     expect(gone.status).toBe(204);
-    expect((await api.get("/apps").expect(200)).body).toMatchObject({ totalCount: 0, applications: [] });
+    expect((await api.get("/apps").expect(200)).body).toMatchObject({ totalCount: 0, applications: null });
   });
 
   it("are cloned: channels without packages, groups with their policies", async () => {

@@ -42,6 +42,10 @@ export interface Answered {
   readonly body: any;
 }
 
+function typeOf(body: unknown): string {
+  return body instanceof Uint8Array ? "application/octet-stream" : "application/json";
+}
+
 export class Documented {
   readonly operations: ReadonlyMap<string, Located>;
   /** Operations that have been answered with success. */
@@ -94,11 +98,11 @@ export class Documented {
     const response = await fetch(`${this.#url}${path}${search.size > 0 ? `?${search}` : ""}`, {
       method: operation.method.toUpperCase(),
       headers: {
-        ...(body === undefined ? {} : { "Content-Type": "application/json" }),
+        ...(body === undefined ? {} : { "Content-Type": typeOf(body) }),
         ...(token === null ? {} : { Authorization: `Bearer ${token}` }),
         ...headers,
       },
-      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+      ...(body === undefined ? {} : { body: body instanceof Uint8Array ? new Uint8Array(body) : JSON.stringify(body) }),
     });
     const text = await response.text();
     const type = (response.headers.get("content-type") ?? "").split(";")[0] ?? "";
@@ -135,7 +139,7 @@ export class Documented {
     if (body === undefined) expect(requestBody?.required ?? false, operation.operationId).toBe(false);
     else
       this.#check(
-        requestBody?.content["application/json"]?.schema ?? { not: {} },
+        requestBody?.content[typeOf(body)]?.schema ?? { not: {} },
         body,
         `${operation.operationId}: its body`,
       );

@@ -93,7 +93,7 @@ describe("POST …/rollouts/simulate", () => {
 
   it.each([
     [{}, 409, /channel points to no package; give version/],
-    [{ version: "4230.2.1" }, 409, /has no nodes that are there; give nodes/],
+    [{ version: "4230.2.1" }, 409, /has no nodes that are there and not held; give nodes/],
     [{ version: "latest" }, 400, /version: "latest" is not a version/],
     [{ nodes: 0 }, 400, /nodes/],
     [{ nodes: 200_001 }, 400, /nodes/],
@@ -107,7 +107,7 @@ describe("POST …/rollouts/simulate", () => {
     [{ strategy: { stages: [] } }, 400, /strategy.stages/],
     [{ start_at: "tomorrow" }, 400, /start_at: must be a time/],
     [{ percent: 5 }, 400, /percent: there is no such field/],
-    [[], 400, /expected object/],
+    [[], 400, /must be an object/],
   ])("says what is wrong with %j", async (body, status, detail) => {
     const answer = await api.post(PATH, body).expect(status);
     expect(answer.body.detail).toMatch(detail);

@@ -1,8 +1,10 @@
 /** Every operation over HTTP on the real server, with real tokens, held against the document that the server itself serves. */
+import { generateKeyPairSync } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { aTurnout, checks, FLATCAR, STABLE_GROUP, type TestTurnout } from "../e2e/turnout.ts";
 import { groupBody, packageBody } from "./api.ts";
+import { aSession } from "./auth/session-row.ts";
 import { Documented } from "./documented.ts";
 
 const ADMIN = "a-token-of-the-tests-0001";
@@ -11,7 +13,7 @@ let turnout: TestTurnout;
 let api: Documented;
 
 beforeAll(async () => {
-  turnout = await aTurnout({ TURNOUT_AUTH: "token", TURNOUT_ADMIN_TOKEN: ADMIN });
+  turnout = await aTurnout({ TURNOUT_AUTH: "token", TURNOUT_ADMIN_TOKEN: ADMIN, TURNOUT_DISK_RESERVE: "0" });
   api = await Documented.of(turnout.url, ADMIN);
 });
 afterAll(() => turnout.close());
@@ -31,6 +33,9 @@ async function everything(): Promise<string> {
     "rollouts",
     "rollout_history",
     "nodes",
+    "webhooks",
+    "webhook_deliveries",
+    "sessions",
     "audit",
     "audit_head",
   ] as const;
@@ -74,6 +79,8 @@ async function walk(): Promise<void> {
     headers: { "If-Match": own.headers.get("etag") ?? "" },
   });
 
+  await walkFiles(app, newest);
+
   const made = await api.call("createChannel", { params: app, body: { name: "canary", color: "#ffcc00", arch: 1 } });
   const channel = { channel: made.body.id as string };
   await api.call("listChannels", { params: app });
@@ -108,6 +115,26 @@ async function walk(): Promise<void> {
   await turnout.omaha(checks({ track: "canary", version: "4081.2.0" }).replaceAll(FLATCAR, app.app));
   const node = { ...group, instance: "b7d94e2c61f84a0f9d3355aa10c2e8f4" };
   await api.call("explainInstance", { params: node });
+  const list = { status: 0, duration: "1d", sortFilter: 2, searchFilter: "id", searchValue: "b7d9" };
+  await api.call("listInstances", { params: group, query: list });
+  await api.call("countInstances", { params: group, query: { duration: "1h" } });
+  const { body: instance } = await api.call("getInstance", { params: node });
+  await api.call("updateInstance", { params: { instance: node.instance }, body: { ...instance, alias: "rack 7" } });
+  await api.call("listStatusHistory", { params: node, query: { limit: 5 } });
+  await api.call("getInstanceStatistics", { params: group, query: { duration: "7d" } });
+  await api.call("getVersionBreakdown", { params: group });
+  for (const duration of ["1h", "1d", "7d", "30d"]) {
+    await api.call("getVersionTimeline", { params: group, query: { duration } });
+    await api.call("getStatusTimeline", { params: group, query: { duration } });
+  }
+
+  await api.call("setInstanceLabels", { params: node, body: { labels: { rack: "7" } } });
+  await api.call("holdInstance", { params: node, body: { reason: "its disk" } });
+  await api.call("releaseInstance", { params: node });
+  await api.call("moveInstance", { params: node, body: { group_id: group.group } });
+  await api.call("changeInstances", { params: app, body: { action: "release", filter: { labels: { rack: "7" } }, dry_run: false } }); // biome-ignore format: one line
+  await turnout.omaha(checks({ machineId: "f1", track: "canary" }).replaceAll(FLATCAR, app.app));
+  await api.call("deleteInstance", { params: { ...group, instance: "f1" } });
 
   await api.call("simulateRollout", { params: group, body: { nodes: 50, from_version: "4081.2.0", fail: ["20%:10"] } });
   await api.call("listRollouts", { params: group });
@@ -133,6 +160,7 @@ async function walk(): Promise<void> {
   await api.call("applyFleet", { body: { fleet: wanted, plan: plan.plan } });
 
   await api.call("listActivity", { query: { severity: 2, perpage: 50 } });
+  await webhooks();
   await api.call("recountCounters", { body: { repair: true } });
   const token = (
     await api.call("createToken", { body: { name: "ci", role: "operator", applications: ["io.example.lab"] } })
@@ -141,6 +169,9 @@ async function walk(): Promise<void> {
   await api.call("getToken", { params: { token: "ci" } });
   await api.call("whoAmI", { token: token.token });
   await api.call("revokeToken", { params: { token: token.id } });
+  const session = await aSession(turnout.turnout.store, turnout.clock.now());
+  await api.call("listSessions");
+  await api.call("revokeSession", { params: { session } });
   await api.call("listAudit", { query: { subject: "group", perpage: 100 } });
   expect((await api.call("verifyAudit")).body.broken).toBeNull();
 
@@ -148,6 +179,43 @@ async function walk(): Promise<void> {
   await api.call("deleteChannel", { params: { ...app, ...channel } });
   await api.call("deletePackage", { params: { ...app, package: first } });
   await api.call("deleteApplication", { params: app });
+}
+
+/** A package's files, brought and taken away again. */
+async function walkFiles(app: { app: string }, id: string): Promise<void> {
+  const file = { ...app, package: id, name: "notes.txt" };
+  const { body } = await api.call("getPackage", { params: { ...app, package: id } });
+  const files = [...body.extra_files, { name: file.name }];
+  await api.call("updatePackage", { params: { ...app, package: id }, body: { ...body, extra_files: files } });
+  const key = String(
+    generateKeyPairSync("rsa", { modulusLength: 2048 }).publicKey.export({ type: "spki", format: "pem" }),
+  );
+  await api.call("setPayloadKey", { params: app, body: { public_key: key } });
+  await api.call("getPayloadKey", { params: app });
+  await api.call("deletePayloadKey", { params: app });
+  await api.call("showUpload", { params: file });
+  await api.call("uploadFile", { params: file, body: Buffer.from("what is new") });
+  await api.call("listFiles", { params: { ...app, package: id } });
+  await api.call("deleteFile", { params: file });
+  await api.call("showPayloadUsage");
+  await api.call("collectPayloads", { body: { dry_run: true } });
+  expect((await api.call("collectPayloads")).body).toMatchObject({ bytes: 11, removed: [{ kind: "unreferenced" }] });
+}
+
+async function webhooks(): Promise<void> {
+  const url = "https://hooks.example.org/turnout";
+  const { body: made } = await api.call("createWebhook", { body: { name: "pager", url, events: ["rollout-halted"] } });
+  const { secret: _, ...webhook } = made;
+  const hook = { webhook: made.id };
+  await api.call("listWebhooks");
+  const { headers } = await api.call("getWebhook", { params: { webhook: "pager" } });
+  const seen = { "If-Match": headers.get("etag") ?? "" };
+  await api.call("updateWebhook", { params: hook, body: { ...webhook, events: [] }, headers: seen });
+  const { body: delivery } = await api.call("testWebhook", { params: hook });
+  turnout.clock.move({ seconds: 1 });
+  await api.call("retryWebhookDelivery", { params: { ...hook, delivery: delivery.id } });
+  await api.call("listWebhookDeliveries", { params: hook, query: { state: "waiting", perpage: 100 } });
+  await api.call("deleteWebhook", { params: hook });
 }
 
 /** Something in the path and body for whoever wants to be refused. */
@@ -259,13 +327,14 @@ describe("who may do what", () => {
       ["listTokens", {}],
       ["createToken", { body: { name: "more", role: "admin" } }],
       ["listAudit", {}],
+      ["listWebhooks", {}],
       ["recountCounters", { body: {} }],
     ] as const) {
       expect((await api.send(id, { ...given, token })).status, id).toBe(403);
     }
     expect(await everything()).toBe(before);
     const { activities } = (await api.call("listActivity", { token, query: { start: "2020-01-01T00:00:00Z" } })).body;
-    expect(activities.every((one: { app_id: string }) => one.app_id === other.id)).toBe(true);
+    expect((activities ?? []).every((one: { app_id: string }) => one.app_id === other.id)).toBe(true);
     await api.call("deleteApplication", { params: { app: other.id } });
   });
 

@@ -150,7 +150,8 @@ describe("instances", () => {
     while (await decisions.flushSeen());
     return decisions;
   }
-  const ids = (body: { instances: { id: string }[] }) => body.instances.map(({ id }) => Number.parseInt(id, 16));
+  const ids = (body: { instances: { id: string }[] | null }) =>
+    (body.instances ?? []).map(({ id }) => Number.parseInt(id, 16));
 
   it("are listed, filtered, searched and sorted; ids of mirrors are left out", async () => {
     await aFleet();

@@ -26,7 +26,7 @@ function aSlowWriter() {
     maxWaiting: 1_000,
     stopwatch: () => now,
   });
-  const answer = answering({ batches, now: () => 0, polling, onDecision: () => {} });
+  const answer = answering({ batches, now: () => 0, polling, payloadsAt: () => "", onDecision: () => {} });
   return {
     answer,
     /** Time goes by, and nothing is done. */

@@ -1,26 +1,29 @@
-/** The engine's laws on a real database: whatever comes in, in whatever order, with restarts in between. */
+/** The engine's laws on a real database: whatever comes in, and people do, in whatever order, with restarts in between. */
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { Conductor } from "../../src/checkin/conductor.ts";
 import { Decisions } from "../../src/checkin/decisions.ts";
 import type { CheckIn } from "../../src/rollout/model.ts";
 import type { StrategyDocument } from "../../src/rollout/strategy.ts";
+import { deleteNodes, holdNodes, labelNodes, letNodesGo, moveNodes } from "../../src/store/node-care.ts";
+import { withSeen } from "../../src/store/node-list.ts";
 import { recount } from "../../src/store/recount.ts";
 import { aCheckIn, anEvent, aPing, aReport, MINUTE } from "../rollout/builders.ts";
-import { aDatabase, type InProcess, NOW, planIn, releaseIn } from "../store/in-process.ts";
+import { aDatabase, addGroup, type InProcess, NOW, planIn, releaseIn } from "../store/in-process.ts";
 
 const VERSIONS = ["4081.2.0", "4152.0.0", "4230.2.1"];
 const strategy: fc.Arbitrary<StrategyDocument> = fc.record(
   {
-    stages: fc.constantFrom([{ percent: 100 }], [{ percent: 40, bake: "10m" }, { percent: 100, over: "1h" }], [{ match: { oem: ["azure"] } }, { percent: 100 }]), // biome-ignore format: one line
+    stages: fc.constantFrom([{ percent: 100 }], [{ percent: 40, bake: "10m" }, { percent: 100, over: "1h" }], [{ match: { oem: ["azure"] } }, { percent: 100 }], [{ match: { labels: { rack: "7" } } }, { percent: 100 }]), // biome-ignore format: one line
     health: fc.constantFrom({}, { min_finished: 1 }, { on_breach: "pause" as const, min_finished: 2 }),
     max_in_flight: fc.constantFrom(1, 3),
     retry: fc.constantFrom({ after: "10m", max: 3 }),
   },
   { requiredKeys: ["stages"] },
 );
+const machine = (n: number) => n.toString(16).padStart(32, "0");
 const about = fc.record({
-  machineId: fc.integer({ min: 1, max: 7 }).map((n) => n.toString(16).padStart(32, "0")),
+  machineId: fc.integer({ min: 1, max: 7 }).map(machine),
   version: fc.constantFrom(...VERSIONS),
   bootId: fc.constantFrom("{1}", "{2}"),
   oem: fc.constantFrom("azure", "vmware"),
@@ -38,6 +41,7 @@ type Step =
   | { kind: "time"; minutes: number }
   | { kind: "restart" }
   | { kind: "release"; version: string }
+  | { kind: "care"; what: "hold" | "release" | "label" | "move" | "let go" | "delete"; machines: string[] }
   | { kind: "plan"; strategy: StrategyDocument };
 const step: fc.Arbitrary<Step> = fc.oneof(
   {
@@ -52,6 +56,15 @@ const step: fc.Arbitrary<Step> = fc.oneof(
     arbitrary: fc.constantFrom("4152.0.0", "4230.2.1").map((version): Step => ({ kind: "release", version })),
   },
   { weight: 1, arbitrary: strategy.map((one): Step => ({ kind: "plan", strategy: one })) },
+  {
+    weight: 4,
+    arbitrary: fc
+      .tuple(
+        fc.constantFrom("hold", "release", "label", "move", "let go", "delete"),
+        fc.uniqueArray(fc.integer({ min: 1, max: 7 }).map(machine), { minLength: 1, maxLength: 4 }),
+      )
+      .map(([what, machines]): Step => ({ kind: "care", what, machines })),
+  },
 );
 
 class Driver {
@@ -87,6 +100,7 @@ class Driver {
       case "time":
         this.#now += one.minutes * MINUTE;
         while (await this.#decisions.expireDue(this.#now));
+        while (await this.#decisions.flushSeen());
         await this.#conductor.moveRollouts(this.#now);
         return;
       case "restart":
@@ -97,11 +111,36 @@ class Driver {
         if (this.#released.has(one.version)) return;
         this.#released.add(one.version);
         return releaseIn(this.#world, one.version);
+      case "care":
+        return this.#tend(one.what, one.machines);
       case "plan":
         return planIn(this.#world, one.strategy, { policy_max_updates_per_period: this.#limit });
       default:
         one satisfies never;
     }
+  }
+
+  async #tend(what: Extract<Step, { kind: "care" }>["what"], machines: readonly string[]): Promise<void> {
+    await this.#world.store.write(async (tx) => {
+      const nodes = await withSeen(tx).selectAll("nodes").select("seen.at").where("nodes.id", "in", machines).execute();
+      const other = await tx.selectFrom("groups").selectAll().where("track", "=", "other").executeTakeFirstOrThrow();
+      switch (what) {
+        case "hold":
+          return holdNodes(tx, nodes, { at: this.#now, by: "ops", why: "its disk" });
+        case "release":
+          return holdNodes(tx, nodes, null);
+        case "label":
+          return labelNodes(tx, nodes, { rack: "7" });
+        case "move":
+          return moveNodes(tx, nodes, other);
+        case "let go":
+          return letNodesGo(tx, nodes);
+        case "delete":
+          return deleteNodes(tx, nodes, this.#now);
+        default:
+          what satisfies never;
+      }
+    });
   }
 
   async #ask(apps: readonly CheckIn[]): Promise<void> {
@@ -120,6 +159,7 @@ describe("whatever comes in, through restarts", () => {
           const world = await aDatabase();
           try {
             const driver = new Driver(world, limit);
+            await addGroup(world, "other", limit);
             await driver.take({ kind: "plan", strategy: first });
             await driver.take({ kind: "release", version: "4152.0.0" });
             for (const one of steps) {
@@ -132,6 +172,10 @@ describe("whatever comes in, through restarts", () => {
                 .pluck()
                 .get();
               expect(flying).toBeLessThanOrEqual(limit);
+              const strays = world.db
+                .prepare("SELECT node_no FROM seen WHERE node_no NOT IN (SELECT no FROM nodes)")
+                .all();
+              expect(strays).toEqual([]);
               const kept = world.db
                 .prepare("SELECT group_no, version, status, count FROM node_counts ORDER BY 1, 2, 3")
                 .all();

@@ -1,5 +1,5 @@
 /** Small fleets, nodes and check-ins, each with only what a test is about. */
-import { applyTransition } from "../../src/rollout/counters.ts";
+import { applyTransition, archived, leave, standingOf } from "../../src/rollout/counters.ts";
 import { decide } from "../../src/rollout/decide.ts";
 import { buildFleet } from "../../src/rollout/fleet.ts";
 import {
@@ -182,6 +182,24 @@ export class World {
     }
     this.pastGrants.push(...changes.pastGrants);
     if (changes.node !== null) this.nodes.set(changes.node.id, changes.node);
+  }
+
+  /** What a person sets of a node. */
+  tend(care: Partial<Pick<Node, "held" | "ownGroup" | "labels">>, id: string = aCheckIn().machineId): void {
+    const node = this.node(id);
+    const own = this.fleet.groups.find(({ id: group }) => group === care.ownGroup);
+    this.nodes.set(id, { ...node, ...care, groupNo: own?.no ?? node.groupNo });
+  }
+
+  /** A person deletes a node. */
+  forget(id: string): void {
+    const { grant, status } = this.node(id);
+    const standing = standingOf(status, grant);
+    if (standing !== null && grant !== null) {
+      leave(this.counters, standing);
+      this.pastGrants.push({ grant, status: archived(standing).status, endedAt: this.now });
+    }
+    this.nodes.delete(id);
   }
 
   node(id: string = aCheckIn().machineId): Node {

@@ -340,12 +340,13 @@ describe("policy", () => {
     );
     world.counters.groups.set(1, { inFlight: 1, slices: [] });
     const { trace } = world.checkIn(aCheckIn());
-    expect(trace.slice(-7).map(({ rule, verdict }) => [rule, verdict])).toEqual([
+    expect(trace.slice(-8).map(({ rule, verdict }) => [rule, verdict])).toEqual([
       ["updates enabled", "pass"],
       ["freeze", "skip"],
       ["maintenance window", "skip"],
       ["office hours", "pass"],
       ["stage", "skip"],
+      ["not held by hand", "skip"],
       ["safe mode: first node", "pass"],
       ["in flight", "stop"],
     ]);

@@ -9,6 +9,7 @@ import type {
   CheckIn,
   Counters,
   Fleet,
+  Labels,
   Node,
   NodeStatus,
   Rollout,
@@ -90,9 +91,10 @@ const policy = fc.record({
   maxUpdatesPerPeriod: fc.constantFrom(1, 2, 3, 999_999),
 });
 const stages = [{ percent: 30, over: "2h" }, { match: { oem: ["azure"] } }, { percent: 100, bake: "1h" }] as const;
+const labelled = [{ match: { labels: { rack: "7" } } }, { match: { labels: { rack: "8", env: "lab" } }, percent: 50 }, { percent: 0 }]; // biome-ignore format: one line
 const strategy: fc.Arbitrary<StrategyDocument> = fc.record(
   {
-    stages: fc.constantFrom(stages, [{ percent: 100 }]),
+    stages: fc.constantFrom<StrategyDocument["stages"]>(stages, [{ percent: 100 }], labelled),
     health: fc.constantFrom({ min_finished: 2 }, { max_lost: 0 }, { on_breach: "watch" as const }),
     max_in_flight: fc.constantFrom(1, 2, 4),
     on_demand: fc.constantFrom("skip-stages" as const, "no" as const),
@@ -160,12 +162,28 @@ type Step =
   | { kind: "says"; checkIn: CheckIn }
   | { kind: "time"; minutes: number }
   | { kind: "expire" }
+  | { kind: "tend"; machineId: string; care: Partial<Pick<Node, "held" | "ownGroup" | "labels">> }
+  | { kind: "forget"; machineId: string }
   | { kind: "configure"; fleet: Fleet };
+const care = fc.record(
+  {
+    held: fc.constantFrom(null, { at: NOON, by: "ops", why: "its disk" }),
+    ownGroup: fc.constantFrom(null, "group-1", "group-2", "gone"),
+    labels: fc.constantFrom<Labels>({}, { rack: "7" }, { rack: "8", env: "lab" }),
+  },
+  { requiredKeys: [] },
+);
+const someone = fc.integer({ min: 1, max: 8 }).map(machine);
 const step: fc.Arbitrary<Step> = fc.oneof(
   { weight: 20, arbitrary: checkIn.map((one): Step => ({ kind: "says", checkIn: one })) },
   { weight: 4, arbitrary: fc.constantFrom(1, 5, 20, 45, 90).map((minutes): Step => ({ kind: "time", minutes })) },
   { weight: 2, arbitrary: fc.constant<Step>({ kind: "expire" }) },
   { weight: 1, arbitrary: fleet.map((one): Step => ({ kind: "configure", fleet: one })) },
+  {
+    weight: 3,
+    arbitrary: fc.tuple(someone, care).map(([machineId, one]): Step => ({ kind: "tend", machineId, care: one })),
+  },
+  { weight: 1, arbitrary: someone.map((machineId): Step => ({ kind: "forget", machineId })) },
 );
 
 function take(world: World, one: Step): void {
@@ -178,6 +196,12 @@ function take(world: World, one: Step): void {
       return;
     case "configure":
       world.fleet = one.fleet;
+      return;
+    case "tend":
+      if (world.nodes.has(one.machineId)) world.tend(one.care, one.machineId);
+      return;
+    case "forget":
+      if (world.nodes.has(one.machineId)) world.forget(one.machineId);
       return;
     case "expire":
       for (const node of [...world.nodes.values()]) {
@@ -344,7 +368,9 @@ describe("an explanation", () => {
           const told = explain(world.fleet, freeze(node), nextCheckIn(node, group, APP_ID), world.counters, world.now);
           expect(world.counters).toEqual(before);
           const { version, bootId, oem } = node;
-          const real = aCheckIn({ machineId: node.id, version, bootId, oem, track: group.track });
+          // Whatever its track, if a person has put it there.
+          const track = node.ownGroup === group.id ? "nowhere" : group.track;
+          const real = aCheckIn({ machineId: node.id, version, bootId, oem, track });
           const { reason, offer, trace } = decide(world.fleet, node, real, node.ip, world.counters, world.now);
           expect(told.reason).toBe(reason);
           expect(told.offered).toBe(offer?.manifests.at(-1)?.package.version ?? null);
@@ -361,6 +387,7 @@ describe("an explanation", () => {
     );
     expect(cases).toBeGreaterThanOrEqual(10_000);
     expect(reasons.size).toBeGreaterThan(12);
+    expect(reasons).toContain("held");
   });
 });
 

@@ -1,7 +1,8 @@
 import { describe, expect, it } from "vitest";
 import { newCell } from "../../src/rollout/cell.ts";
-import { buildFleet } from "../../src/rollout/fleet.ts";
+import { buildFleet, findGroup } from "../../src/rollout/fleet.ts";
 import { parseInterval } from "../../src/rollout/interval.ts";
+import { ARCH } from "../../src/rollout/model.ts";
 import { percentile } from "../../src/rollout/percentile.ts";
 import { planRollouts } from "../../src/rollout/plan.ts";
 import { compareVersions, isVersion, matchesPrefix } from "../../src/rollout/version.ts";
@@ -119,6 +120,15 @@ describe("a fleet", () => {
     });
     expect([...fleet.applicationByName.keys()]).toEqual(["a-b"]);
     expect(fleet.revision).toBe(3);
+  });
+
+  it("does not let a group that lost its channel hide one for every architecture", () => {
+    const older = aGroup({ no: 1, id: "older", channel: null });
+    const newer = aGroup({ no: 2, id: "newer", channel: aChannel({ arch: ARCH.all }) });
+    expect(findGroup(aFleet([older, newer]), 1, null, { track: "stable", arch: ARCH.amd64, syncer: false })?.id).toBe(
+      "newer",
+    );
+    expect(findGroup(aFleet([older]), 1, null, { track: "stable", arch: ARCH.amd64, syncer: false })?.id).toBe("older");
   });
 });
 

@@ -12,6 +12,7 @@ const aNode = (changes: Partial<StageNode> = {}): StageNode => ({
   version: "4081.2.0",
   machineAlias: "",
   alias: "",
+  labels: {},
   ...changes,
 });
 function aRollout(stages: readonly StageDocument[], changes: Partial<Rollout> = {}): Rollout {
@@ -44,7 +45,7 @@ describe("stages by percentile", () => {
     const stage = fc.record({
       percent: fc.double({ min: 0, max: 100, noNaN: true }),
       over: fc.constantFrom(undefined, "1h", "1d"),
-      match: fc.constantFrom(undefined, undefined, { oem: ["azure"] }, { alias: "lab-*" }, { version: "<4100.0.0" }),
+      match: fc.constantFrom(undefined, undefined, { oem: ["azure"] }, { alias: "lab-*" }, { version: "<4100.0.0" }, { labels: { rack: "7" } }), // biome-ignore format: one line
     });
     const stages = fc.array(stage, { minLength: 1, maxLength: 5 }).map((list) => {
       const shares = list.map(({ percent }) => percent).sort((a, b) => a - b);
@@ -56,6 +57,7 @@ describe("stages by percentile", () => {
       version: fc.constantFrom("4081.2.0", "4152.0.0"),
       machineAlias: fc.constantFrom("", "lab-7", "web-1"),
       alias: fc.constantFrom("", "lab-1"),
+      labels: fc.constantFrom<Record<string, string>>({}, { rack: "7" }, { rack: "7", env: "prod" }),
     });
     const minutes = fc.array(fc.integer({ min: 0, max: 600 }), { minLength: 2, maxLength: 8 });
     fc.assert(
@@ -124,6 +126,12 @@ describe("stages by name", () => {
     [{ alias: "l?b-3" }, { alias: "LAB-3" }, 0],
     [{ alias: "lab.3" }, { alias: "labX3" }, null],
     [{ alias: "lab-*", oem: ["ami"] }, { alias: "lab-3" }, null],
+    [{ labels: { rack: "7" } }, { labels: { rack: "7", env: "prod" } }, 0],
+    [{ labels: { rack: "7", env: "prod" } }, { labels: { rack: "7", env: "lab" } }, null],
+    [{ labels: { rack: "7" } }, { labels: { Rack: "7" } }, null],
+    [{ labels: { rack: "" } }, { labels: { rack: "" } }, 0],
+    [{ labels: { constructor: "" } }, {}, null],
+    [{ labels: { rack: "7" }, oem: ["ami"] }, { labels: { rack: "7" } }, null],
   ])("%j on %j: %j", (match, node, expected) => {
     expect(stage(match, node)).toBe(expected);
   });
@@ -185,6 +193,7 @@ describe("a staged rollout", () => {
       ...aNode(),
       arch: 1,
       status: "unknown",
+      held: null,
       lastSeenAt: NOON,
       rolloutNo: null,
       grantVersion: null,
@@ -198,6 +207,7 @@ describe("a staged rollout", () => {
     expect(waited({ lastSeenAt: NOON - 23 * HOUR + 1 })).toBe(true);
     expect(waited({ lastSeenAt: NOON - 23 * HOUR })).toBe(false);
     expect(waited({ arch: 2 })).toBe(false);
+    expect(waited({ held: { at: NOON, by: "ops", why: "disk" } })).toBe(false);
     expect(waited({ rolloutNo: rollout.no, status: "failed" })).toBe(false);
     expect(waited({ rolloutNo: rollout.no, status: "downloading" })).toBe(true);
     const slice = { by: "oem", value: "azure" } as const;

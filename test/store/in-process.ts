@@ -6,6 +6,7 @@ import { join, resolve } from "node:path";
 import type Database from "better-sqlite3";
 import { seedFleet } from "../../src/admin/fleet.ts";
 import type { StrategyDocument } from "../../src/rollout/strategy.ts";
+import { nextNumber } from "../../src/store/numbers.ts";
 import { SYSTEM, settleConfiguration } from "../../src/store/rollouts.ts";
 import { sqliteCheckIns } from "../../src/store/sqlite/checkins.ts";
 import { openWriter, sessionOn } from "../../src/store/sqlite/connection.ts";
@@ -111,4 +112,25 @@ export async function planIn(
       .execute();
     await settleConfiguration(tx, SYSTEM, NOW);
   });
+}
+
+/** A group of a track of its own, which follows the stable amd64 channel. */
+export async function addGroup(world: InProcess, track: string, maxUpdatesPerPeriod = 999_999): Promise<string> {
+  const id = randomUUID();
+  await world.store.write(async (tx) => {
+    const stable = await tx
+      .selectFrom("groups")
+      .innerJoin("channels", "channels.no", "groups.channel_no")
+      .selectAll("groups")
+      .where("groups.track", "=", "stable")
+      .where("channels.arch", "=", 1)
+      .executeTakeFirstOrThrow();
+    const own = { no: await nextNumber(tx, "groups"), id, name: track, track };
+    await tx
+      .insertInto("groups")
+      .values({ ...stable, ...own, policy_max_updates_per_period: maxUpdatesPerPeriod })
+      .execute();
+    await settleConfiguration(tx, SYSTEM, NOW);
+  });
+  return id;
 }

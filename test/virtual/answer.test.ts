@@ -20,6 +20,7 @@ describe("an answer, as update_engine reads it", () => {
         packageName: "update.gz",
         sizeBytes: 501,
         sha256: "sGWS+w=",
+        extraFiles: [{ name: "oem-azure.gz", sha1: null, sha256: null }],
       },
     });
   });

@@ -30,6 +30,7 @@ class Driven {
   constructor(outcome: Outcome = { kind: "succeeds" }, timing: Partial<Timing> = {}) {
     this.#world = {
       timing: { ...DEFAULT_TIMING, ...timing },
+      downloads: "timed",
       random: seededRandom("node"),
       outcome: () => outcome,
     };

@@ -1,4 +1,6 @@
 /** Failed logins by address: who guesses has to wait. */
+import { Problem } from "../problem.ts";
+
 const WINDOW_MS = 60_000;
 const MAX_FAILURES = 30;
 /** Beyond that many addresses the oldest are forgotten: a flood must not fill the memory. */
@@ -12,6 +14,15 @@ export class Attempts {
     const failures = this.#failures.get(address);
     if (failures === undefined || failures.count < MAX_FAILURES) return 0;
     return Math.max(0, failures.since + WINDOW_MS - now);
+  }
+
+  /** @throws Problem 429 while the address has to wait. */
+  check(address: string, now: number): void {
+    const waitMs = this.waitMs(address, now);
+    if (waitMs === 0) return;
+    throw new Problem(429, "too many failed logins from this address; try again later", {
+      headers: { "Retry-After": String(Math.ceil(waitMs / 1000)) },
+    });
   }
 
   failed(address: string, now: number): void {

@@ -64,8 +64,8 @@ function keepToken(tx: Tx, { name, role, scope, createdBy, expiresAt }: NewToken
 
 export function bearerAuthentication(store: Store, clock: Clock): Authenticate {
   return async (request) => {
-    const token = /^Bearer +(\S+)$/i.exec(request.headers.authorization ?? "")?.[1];
-    if (token === undefined) return null;
+    const token = bearerOf(request);
+    if (token === null) return null;
     const given = Buffer.from(hashOf(token));
     // All of them are compared, each in constant time: how long it takes tells nothing.
     let found: TokenRow | null = null;
@@ -77,6 +77,10 @@ export function bearerAuthentication(store: Store, clock: Clock): Authenticate {
     if ((found.used_at ?? 0) < now - USE_MS) noteUse(store, found.no, now);
     return { kind: "token", name: found.name, id: found.id, role: roleOf(found), scope: scopeOf(found) };
   };
+}
+
+export function bearerOf(request: Request): string | null {
+  return /^Bearer +(\S+)$/i.exec(request.headers.authorization ?? "")?.[1] ?? null;
 }
 
 export function isActive({ revoked_at, expires_at }: TokenRow, now: number): boolean {

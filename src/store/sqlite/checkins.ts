@@ -179,7 +179,9 @@ export function sqliteCheckIns(db: Database.Database, kysely: Kysely<Tables>): C
 
     async writeSeen(seen) {
       translatingFaults(() => {
-        for (const [no, at] of seen) sql.writeSeen.run(no, at);
+        for (const [no, at] of seen) {
+          if (sql.updateSeen.run(at, no).changes === 0) sql.insertSeen.run(at, no);
+        }
       });
     },
 
@@ -399,10 +401,12 @@ function prepareAll(db: Database.Database) {
       INSERT INTO status_slots (group_no, slot, status, version, entries)
       VALUES (?, ?, ?, ?, ?)
       ON CONFLICT (group_no, slot, status, version) DO UPDATE SET entries = entries + excluded.entries`),
-    writeSeen: db.prepare<[number, number]>(`
+    updateSeen: db.prepare<[number, number]>("UPDATE seen SET at = ? WHERE node_no = ?"),
+    // A mark may have waited while somebody deleted its node.
+    insertSeen: db.prepare<[number, number]>(`
       INSERT INTO seen (node_no, at)
-      VALUES (?, ?)
-      ON CONFLICT (node_no) DO UPDATE SET at = excluded.at`),
+      SELECT no, ? FROM nodes
+      WHERE no = ?`),
     disableUpdates: db.prepare<[number]>("UPDATE groups SET policy_updates_enabled = 0 WHERE no = ?"),
     recentActivity: db
       .prepare<[number | null, number, string, number], number>(`
@@ -438,6 +442,10 @@ function prepareAll(db: Database.Database) {
           WHERE ended_at < ? AND rollout_no NOT IN (SELECT no FROM rollouts WHERE present = 1)
           ORDER BY no
           LIMIT ?)`),
+        // Deliveries that still wait are none of the history yet.
+        db.prepare<[number, number]>(`
+        DELETE FROM webhook_deliveries
+        WHERE at < ? AND due_at IS NULL AND no <= (SELECT min(no) FROM webhook_deliveries) + ?`),
       ),
     deleteOldSlots: ["status_slots", "census"].map((table) =>
       db.prepare<[number, number]>(`
@@ -455,14 +463,16 @@ function prepareAll(db: Database.Database) {
       .prepare<[number], NodeRow>(`
       SELECT ${columns} FROM nodes
       JOIN seen ON seen.node_no = nodes.no
-      WHERE nodes.no = ? AND seen.at <= nodes.created_at AND nodes.rollout_no IS NULL`)
+      WHERE nodes.no = ? AND seen.at <= nodes.created_at AND nodes.rollout_no IS NULL
+        AND nodes.alias = '' AND nodes.held IS NULL AND nodes.own_group IS NULL AND nodes.labels IS NULL`)
       .raw(),
     forgetNode: [
-      "nodes WHERE no",
-      "seen WHERE node_no",
-      "events WHERE node_no",
-      "status_history WHERE node_no",
-      "past_grants WHERE node_no",
-    ].map((where) => db.prepare<[number]>(`DELETE FROM ${where} = ?`)),
+      "DELETE FROM nodes WHERE no = ?",
+      "DELETE FROM seen WHERE node_no = ?",
+      "DELETE FROM events WHERE node_no = ?",
+      "DELETE FROM status_history WHERE node_no = ?",
+      // They stay counted in their rollouts; the number may be another node's one day.
+      "UPDATE past_grants SET node_no = 0 WHERE node_no = ?",
+    ].map((statement) => db.prepare<[number]>(statement)),
   };
 }

@@ -1,5 +1,6 @@
 /** The node table's row as the hot path reads and writes it: raw arrays in a fixed order, no object per row in between. */
 import type { Arch, Failure, Grant, Node, NodeStatus } from "../../rollout/model.ts";
+import { holdOf, labelsOf } from "../care.ts";
 
 export const NODE_COLUMNS = [
   "no",
@@ -17,6 +18,9 @@ export const NODE_COLUMNS = [
   "boot_id",
   "broken_quotes",
   "created_at",
+  "held",
+  "own_group",
+  "labels",
   "status",
   "status_at",
   "rollout_no",
@@ -49,6 +53,9 @@ export type NodeRow = [
   bootId: string,
   brokenQuotes: number,
   createdAt: number,
+  held: string | null,
+  ownGroup: string | null,
+  labels: string | null,
   status: NodeStatus,
   statusAt: number,
   ...grant: GrantRow,
@@ -89,27 +96,30 @@ export function toNode(row: NodeRow): Node {
     bootId: row[12],
     brokenQuotes: row[13] === 1,
     createdAt: row[14],
-    status: row[15],
-    statusAt: row[16],
+    held: holdOf(row[15]),
+    ownGroup: row[16],
+    labels: labelsOf(row[17]),
+    status: row[18],
+    statusAt: row[19],
     grant: toGrant(row),
   };
 }
 
 function toGrant(row: NodeRow): Grant | null {
-  if (row[17] === null) return null;
+  if (row[20] === null) return null;
   return {
-    rolloutNo: row[17],
-    groupNo: row[18],
-    version: row[19],
-    fromVersion: row[20],
-    needsReboot: row[21] === 1,
-    grantedAt: row[22],
-    attempt: row[23],
-    bootId: row[24],
-    deadline: row[25],
-    errorCode: row[26],
-    failure: row[27],
-    cell: row[28],
+    rolloutNo: row[20],
+    groupNo: row[21],
+    version: row[22],
+    fromVersion: row[23],
+    needsReboot: row[24] === 1,
+    grantedAt: row[25],
+    attempt: row[26],
+    bootId: row[27],
+    deadline: row[28],
+    errorCode: row[29],
+    failure: row[30],
+    cell: row[31],
   };
 }
 

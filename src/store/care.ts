@@ -1,0 +1,21 @@
+/** What people have set of a node, as the store keeps it: JSON, or null where nothing is set. */
+import type { Hold, Labels } from "../rollout/model.ts";
+import { NO_LABELS } from "../rollout/node.ts";
+
+export function holdOf(text: string | null): Hold | null {
+  return text === null ? null : (JSON.parse(text) as Hold); // written by `textOfHold` alone
+}
+
+export function textOfHold({ at, by, why }: Hold): string {
+  return JSON.stringify({ at, by, why });
+}
+
+export function labelsOf(text: string | null): Labels {
+  return text === null ? NO_LABELS : (JSON.parse(text) as Labels); // written by `textOfLabels` alone
+}
+
+/** Ordered by name, so that the same labels are always the same text. */
+export function textOfLabels(labels: Labels): string | null {
+  const names = Object.keys(labels).sort();
+  return names.length === 0 ? null : JSON.stringify(Object.fromEntries(names.map((name) => [name, labels[name]])));
+}
