@@ -56,9 +56,7 @@ export function mirrorCommand(): Command {
 async function mirror(options: Options): Promise<void> {
   const key = readPrivateKey(options.key);
   const quiet = options.json === true || !process.stderr.isTTY;
-  const environment = process.env;
-  const proxy = environment.https_proxy ?? environment.HTTPS_PROXY ?? environment.http_proxy ?? environment.HTTP_PROXY;
-  const http = new Http({ proxy: proxy || null, resolve: systemResolve, userAgent: `Turnout/${VERSION}` });
+  const http = new Http({ proxy: proxyOf(process.env), resolve: systemResolve, userAgent: `Turnout/${VERSION}` });
   // Whoever names a server of their own may have it anywhere; Flatcar's leads to no private address.
   const privateAddresses = options.from !== PUBLIC_SERVER;
   const upstream = omahaUpstream({ url: options.from, privateAddresses, http });
@@ -93,6 +91,12 @@ async function mirror(options: Options): Promise<void> {
   } finally {
     await http.close();
   }
+}
+
+function proxyOf({ https_proxy, HTTPS_PROXY, http_proxy, HTTP_PROXY }: NodeJS.ProcessEnv): string | null {
+  const proxy = https_proxy || HTTPS_PROXY || http_proxy || HTTP_PROXY || null;
+  if (proxy === null || /^http:\/\//.test(proxy)) return proxy;
+  throw new MirrorError(`HTTPS_PROXY: "${proxy}" must begin with http://, e.g. "http://proxy.example.org:3128"`);
 }
 
 /** @throws MirrorError when there is no answer, or a release that is not whole */

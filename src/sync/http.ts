@@ -19,7 +19,7 @@ export interface HttpTimeouts {
 export const TIMEOUTS: HttpTimeouts = { connectMs: 30_000, idleMs: 60_000 };
 
 export interface HttpOptions {
-  /** e.g. http://proxy.example.org:3128; null: none. With a proxy, it is the proxy that decides where names lead. */
+  /** e.g. http://proxy.example.org:3128, never https; null: none. With a proxy, it is the proxy that decides where names lead. */
   readonly proxy: string | null;
   readonly resolve: Resolve;
   readonly userAgent: string;
@@ -59,7 +59,11 @@ export class Http {
   async ask(address: string, asked: Asked): Promise<Answered> {
     let url = new URL(address);
     for (let hops = 0; ; hops += 1) {
-      const answer = await this.#once(url, asked);
+      const { headers = {} } = asked;
+      // What somebody may do here is nobody else's business.
+      const { Authorization: _, ...others } = headers;
+      const isHome = url.origin === new URL(address).origin;
+      const answer = await this.#once(url, { ...asked, headers: isHome ? headers : others });
       const target = redirectOf(answer, asked);
       if (target === null) return answer;
       answer.body.on("error", () => undefined).destroy();
@@ -109,7 +113,7 @@ export class Http {
       bodyTimeout: idleMs,
       connect(to, done) {
         if (tunnel === null) direct(to, done);
-        else if (to.protocol === "https:" && to.host !== new URL(proxy ?? "").host) tunnel(to, done);
+        else if (to.protocol === "https:") tunnel(to, done);
         else toProxy(to, done);
       },
     });

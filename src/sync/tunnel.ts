@@ -1,6 +1,5 @@
 /** Through an HTTP proxy to a server that speaks TLS: the proxy passes bytes on, and sees none of them. Source: RFC 9110, 9.3.6. */
 import { request } from "node:http";
-import { request as requestTls } from "node:https";
 import { isIP } from "node:net";
 import { connect } from "node:tls";
 import type { buildConnector } from "undici";
@@ -8,11 +7,10 @@ import type { buildConnector } from "undici";
 /** One try a connection: a proxy that hangs up is not asked again and again. */
 export function tunnelThrough(proxy: string, timeoutMs: number): buildConnector.connector {
   const url = new URL(proxy);
-  const ask = url.protocol === "https:" ? requestTls : request;
   return ({ hostname, port }, done) => {
     const target = `${hostname}:${port || 443}`;
     const failed = (why: string) => done(new Error(`the proxy ${url.host} does not lead to ${target}: ${why}`), null);
-    const asked = ask(url, {
+    const asked = request(url, {
       method: "CONNECT",
       path: target,
       headers: { Host: target },

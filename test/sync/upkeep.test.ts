@@ -38,20 +38,23 @@ describe("a channel that follows", () => {
       "4152.2.0 is too young; the channel is moved to it at 2026-03-07T12:00:00.000Z",
     );
     clock.move({ days: 2 });
-    upstream.offer(second);
+    upstream.offer(aVersion("4200.0.0"), second);
     await site.sync();
     expect(await site.version()).toBeNull();
     clock.move({ days: 1 });
     expect(await site.sync()).toMatchObject({ moved_to: "4152.2.0", next_check_ts: expect.anything() });
     expect(await site.version()).toBe("4152.2.0");
+    const floors = async () => (await site.server.api("GET", `/channels/${STABLE_CHANNEL}/floors`)).packages;
+    expect(await floors()).toEqual([]);
 
     upstream.offer(first); // 4230.2.1 was no good
     clock.move({ days: 4 });
     await site.sync();
     expect(await site.version()).toBe("4152.2.0");
-    upstream.offer(second);
+    upstream.offer(aVersion("4200.0.0"), second);
     await site.check();
     expect(await site.version()).toBe("4230.2.1");
+    expect(await floors()).toMatchObject([{ version: "4200.0.0" }]);
   });
 
   it("stays where a person has moved it back to, until something newer comes", async () => {
