@@ -184,9 +184,9 @@ function same(a: string | null, b: string): boolean {
   return a?.toLowerCase() === b.toLowerCase();
 }
 
-export function archOption(description: string): Option {
+export function archOption(description: string, flags = "--arch <arch>"): Option {
   const names = Object.keys(ARCH);
-  return new Option("--arch <arch>", description).choices(names).argParser((text) => {
+  return new Option(flags, description).choices(names).argParser((text) => {
     const name = text === "arm64" ? "aarch64" : text; // what Flatcar's boards call it
     const found = Object.entries(ARCH).find(([known]) => known === name);
     if (found === undefined) throw new InvalidArgumentError(`Allowed choices are ${names.join(", ")}.`);
