@@ -3,7 +3,7 @@ import { InvalidArgumentError, Option } from "commander";
 import { archName } from "../fleet/document.ts";
 import { ARCH } from "../rollout/model.ts";
 import { type Api, ApiError, thereIsNo } from "./api.ts";
-import type { ApplicationView, ChannelView, GroupView, NodeView, PackageView } from "./objects.ts";
+import type { ApplicationView, ChannelView, GroupView, NodeView, PackageView, WebhookView } from "./objects.ts";
 import { inParallel } from "./parallel.ts";
 
 const UUID = /^[\da-f]{8}(-[\da-f]{4}){3}-[\da-f]{12}$/i;
@@ -103,6 +103,19 @@ export async function findPackage(api: Api, app: string, name: string, arch: num
   const found = ofOneArch(named, arch, `packages ${name}`);
   if (found !== undefined) return found;
   throw new ApiError(thereIsNo(`package "${name}"${ofArch(arch)}`, packages.map(packageName)));
+}
+
+/** The path of a webhook that is named by its id or name. @throws ApiError */
+export async function webhookPath(api: Api, name: string): Promise<string> {
+  const webhooks = await api.all<WebhookView>("/webhooks", "webhooks");
+  const found = webhooks.find((one) => same(one.id, name)) ?? webhooks.find((one) => one.name === name);
+  if (found !== undefined) return `/webhooks/${found.id}`;
+  throw new ApiError(
+    thereIsNo(
+      `webhook "${name}"`,
+      webhooks.map((one) => `"${one.name}"`),
+    ),
+  );
 }
 
 /** A node, the group that it is in, and its path. */
