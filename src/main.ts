@@ -9,6 +9,7 @@ import { openAccess } from "./admin/auth/access.ts";
 import { firstToken, rememberToken } from "./admin/auth/tokens.ts";
 import { seedFleet } from "./admin/fleet.ts";
 import { adminRouter } from "./admin/router.ts";
+import { makeUpForAbsence } from "./checkin/absence.ts";
 import { answering } from "./checkin/answer.ts";
 import { Batches } from "./checkin/batch.ts";
 import type { CheckInRequest, Decision } from "./checkin/decisions.ts";
@@ -84,6 +85,9 @@ async function start(settings: Settings, options: StartOptions): Promise<Turnout
   const store = sqliteStore(databasePath, writer, onFatal);
   if (await seedFleet(store, FIRST_FLEET, clock.now())) log.info("new database: made the Flatcar application");
   await provideToken(store, settings, clock, options);
+  const absence = await makeUpForAbsence(store, clock.now());
+  if (absence !== null)
+    log.warn({ since: new Date(absence.from) }, "no node was heard for a while; deadlines are later");
 
   const payloads = await Payloads.open({
     folder: join(settings.dataDir, "payloads"),
@@ -158,6 +162,7 @@ async function start(settings: Settings, options: StartOptions): Promise<Turnout
     clock,
     historyDays: settings.historyDays,
     forgetSeenOnceDays: settings.forgetSeenOnceDays,
+    absence,
     onError: (task, error) =>
       log.error({ task, error: String(error) }, "a background task failed; it will be tried again"),
   });

@@ -85,7 +85,9 @@ const schema = z.strictObject({
   TURNOUT_OMAHA_SECRET: secretInPath.optional(),
   TURNOUT_TRUST_PROXY: z.string().min(1).optional(),
   TURNOUT_LOG_LEVEL: z.enum(["trace", "debug", "info", "warn", "error", "fatal", "silent"]).default("info"),
-  TURNOUT_POLL_INTERVAL: duration.optional(),
+  TURNOUT_POLL_INTERVAL: duration
+    .refine((ms) => ms >= 1_000 && ms <= 4 * 3_600_000, "must be between 1 second and 4 hours")
+    .optional(),
   TURNOUT_ADAPTIVE_POLLING: z.enum(["yes", "no"]).default("yes"),
   TURNOUT_LONGEST_POLL: duration
     .refine((ms) => ms >= 45 * 60_000 && ms <= 4 * 3_600_000, "must be between 45 minutes and 4 hours")

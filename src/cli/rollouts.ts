@@ -49,6 +49,20 @@ interface RolloutView {
   }[];
 }
 
+interface Failures {
+  readonly total: number;
+  readonly instances: readonly {
+    readonly id: string;
+    readonly alias: string;
+    readonly oem: string;
+    readonly version: string;
+    readonly failure: string | null;
+    readonly error_code: number | null;
+    readonly attempt: number | null;
+    readonly since: string;
+  }[];
+}
+
 interface GroupOptions extends AppOptions {
   readonly group: string;
 }
@@ -100,6 +114,9 @@ export function rolloutsCommand(): Command {
     .addOption(strategyOption().makeOptionMandatory())
     .option("--reason <text>", "for the history")
     .action(acting(set));
+  sub("failures", "the nodes that have failed, and on what")
+    .argument("[id]", "of the newest rollout when left out")
+    .action(acting(failures));
   for (const [name, description] of Object.entries(ACTIONS)) {
     const action = sub(name, description)
       .argument("[id]", "the newest one when left out")
@@ -153,6 +170,31 @@ async function show(id: string | undefined, options: GroupOptions): Promise<void
   const api = new Api(options.server);
   const view = await api.call<RolloutView>("GET", await rolloutPath(api, id, options));
   print(view, options);
+}
+
+async function failures(id: string | undefined, options: GroupOptions): Promise<void> {
+  const api = new Api(options.server);
+  const path = `${await rolloutPath(api, id, options)}/failures?perpage=1000`;
+  const answer = await api.call<Failures>("GET", path);
+  if (options.json) return printJson(answer);
+  if (answer.total === 0) {
+    process.stdout.write("no node has failed\n");
+    return;
+  }
+  const head = ["NODE", "ALIAS", "OEM", "RUNS", "HOW", "CODE", "TRY", "SINCE"];
+  const rows = answer.instances.map((node) => [
+    node.id,
+    node.alias,
+    node.oem,
+    node.version,
+    node.failure,
+    node.error_code,
+    node.attempt,
+    shortTime(node.since),
+  ]);
+  process.stdout.write(table(head, rows));
+  const shown = answer.instances.length;
+  if (shown < answer.total) process.stdout.write(`and ${answer.total - shown} more\n`);
 }
 
 async function rolloutPath(api: Api, id: string | undefined, { app, group }: GroupOptions): Promise<string> {

@@ -15,7 +15,7 @@ describe("turnout simulate", () => {
     expect(out).toMatch(/^STAGE +SHARE +OPENS AFTER +UPDATED AFTER +NODES/m);
     expect(out).toMatch(/^ +2 +100 % +1h /m);
     expect(out).toContain("400 ┤");
-    expect(out).toMatch(/completed +2 +every active node of the group is through/);
+    expect(out).toMatch(/completed +2 +the last stage is over: its nodes have finished/);
   });
 
   it("exits with 3 when the gate closes, and shows how far it got", async () => {
