@@ -37,7 +37,7 @@ export function bulkCommand(): Command {
   const command = new Command("bulk").description("the same for many nodes; without --yes it is only said which");
   const sub = (name: string, description: string) =>
     withFields(ofApp(command.command(name).description(description)), FILTER)
-      .addOption(new Option("-y, --yes", "do it"))
+      .addOption(new Option("-y, --yes", "do it; without, it is only said which nodes it would be"))
       .addHelpText("after", HELP);
   sub("hold", "give nodes no update until they are released")
     .addOption(reasonOption())

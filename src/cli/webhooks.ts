@@ -13,9 +13,9 @@ import { deliveryCommands } from "./webhook-deliveries.ts";
 
 const ALL = "all";
 const NAME = text("--name <name>", "name", "another name");
-const URL = text("--url <url>", "url", "where events are posted to");
+const TARGET = text("--url <url>", "url", "where events are posted to");
 const FIELDS: readonly Field[] = [
-  URL,
+  TARGET,
   {
     option: new Option("--events <event...>", "only these, or all").choices([...EVENTS, ALL]),
     field: "events",
@@ -90,7 +90,7 @@ async function show(name: string, options: ServerOptions): Promise<void> {
 async function create(name: string, options: WebhookOptions): Promise<void> {
   const api = new Api(options.server);
   const body = { name, ...(await changesOf(api, options)) };
-  if (!(URL.field in body)) throw new ApiError("say where to: --url URL");
+  if (!(TARGET.field in body)) throw new ApiError("say where to: --url URL");
   const made = await api.call<WebhookView & { readonly secret: string }>("POST", "/webhooks", body);
   if (options.json) return printJson(made);
   // Whoever has brought a secret knows it.
