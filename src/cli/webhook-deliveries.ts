@@ -62,22 +62,21 @@ async function list(name: string, options: ListOptions): Promise<void> {
     say("no such deliveries");
     return;
   }
-  process.stdout.write(
-    table(["WHEN", "EVENT", "STATE", "TRIES", "ANSWER", "NEXT TRY", "DELIVERY"], deliveries.map(rowOf)),
-  );
+  process.stdout.write(table(["WHEN", "EVENT", "STATE", "TRIES", "ANSWER", "DELIVERY"], deliveries.map(rowOf)));
   if (total > deliveries.length) note("there are more: set --limit");
 }
 
 function rowOf(delivery: DeliveryView): Cell[] {
   const { status, error, next_try_ts: next } = delivery;
   const answer = error ?? (status === null ? null : String(status));
+  // In one column: with another, ids would be broken on a narrow terminal.
+  const became = [answer, next === null ? null : `next try ${shortTime(next)}`].filter((part) => part !== null);
   return [
     shortTime(delivery.created_ts),
     delivery.event,
     delivery.state,
     delivery.tries,
-    answer,
-    next === null ? null : shortTime(next),
+    became.join("; ") || null,
     delivery.id,
   ];
 }
