@@ -3,7 +3,7 @@ import { generateKeyPairSync } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { aTurnout, checks, FLATCAR, STABLE_GROUP, type TestTurnout } from "../e2e/turnout.ts";
-import { groupBody, packageBody } from "./api.ts";
+import { groupBody, packageBody, STABLE } from "./api.ts";
 import { aSession } from "./auth/session-row.ts";
 import { Documented } from "./documented.ts";
 
@@ -239,6 +239,11 @@ describe("the API", () => {
     expect([...audited].sort()).toEqual(changing.filter((id) => !nothingToSay.includes(id)).sort());
     for (const entry of byPeople)
       expect(entry).toMatchObject({ actor: "admin", actor_kind: "token", address: "127.0.0.1" });
+    const ofTheServer = ["webhook", "webhook-delivery", "token", "session", "payloads"];
+    const ofNoApplication = byPeople.filter((entry: { application_id: null }) => entry.application_id === null);
+    expect([...new Set(ofNoApplication.map((entry: { subject: string }) => entry.subject))].sort()).toEqual(
+      ofTheServer.sort(),
+    );
     const moved = entries.find((entry: { action: string }) => entry.action === "updateChannel");
     expect(moved).toMatchObject({ subject: "channel", before: { version: null }, after: { version: "4230.2.1" } });
   });
@@ -413,5 +418,44 @@ describe("changes that cross", () => {
     expect(await everything()).toBe(before);
     const { headers: now } = await api.call("getGroup", at);
     await api.call("updateGroup", { ...at, body: mine, headers: { "If-Match": now.get("etag") ?? "" } });
+  });
+
+  it("are refused with 412 for whatever can be read and changed", async () => {
+    const flatcar = { app: FLATCAR };
+    await turnout.omaha(checks({ machineId: "e1", track: "stable" }));
+    const node = { ...params, instance: "e1" };
+    const key = () => String(generateKeyPairSync("rsa", { modulusLength: 2048 }).publicKey.export({ type: "spki", format: "pem" })); // biome-ignore format: one line
+    await api.call("setPayloadKey", { params: flatcar, body: { public_key: key() } });
+    const url = "https://hooks.example.org/";
+    const { body: made } = await api.call("createWebhook", { body: { name: "crossing", url } });
+    const { body: pack } = await api.call("createPackage", { params: flatcar, body: packageBody("9.9.9") });
+    const hook = { webhook: made.id };
+    for (const [read, write, at, body] of [
+      ["getApplication", "updateApplication", flatcar, { name: "Flatcar" }],
+      ["getChannel", "updateChannel", { ...flatcar, channel: STABLE }, { name: "stable", color: "red", arch: 1 }],
+      ["getPackage", "updatePackage", { ...flatcar, package: pack.id }, packageBody("9.9.9", { description: "x" })],
+      ["getPayloadKey", "setPayloadKey", flatcar, { public_key: key() }],
+      ["getWebhook", "updateWebhook", hook, { name: "crossing", url, enabled: false }],
+      ["getInstance", "updateInstance", node, { alias: "rack 8" }],
+      ["getInstance", "setInstanceLabels", node, { labels: { rack: "8" } }],
+    ] as const) {
+      const seen = { "If-Match": (await api.call(read, { params: at })).headers.get("etag") ?? "" };
+      const given = { params: write === "updateInstance" ? { instance: node.instance } : at, body, headers: seen };
+      await api.call(write, given);
+      const before = await everything();
+      expect((await api.send(write, given)).status, write).toBe(412);
+      expect(await everything()).toBe(before);
+    }
+    const seen = { "If-Match": '"of long ago"' };
+    for (const [id, at] of [
+      ["deletePayloadKey", flatcar],
+      ["deleteWebhook", hook],
+      ["deleteInstance", node],
+    ] as const) {
+      // biome-ignore format: one line
+      expect((await api.send(id, { params: at, headers: seen })).status, id).toBe(412);
+      await api.call(id, { params: at });
+    }
+    await api.call("deletePackage", { params: { ...flatcar, package: pack.id } });
   });
 });
