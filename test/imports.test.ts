@@ -14,7 +14,7 @@ const IMPORTERS: Readonly<Record<string, readonly string[]>> = {
   fleet: ["main.ts", "cli", "admin", "forecast"],
   virtual: ["cli", "forecast"],
   forecast: ["main.ts", "admin", "cli"],
-  notify: ["main.ts", "admin"],
+  notify: ["main.ts", "admin", "cli"],
   payloads: ["main.ts", "admin", "sync"],
   sync: ["main.ts", "admin"],
   "audit-chain.ts": ["store", "cli"],
