@@ -44,12 +44,8 @@ export class World {
 
   /** Starts the server that everything here talks to from now on. */
   async start(options: Parameters<typeof aTurnout>[1] = {}, environment = PRIVATE): Promise<TestTurnout> {
-    this.#server = await this.startAnother(options, environment);
-    return this.#server;
-  }
-
-  async startAnother(options: Parameters<typeof aTurnout>[1] = {}, environment = PRIVATE): Promise<TestTurnout> {
     const server = await aTurnout(environment, options);
+    this.#server = server;
     this.afterwards(() => server.close());
     return server;
   }
