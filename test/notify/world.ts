@@ -84,9 +84,10 @@ export class World {
   }
 
   /** What the timer does. */
-  async tell(server: TestTurnout = this.server): Promise<void> {
-    await server.turnout.notifications.handOver();
-    await server.turnout.notifications.deliver();
+  async tell(): Promise<void> {
+    const { notifications } = this.server.turnout;
+    await notifications.handOver();
+    await notifications.deliver();
   }
 
   /** A node is offered the update, and says that it failed with code 9. */
