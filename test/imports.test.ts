@@ -26,7 +26,7 @@ const IMPORTERS: Readonly<Record<string, readonly string[]>> = {
   fleet: ["main.ts", "cli", "admin", "forecast"],
   virtual: ["cli", "forecast"],
   forecast: ["main.ts", "admin", "cli"],
-  notify: ["main.ts", "admin"],
+  notify: ["main.ts", "admin", "cli"],
   payloads: ["main.ts", "admin", "sync", "cli"],
   mirror: ["sync", "cli", "main.ts"],
   sync: ["main.ts", "admin", "cli"],

@@ -58,9 +58,12 @@ export class Api {
     this.server = server.replace(/\/+$/, "");
   }
 
-  /** @throws ApiError */
-  async call<T>(method: Method, path: string, body?: unknown): Promise<T> {
-    return (await this.#ask<T>(method, path, body)).value;
+  /**
+   * @param seen what it is about, as it was: nothing is done when it is not so any more.
+   * @throws ApiError
+   */
+  async call<T>(method: Method, path: string, body?: unknown, seen?: Seen<unknown>): Promise<T> {
+    return (await this.#ask<T>(method, path, body, seen)).value;
   }
 
   /** @throws ApiError */
@@ -72,13 +75,13 @@ export class Api {
    * Changes some fields of a thing and leaves all others as they are.
    * @throws ApiError also when it is not as it was seen any more: then nothing is done.
    */
-  async change<T>(path: string, { value, etag }: Seen<T>, changes: object): Promise<T> {
-    return (await this.#ask<T>("PUT", path, { ...value, ...changes }, onlyIf(etag))).value;
+  change<T>(path: string, seen: Seen<T>, changes: object): Promise<T> {
+    return this.call("PUT", path, { ...seen.value, ...changes }, seen);
   }
 
   /** @throws ApiError also when it is not as it was seen any more. */
-  async remove(path: string, { etag }: Seen<unknown>): Promise<void> {
-    await this.#ask("DELETE", path, undefined, onlyIf(etag));
+  async remove(path: string, seen: Seen<unknown>): Promise<void> {
+    await this.call("DELETE", path, undefined, seen);
   }
 
   /** Part of a file, as a stream. @throws ApiError */
@@ -100,7 +103,8 @@ export class Api {
     }
   }
 
-  #ask<T>(method: Method, path: string, body?: unknown, headers: Record<string, string> = {}): Promise<Seen<T>> {
+  #ask<T>(method: Method, path: string, body?: unknown, seen?: Seen<unknown>): Promise<Seen<T>> {
+    const headers = onlyIf(seen?.etag ?? "");
     if (body === undefined) return this.#send(method, path, headers);
     return this.#send(method, path, { ...headers, "Content-Type": "application/json" }, JSON.stringify(body));
   }

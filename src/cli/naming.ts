@@ -3,7 +3,7 @@ import { InvalidArgumentError, Option } from "commander";
 import { archName } from "../fleet/document.ts";
 import { ARCH } from "../rollout/model.ts";
 import { type Api, ApiError, thereIsNo } from "./api.ts";
-import type { ApplicationView, ChannelView, GroupView, NodeView, PackageView } from "./objects.ts";
+import type { ApplicationView, ChannelView, GroupView, NodeView, PackageView, WebhookView } from "./objects.ts";
 import { inParallel } from "./parallel.ts";
 
 const UUID = /^[\da-f]{8}(-[\da-f]{4}){3}-[\da-f]{12}$/i;
@@ -105,6 +105,19 @@ export async function findPackage(api: Api, app: string, name: string, arch: num
   throw new ApiError(thereIsNo(`package "${name}"${ofArch(arch)}`, packages.map(packageName)));
 }
 
+/** The path of a webhook that is named by its id or name. @throws ApiError */
+export async function webhookPath(api: Api, name: string): Promise<string> {
+  const webhooks = await api.all<WebhookView>("/webhooks", "webhooks");
+  const found = webhooks.find((one) => same(one.id, name)) ?? webhooks.find((one) => one.name === name);
+  if (found !== undefined) return `/webhooks/${found.id}`;
+  throw new ApiError(
+    thereIsNo(
+      `webhook "${name}"`,
+      webhooks.map((one) => `"${one.name}"`),
+    ),
+  );
+}
+
 /** A node, the group that it is in, and its path. */
 export interface FoundNode {
   readonly node: NodeView;
@@ -184,9 +197,9 @@ function same(a: string | null, b: string): boolean {
   return a?.toLowerCase() === b.toLowerCase();
 }
 
-export function archOption(description: string): Option {
+export function archOption(description: string, flags = "--arch <arch>"): Option {
   const names = Object.keys(ARCH);
-  return new Option("--arch <arch>", description).choices(names).argParser((text) => {
+  return new Option(flags, description).choices(names).argParser((text) => {
     const name = text === "arm64" ? "aarch64" : text; // what Flatcar's boards call it
     const found = Object.entries(ARCH).find(([known]) => known === name);
     if (found === undefined) throw new InvalidArgumentError(`Allowed choices are ${names.join(", ")}.`);

@@ -1,10 +1,13 @@
-/** `turnout nodes`: which machines there are, how they stand, and how they came there. */
+/** `turnout nodes`: which machines there are, how they stand, how they came there, and what people do to them. */
 import { Command, Option } from "commander";
-import { Api, type AppOptions, acting, ofApp, type ServerOptions } from "./api.ts";
+import { Api, type AppOptions, acting, ofApp } from "./api.ts";
 import { positive } from "./fields.ts";
 import { appPath, findGroup, findNode, groupsOf } from "./naming.ts";
+import { bulkCommand } from "./node-bulk.ts";
+import { careCommands } from "./node-care.ts";
+import { nodeFacts, printNode, statusText } from "./node-facts.ts";
 import type { GroupView, NodeView } from "./objects.ts";
-import { type Cell, facts, note, printJson, say, shortTime, table } from "./terminal.ts";
+import { type Cell, note, printJson, say, shortTime, table } from "./terminal.ts";
 
 /** The API's numbers for where a node stands. */
 const STATUS: Readonly<Record<string, number>> = {
@@ -31,6 +34,7 @@ interface ListOptions extends AppOptions {
   readonly version?: string;
   readonly search?: string;
   readonly held?: true;
+  readonly notHeld?: true;
   readonly label?: string;
   readonly seen: string;
   readonly sort: string;
@@ -38,7 +42,7 @@ interface ListOptions extends AppOptions {
 }
 
 export function nodesCommand(): Command {
-  const command = new Command("nodes").description("nodes: which there are, how they stand, and how they came there");
+  const command = new Command("nodes").description("nodes: which there are, how they stand, and taking care of them");
   const sub = (name: string, description: string) => ofApp(command.command(name).description(description));
   const one = (name: string, description: string) =>
     sub(name, description).argument("<node>", "its machine id or alias");
@@ -53,6 +57,7 @@ export function nodesCommand(): Command {
     .option("--search <text>", "only those with it in their id, alias or address")
     .option("--label <name=value>", "only those with this label")
     .option("--held", "only those that are held")
+    .addOption(new Option("--not-held", "only those that are not").conflicts("held"))
     .addOption(new Option("--seen <within>", "only those seen within this time").choices(SEEN).default("1d"))
     .addOption(
       new Option("--sort <by>", "alias or id, address, or the latest first").choices(Object.keys(SORT)).default("name"),
@@ -65,7 +70,8 @@ export function nodesCommand(): Command {
   one("set", "give a node a name that its own does not replace")
     .requiredOption("--alias <text>", 'what people call it; "": what it calls itself')
     .action(acting(set));
-  return command;
+  careCommands(one);
+  return command.addCommand(bulkCommand());
 }
 
 interface Listed {
@@ -111,12 +117,13 @@ async function nodesOf(api: Api, path: string, options: ListOptions) {
   }
 }
 
-function queryOf({ status, version, search, held, label, seen, sort }: ListOptions): string {
+function queryOf({ status, version, search, held, notHeld, label, seen, sort }: ListOptions): string {
   const query = [`duration=${seen}`, SORT[sort]];
   if (status !== undefined) query.push(`status=${STATUS[status]}`);
   if (version !== undefined) query.push(`version=${encodeURIComponent(version)}`);
   if (search !== undefined) query.push(`searchFilter=All&searchValue=${encodeURIComponent(search)}`);
-  if (held !== undefined) query.push("held=true");
+  if (held) query.push("held=true");
+  if (notHeld) query.push("held=false");
   if (label !== undefined) query.push(`label=${encodeURIComponent(label)}`);
   return query.join("&");
 }
@@ -125,7 +132,7 @@ function headOf(withGroup: boolean): string[] {
   return ["NODE", "ALIAS", ...(withGroup ? ["GROUP"] : []), "VERSION", "STATUS", "LAST SEEN"];
 }
 
-function rowOf({ id, alias, application }: NodeView, group: GroupView, withGroup: boolean): Cell[] {
+function rowOf({ id, alias, held, application }: NodeView, group: GroupView, withGroup: boolean): Cell[] {
   const { version, last_check_for_updates: seen } = application;
   // In lists, a node without any alias is called by its id.
   return [
@@ -133,13 +140,9 @@ function rowOf({ id, alias, application }: NodeView, group: GroupView, withGroup
     alias === id ? null : alias,
     ...(withGroup ? [group.name] : []),
     version,
-    statusText(application),
+    `${statusText(application)}${held === null ? "" : ", held"}`,
     shortTime(seen),
   ];
-}
-
-function statusText({ state, error_code: code }: NodeView["application"]): string {
-  return state === "failed" && code !== null ? `failed (${code})` : state;
 }
 
 interface Step {
@@ -156,37 +159,12 @@ async function show(name: string, options: AppOptions & { readonly history: numb
   const history = await api.call<readonly Step[]>("GET", `${path}/status_history?limit=${limit}`);
   if (options.json) return printJson({ ...node, history });
   const rows = history.map((step) => [shortTime(step.created_ts), step.state, step.version, step.error_code]);
-  process.stdout.write(`${described(node, group)}\n${table(["WHEN", "STATUS", "VERSION", "ERROR"], rows)}`);
-}
-
-function described(node: NodeView, group: GroupView): string {
-  const { id, ip, oem, alias, created_ts: created, labels, held, application } = node;
-  const { last_update_version: update, last_update_granted_ts: granted } = application;
-  const labelled = Object.entries(labels).map(([label, value]) => `${label}=${value}`);
-  return facts([
-    ["node", id],
-    ["alias", alias || null],
-    ["labels", labelled.join(", ") || null],
-    ["held", held === null ? null : `by ${held.by} since ${shortTime(held.since)}: ${held.reason}`],
-    ["group", `${group.name}${node.own_group_id === null ? "" : ", by hand"}`],
-    ["version", application.version],
-    ["status", statusText(application)],
-    ["last update", update === null ? null : `${update}${granted === null ? "" : `, offered ${shortTime(granted)}`}`],
-    ["last seen", shortTime(application.last_check_for_updates)],
-    ["first seen", shortTime(created)],
-    ["address", ip],
-    ["oem", oem || null],
-  ]);
+  process.stdout.write(`${nodeFacts(node, group)}\n${table(["WHEN", "STATUS", "VERSION", "ERROR"], rows)}`);
 }
 
 async function set(name: string, options: AppOptions & { readonly alias: string }): Promise<void> {
   const api = new Api(options.server);
   const { node, group } = await findNode(api, await appPath(api, options.app), name);
   const path = `/instances/${encodeURIComponent(node.id)}`;
-  print(await api.call<NodeView>("PUT", path, { alias: options.alias }), group, options);
-}
-
-function print(node: NodeView, group: GroupView, { json }: ServerOptions): void {
-  if (json) printJson(node);
-  else process.stdout.write(described(node, group));
+  printNode(await api.call<NodeView>("PUT", path, { alias: options.alias }), group, options);
 }

@@ -97,3 +97,26 @@ export interface NodeView {
     readonly update_in_progress: boolean;
   };
 }
+
+export interface WebhookView {
+  readonly id: string;
+  readonly name: string;
+  readonly url: string;
+  /** Empty: all. */
+  readonly events: readonly string[];
+  /** Null: all. */
+  readonly applications: readonly string[] | null;
+  readonly groups: readonly string[] | null;
+  readonly enabled: boolean;
+  readonly secret_ts: string;
+  readonly created_ts: string;
+  readonly created_by: string;
+  readonly health: {
+    readonly waiting: number;
+    readonly last_success_ts: string | null;
+    readonly last_failure_ts: string | null;
+    readonly last_error: string | null;
+    readonly consecutive_failures: number;
+    readonly resting_until_ts: string | null;
+  };
+}

@@ -2,7 +2,7 @@
 import { Command, Option } from "commander";
 import { Api, ApiError, acting, jsonOption, type ServerOptions, serverOption, thereIsNo } from "./api.ts";
 import { moment } from "./moments.ts";
-import { appPath, groupAnywhere, idOf } from "./naming.ts";
+import { type Scoped, scopeFrom } from "./scope.ts";
 import { note, printJson, printJsonList, say, several, shortTime, table } from "./terminal.ts";
 
 interface TokenView {
@@ -17,10 +17,8 @@ interface TokenView {
   readonly last_used_ts: string | null;
 }
 
-interface CreateOptions extends ServerOptions {
+interface CreateOptions extends ServerOptions, Scoped {
   readonly role: string;
-  readonly app?: readonly string[];
-  readonly group?: readonly string[];
   readonly expires?: string;
 }
 
@@ -89,16 +87,6 @@ async function create(name: string, options: CreateOptions): Promise<void> {
   const until = made.expires_ts === null ? "" : ` until ${shortTime(made.expires_ts)}`;
   note(`token "${made.name}": ${made.role} for ${scopeOf(made)}${until}; it is not shown again`);
   say(made.token);
-}
-
-/** Groups are looked for in the applications that are named, or in all. */
-async function scopeFrom(api: Api, { app, group }: CreateOptions): Promise<object> {
-  const scope: { applications?: string[]; groups?: string[] } = {};
-  if (app !== undefined) scope.applications = [];
-  for (const name of app ?? []) scope.applications?.push(idOf(await appPath(api, name)));
-  if (group !== undefined) scope.groups = [];
-  for (const name of group ?? []) scope.groups?.push((await groupAnywhere(api, name, scope.applications ?? null)).id);
-  return scope;
 }
 
 async function revoke(name: string, options: ServerOptions): Promise<void> {

@@ -19,10 +19,12 @@ import { nodesCommand } from "./nodes.ts";
 import { packagesCommand } from "./packages.ts";
 import { payloadsCommand } from "./payloads.ts";
 import { rolloutsCommand } from "./rollouts.ts";
+import { sessionsCommand } from "./sessions.ts";
 import { simulateCommand } from "./simulate.ts";
 import { statusCommand } from "./status.ts";
 import { tokenCommand } from "./token.ts";
 import { upstreamsCommand } from "./upstreams.ts";
+import { webhooksCommand } from "./webhooks.ts";
 
 /** Handed in: they wire everything, and the other subcommands need none of it. */
 export interface Parts {
@@ -69,7 +71,16 @@ export function programOf({ serve, database }: Parts): Command {
   add("Rollouts:", rolloutsCommand(), simulateCommand());
   add("The fleet as a file:", planCommand(), applyCommand(), exportCommand());
   add("Sites without internet access:", keysCommand(), mirrorCommand(), importCommand());
-  add("The server:", serving, tokenCommand(), auditCommand(), dbCommand(database), countersCommand());
+  add(
+    "The server:",
+    serving,
+    tokenCommand(),
+    sessionsCommand(),
+    auditCommand(),
+    webhooksCommand(),
+    dbCommand(database),
+    countersCommand(),
+  );
   add("Other:", fleetSimCommand(), completionCommand(program));
   program.addHelpCommand(
     new Command("help").argument("[command]").description("how a command is used").helpGroup("Other:"),

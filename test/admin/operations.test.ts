@@ -381,6 +381,43 @@ describe("who may do what", () => {
     }
   });
 
+  it("keeps a token to its application and groups in each and every operation, also those yet to come", async () => {
+    const { body: other } = await api.call("createApplication", {
+      body: { name: "Elsewhere" },
+      query: { clone_from: FLATCAR },
+    });
+    const { body: pack } = await api.call("createPackage", { params: { app: FLATCAR }, body: packageBody("8.8.8") });
+    await turnout.omaha(checks({ machineId: "s1", track: "stable" }));
+    const { groups } = (await api.call("listGroups", { params: { app: FLATCAR } })).body;
+    const neighbour = groups.find(({ id }: { id: string }) => id !== STABLE_GROUP);
+    const ofApplication = await aToken({ role: "admin", applications: [other.id] });
+    const ofGroup = await aToken({ role: "admin", groups: [neighbour.id] });
+    const names = {
+      ...params,
+      channel: STABLE,
+      package: pack.id,
+      instance: "s1",
+      name: "flatcar_production_update.gz",
+    };
+    const bodies: Readonly<Record<string, object>> = {
+      changeInstances: { action: "delete", filter: { group_id: STABLE_GROUP }, dry_run: false },
+      updateInstance: { alias: "mine" },
+    };
+    // What they show is in the caller's scope by itself, or about nobody's.
+    const free = ["listApplications", "listActivity", "fleetSchema", "whoAmI"];
+    const asks = ["simulateRollout"];
+    const before = await everything();
+    for (const { operationId: id, method } of api.operations.values()) {
+      const body = method === "post" || method === "put" ? (bodies[id] ?? {}) : undefined;
+      const status = async (token: string) => (await api.send(id, { token, params: names, body })).status;
+      if (!free.includes(id)) expect(await status(ofApplication), id).toBe(403);
+      if (method !== "get" && !asks.includes(id)) expect(await status(ofGroup), id).toBe(403);
+    }
+    expect(await everything()).toBe(before);
+    await api.call("deletePackage", { params: { app: FLATCAR, package: pack.id } });
+    await api.call("deleteApplication", { params: { app: other.id } });
+  });
+
   it("forgets a token when it expires or is revoked, and says when it was last used", async () => {
     const hour = new Date(turnout.clock.now() + 3_600_000).toISOString();
     const { body: made } = await api.call("createToken", { body: { name: "short", role: "viewer", expires_ts: hour } });

@@ -131,6 +131,17 @@ describe("the examples of docs/nodes.md", () => {
     const { code, output } = await run(`set -euo pipefail\n${script}`);
     expect(code, output).toBe(0);
     expect(output).toContain("held by admin since");
+    for (const said of [
+      /^labels +env=production, rack=7$/m,
+      /^group +Lab, by hand$/m,
+      /^deleted node 0+99$/m,
+      /^ {2}b7d94e2c61f84a0f9d3355aa10c2e8f4\n.+\nnothing was changed; --yes holds them$/m,
+      /^2 nodes:\n {2}b7d94e2c61f84a0f9d3355aa10c2e8f4\n {2}0b0a3c5d9e8f4f6c8a7b6c5d4e3f2a10\nheld 2 of 2$/m,
+      /^released 2 of 2$/m,
+      /^nothing was changed; --yes labels it$/m,
+    ]) {
+      expect(output).toMatch(said);
+    }
     const bulk = [...output.matchAll(/^\{"dry_run":.*\}$/gm)].map(([line]) => JSON.parse(line) as Bulk);
     expect(bulk.map(({ matched, changed }) => [matched, changed])).toEqual([
       [2, 0],
@@ -139,7 +150,7 @@ describe("the examples of docs/nodes.md", () => {
       [3, 3],
       [2, 2],
     ]);
-  });
+  }, 180_000);
 });
 
 interface Bulk {
@@ -166,6 +177,13 @@ describe("the page on the command line", () => {
       /^version +4230\.2\.1$/m,
       /^Canary +stable → 4230\.2\.1 +20 +20 /m,
       /^alias +the one in the corner$/m,
+      /^labels +env=lab, rack=7$/m,
+      /^group +Stable \(AMD64\), by hand$/m,
+      /^deleted node \S+$/m,
+      /^nothing was changed; --yes holds them$/m,
+      /^labelled 10 of 10$/m,
+      /^exit code 1: olga is not logged in$/m,
+      /^pager +https:\/\/hooks\.example\.org\/turnout +rollout-halted, node-lost +off +0$/m,
       /^maintenance-windows +mon-thu 22:00-04:00; sat,sun 00:00-23:59$/m,
       /^strategy +1 % \(1d\), 5 % /m,
       /^the fleet is as the file says$/m,
@@ -189,7 +207,7 @@ describe("the page on the command line", () => {
       /^the database before is kept as .*before-restore\nnothing to do: .*\nnothing to do: /m,
     );
     rmSync(`${dataDir}.backup`);
-  }, 120_000);
+  }, 300_000);
 });
 
 function run(script: string, environment: Record<string, string> = {}): Promise<Ran> {

@@ -1,3 +1,6 @@
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import pino from "pino";
 import { describe, expect, it } from "vitest";
 import { signatureOf } from "../../src/notify/send.ts";
@@ -59,9 +62,11 @@ describe("a target that is private", () => {
   });
 
   it("stays refused for a webhook of a time when it was allowed", async () => {
-    await world.start();
+    const dataDir = mkdtempSync(join(tmpdir(), "turnout-hooks-"));
+    world.afterwards(() => rmSync(dataDir, { recursive: true, force: true }));
+    const { clock, turnout } = await world.start({ dataDir });
     await world.aWebhook();
-    const { dataDir, clock } = world.server;
+    await turnout.close();
     await world.start({ dataDir, clock }, NO_PRIVATE);
     await world.test();
     await world.tell();

@@ -2,14 +2,15 @@
 import { execFile, spawnSync } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join, resolve } from "node:path";
+import { dirname, join, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import { promisify } from "node:util";
 import { expect, it } from "vitest";
 import { EVENTS } from "../../src/notify/events.ts";
 import { type World, worlds } from "./world.ts";
 
-const TEXT = readFileSync(resolve(import.meta.dirname, "../../docs/webhooks.md"), "utf8");
+const ROOT = resolve(import.meta.dirname, "../..");
+const TEXT = readFileSync(join(ROOT, "docs/webhooks.md"), "utf8");
 const blocks = (fence: string): string[] =>
   [...TEXT.matchAll(new RegExp(`^\`\`\`${fence}\\n([\\s\\S]*?)^\`\`\`$`, "gm"))].map(([, code = ""]) => code);
 
@@ -18,12 +19,21 @@ worlds((made) => {
   world = made;
 });
 
-it("makes and tries a webhook", async () => {
+it("makes and tries a webhook, from the command line and over the API", async () => {
   await world.start();
-  const script = ["set -euo pipefail", `api=${world.server.url}/api`, 'auth="X-Nothing: yes"', ...blocks("sh hooks")];
-  const { stdout } = await promisify(execFile)("bash", ["-c", script.join("\n")]);
+  const { url } = world.server;
+  const script = ["set -euo pipefail", `api=${url}/api`, 'auth="X-Nothing: yes"', ...blocks("sh hooks")];
+  const PATH = `${ROOT}/bin:${dirname(process.execPath)}:${process.env.PATH}`;
+  const { stdout } = await promisify(execFile)("bash", ["-c", script.join("\n")], {
+    env: { ...process.env, PATH, TURNOUT_SERVER: url },
+  });
   expect(stdout).toContain('"secret":"turnout_hook_');
-  expect(await world.deliveries()).toMatchObject([{ event: "test", state: "waiting" }]);
+  expect(await world.deliveries("", "chat")).toMatchObject([{ event: "test", state: "waiting" }]);
+  const [{ id } = { id: "" }] = await world.deliveries("", "chat");
+  expect(stdout).toMatch(/^webhook +pager\n/m);
+  expect(stdout).toMatch(/^pager +https:\/\/hooks\.example\.org\/turnout +all +on +1$/m);
+  expect(stdout).toContain('deleted webhook "pager"\n');
+  expect(stdout).toContain(`delivery ${id} is sent again\n`);
 });
 
 it("verifies a signature in Node and in a shell, and nothing that was altered or is old", async () => {

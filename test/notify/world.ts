@@ -44,12 +44,8 @@ export class World {
 
   /** Starts the server that everything here talks to from now on. */
   async start(options: Parameters<typeof aTurnout>[1] = {}, environment = PRIVATE): Promise<TestTurnout> {
-    this.#server = await this.startAnother(options, environment);
-    return this.#server;
-  }
-
-  async startAnother(options: Parameters<typeof aTurnout>[1] = {}, environment = PRIVATE): Promise<TestTurnout> {
     const server = await aTurnout(environment, options);
+    this.#server = server;
     this.afterwards(() => server.close());
     return server;
   }
@@ -88,9 +84,10 @@ export class World {
   }
 
   /** What the timer does. */
-  async tell(server: TestTurnout = this.server): Promise<void> {
-    await server.turnout.notifications.handOver();
-    await server.turnout.notifications.deliver();
+  async tell(): Promise<void> {
+    const { notifications } = this.server.turnout;
+    await notifications.handOver();
+    await notifications.deliver();
   }
 
   /** A node is offered the update, and says that it failed with code 9. */
