@@ -1,8 +1,9 @@
 /** A mirror of small payloads, whose upstream is in memory. */
 import { createHash } from "node:crypto";
-import { mkdtempSync } from "node:fs";
+import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { afterAll } from "vitest";
 import { makeKeys, type PrivateKey, readPrivateKey } from "../../src/mirror/keys.ts";
 import type { Arch } from "../../src/mirror/manifest.ts";
 import type { OfferedRelease } from "../../src/mirror/plan.ts";
@@ -18,8 +19,15 @@ export interface Keys extends PrivateKey {
   readonly publicFile: string;
 }
 
+const folders: string[] = [];
+afterAll(() => {
+  for (const folder of folders) rmSync(folder, { recursive: true, force: true });
+});
+
 export function keys(): Keys {
-  const files = makeKeys(mkdtempSync(join(tmpdir(), "turnout-keys-")));
+  const folder = mkdtempSync(join(tmpdir(), "turnout-keys-"));
+  folders.push(folder);
+  const files = makeKeys(folder);
   return { ...readPrivateKey(files.privateFile), privateFile: files.privateFile, publicFile: files.publicFile };
 }
 
