@@ -139,6 +139,7 @@ export async function startTurnout(settings: Settings, options: StartOptions = {
     ...forPeople,
     authenticate: access.authenticate,
     privateTargets: settings.webhookPrivateTargets,
+    downloads: settings.payloads,
   });
   const chores = housekeeping({
     writer,

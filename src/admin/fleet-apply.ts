@@ -35,6 +35,19 @@ export interface ApplyOptions {
 
 /** @throws Problem with the path in the document */
 export async function applyFleet(tx: Tx, fleet: FleetDocument, options: ApplyOptions): Promise<void> {
+  const kept = await applyApplications(tx, fleet, options);
+  if (!options.prune) return;
+  for (const row of await tx.selectFrom("applications").selectAll().execute()) {
+    if (!kept.has(row.no)) await deleteApp(tx, row, options.audit);
+  }
+}
+
+/** The same, but that other applications are let be, also when pruning. Answers the numbers of those that it names. */
+export async function applyApplications(
+  tx: Tx,
+  fleet: FleetDocument,
+  options: ApplyOptions,
+): Promise<ReadonlySet<number>> {
   const kept = new Set<number>();
   for (const [index, wanted] of fleet.applications.entries()) {
     await at(`applications.${index}`, async () => {
@@ -44,10 +57,7 @@ export async function applyFleet(tx: Tx, fleet: FleetDocument, options: ApplyOpt
       await new Applying(tx, application, options).run(wanted);
     });
   }
-  if (!options.prune) return;
-  for (const row of await tx.selectFrom("applications").selectAll().execute()) {
-    if (!kept.has(row.no)) await deleteApp(tx, row, options.audit);
-  }
+  return kept;
 }
 
 async function applyApplication(

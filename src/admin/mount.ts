@@ -47,7 +47,8 @@ function handler(context: AdminContext, operation: Operation): RequestHandler {
     const answer = operation.streamed
       ? await patiently(context, request, () => operation.handle(call))
       : await operation.handle(call);
-    send(response, operation, answer);
+    if (operation.conditional && request.fresh) response.status(304).end();
+    else send(response, operation, answer);
   };
 }
 

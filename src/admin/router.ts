@@ -5,6 +5,7 @@ import { appOperations } from "./apps.ts";
 import { auditOperations } from "./audit.ts";
 import { authenticated } from "./auth/authenticated.ts";
 import type { Authenticate } from "./auth/tokens.ts";
+import { centralOperations } from "./central.ts";
 import { channelOperations } from "./channels.ts";
 import type { AdminContext } from "./context.ts";
 import { counterOperations } from "./counters.ts";
@@ -27,6 +28,8 @@ import { payloadOperations } from "./payloads.ts";
 import { problems, unknownPath } from "./problem.ts";
 import { rolloutOperations } from "./rollouts.ts";
 import { sessionOperations } from "./sessions.ts";
+import type { DownloadAccess } from "./site-document.ts";
+import { siteOperations } from "./sites.ts";
 import { statisticsOperations } from "./statistics.ts";
 import { tokenOperations } from "./tokens.ts";
 import { webhookDeliveryOperations } from "./webhook-deliveries.ts";
@@ -38,6 +41,8 @@ export interface AdminOptions extends AdminContext {
   readonly authenticate: Authenticate;
   /** Whether webhooks may lead to private addresses. */
   readonly privateTargets: boolean;
+  /** What downloads of files kept here need. */
+  readonly downloads: DownloadAccess;
   readonly onFault: (error: unknown) => void;
   readonly onFailedLogin: (address: string, why: string) => void;
 }
@@ -63,6 +68,8 @@ function allOperations(options: AdminOptions): readonly Operation[] {
     ...activityOperations,
     ...webhookOperations(options),
     ...webhookDeliveryOperations,
+    ...siteOperations(options),
+    ...centralOperations,
     ...tokenOperations,
     ...sessionOperations,
     ...auditOperations,

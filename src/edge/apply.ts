@@ -1,0 +1,123 @@
+/** The central server's configuration made true here, in one transaction. */
+import type { Tx } from "../admin/context.ts";
+import { auditedAs } from "../admin/fleet.ts";
+import { applyApplications } from "../admin/fleet-apply.ts";
+import { exportFleet } from "../admin/fleet-export.ts";
+import type { SiteDocument } from "../admin/site-document.ts";
+import { archName } from "../fleet/document.ts";
+import { emptyRolloutCounters } from "../rollout/counters.ts";
+
+import type { Rollout } from "../rollout/model.ts";
+import { abort, halt, resume } from "../rollout/run.ts";
+import { loadCounters } from "../store/counters.ts";
+import { loadPackages, loadParts } from "../store/fleet.ts";
+import { type Actor, recordChange, settleConfiguration } from "../store/rollouts.ts";
+import type { Configuration } from "./client.ts";
+import { localize, nameOf } from "./localize.ts";
+
+/** As the audit log and rollouts' histories name it. */
+export const CENTRAL: Actor = { name: "central" };
+
+export interface ApplyDocument extends Configuration {
+  readonly etag: string;
+  /** Whether files are brought in from the central server. */
+  readonly payloads: boolean;
+  readonly now: number;
+}
+
+/**
+ * Applications that it names no more are the site's own from then on; their nodes are not forgotten because a token changed.
+ * @throws Problem when something of the site's own is in the way
+ */
+export async function applyDocument(tx: Tx, { document, fleet, etag, payloads, now }: ApplyDocument): Promise<void> {
+  const row = await tx.selectFrom("central").select(["document", "etag"]).executeTakeFirstOrThrow();
+  const ids = fleet.applications.flatMap(({ id }) => id ?? []);
+  // It was checked when it came in.
+  const previous = row.document === null ? null : (JSON.parse(row.document) as SiteDocument).fleet;
+  const { fleet: local, held } = localize(fleet, {
+    fleet: await exportFleet(tx, ids),
+    previous,
+    complete: await completePackages(tx),
+    wanted: new Set(payloads ? document.hosted.map((one) => nameOf(one.application, one)) : []),
+  });
+  const changed = await auditedAs(tx, CENTRAL, "syncFleet", now, (audit) =>
+    applyApplications(tx, local, { prune: true, now, audit }),
+  );
+  await tx
+    .updateTable("central")
+    .set({
+      etag,
+      document: JSON.stringify(document),
+      path: JSON.stringify(document.path),
+      applications: JSON.stringify(ids),
+      held: JSON.stringify(held),
+      applied_at: now,
+    })
+    .execute();
+  if (changed > 0 || etag !== row.etag) await settleConfiguration(tx, CENTRAL, now);
+  await followStops(tx, document.stopped, now);
+}
+
+/** `nameOf` all that this server has every file of. */
+export async function completePackages(tx: Tx): Promise<ReadonlySet<string>> {
+  const applications = await tx.selectFrom("applications").select(["no", "id"]).execute();
+  const ids = new Map(applications.map(({ no, id }) => [no, id]));
+  const here = [...(await loadPackages(tx)).values()].filter(({ urls }) => urls[0]?.startsWith("/"));
+  return new Set(
+    here.map(({ applicationNo, version, arch }) =>
+      nameOf(ids.get(applicationNo) ?? "", { version, arch: archName(arch) }),
+    ),
+  );
+}
+
+/** What is halted or aborted there is so here; what was halted from there, and is not any more, goes on. */
+async function followStops(tx: Tx, stopped: SiteDocument["stopped"], now: number): Promise<void> {
+  const { groups, rollouts } = await loadParts(tx);
+  const groupIds = new Map(groups.map(({ no, id }) => [no, id]));
+  for (const rollout of rollouts) {
+    if (rollout.undoes !== null) continue;
+    const { version, arch } = rollout.package;
+    const stop = stopped.find(
+      (one) => one.group === groupIds.get(rollout.groupNo) && one.version === version && one.arch === archName(arch),
+    );
+    await follow(tx, rollout, stop, now);
+  }
+}
+
+async function follow(
+  tx: Tx,
+  rollout: Rollout,
+  stop: SiteDocument["stopped"][number] | undefined,
+  now: number,
+): Promise<void> {
+  const { state } = rollout;
+  const counters = (await loadCounters(tx, [rollout.no])).rollouts.get(rollout.no) ?? emptyRolloutCounters();
+  if (stop?.state === "aborted" && state !== "aborted" && state !== "superseded") {
+    const change = abort(rollout, now, `aborted at the central server: ${stop.reason}`);
+    await recordChange(tx, rollout, change, counters, CENTRAL, now);
+  } else if (stop?.state === "halted" && (state === "scheduled" || state === "running" || state === "paused")) {
+    const change = halt(rollout, now, `halted at the central server: ${stop.reason}`);
+    await recordChange(tx, rollout, change, counters, CENTRAL, now);
+  } else if (stop === undefined && state === "halted" && (await haltedBy(tx, rollout)) === CENTRAL.name) {
+    await recordChange(
+      tx,
+      rollout,
+      resume(rollout, counters, now, "resumed at the central server"),
+      counters,
+      CENTRAL,
+      now,
+    );
+  }
+}
+
+async function haltedBy(tx: Tx, { no }: Rollout): Promise<string | undefined> {
+  const line = await tx
+    .selectFrom("rollout_history")
+    .select("actor")
+    .where("rollout_no", "=", no)
+    .where("to_state", "=", "halted")
+    .orderBy("no", "desc")
+    .limit(1)
+    .executeTakeFirst();
+  return line?.actor;
+}
