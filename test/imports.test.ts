@@ -6,7 +6,7 @@ const SRC = resolve(import.meta.dirname, "../src");
 
 /** Which folders of src/ may import a file of this one (besides the folder itself). DESIGN.md, "Who may import whom". */
 const IMPORTERS: Readonly<Record<string, readonly string[]>> = {
-  rollout: ["checkin", "store", "admin", "fleet", "forecast", "notify", "payloads", "cli", "settings.ts"],
+  rollout: ["checkin", "store", "admin", "fleet", "forecast", "notify", "payloads", "sync", "cli", "settings.ts"],
   omaha: ["checkin", "main.ts"],
   checkin: ["main.ts"],
   store: ["checkin", "admin", "sync", "fleet", "notify", "payloads", "main.ts", "metrics.ts"],
@@ -15,9 +15,10 @@ const IMPORTERS: Readonly<Record<string, readonly string[]>> = {
   virtual: ["cli", "forecast"],
   forecast: ["main.ts", "admin", "cli"],
   notify: ["main.ts", "admin"],
-  payloads: ["main.ts", "admin"],
+  payloads: ["main.ts", "admin", "sync"],
+  sync: ["main.ts", "admin"],
   "early-answer.ts": ["omaha", "admin"],
-  "clock.ts": ["checkin", "admin", "fleet", "notify", "payloads", "main.ts"],
+  "clock.ts": ["checkin", "admin", "fleet", "notify", "payloads", "sync", "main.ts"],
   "settings.ts": ["main.ts"],
   "metrics.ts": ["main.ts", "server.ts"],
   "server.ts": ["main.ts"],

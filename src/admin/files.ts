@@ -1,9 +1,8 @@
 /** A package's files, kept by this server: brought in piece by piece, visible only when they are whole. */
 import { z } from "zod";
-import { readPayloadKey } from "../payloads/format.ts";
-import { filesOfPackage, forgetFile, recordFile } from "../payloads/records.ts";
-import { type Piece, UploadRefused, type WantedFile } from "../payloads/uploads.ts";
-import { PACKAGE_TYPE, type PackageFile } from "../rollout/model.ts";
+import { filesOfPackage, forgetFile } from "../payloads/records.ts";
+import type { Piece } from "../payloads/uploads.ts";
+import { recordWanted, wantedFile } from "../payloads/wanted.ts";
 import { declaredFiles } from "../store/fleet.ts";
 import { fits } from "../store/hosted.ts";
 import { type Db, timestamp } from "./context.ts";
@@ -67,26 +66,17 @@ const uploadFile = operation({
   answer: fileObject,
   async handle(call) {
     const { application, row, file } = await foundFile(call.read, call.params);
-    const wanted = wantedFile(application, row, file);
+    const wanted = wantedFile(application.payload_key, row, file);
     const piece = pieceOf(call.given("Content-Range"), call.given("Content-Length"));
     const { uploads } = call.payloads;
     await uploads.alone(wanted, async () => {
       const arrived = await uploads.receive(wanted, piece, call.stream);
       if (!arrived.whole) return;
-      const { content } = arrived;
       await call.payloads.publish(arrived, () =>
         call.configure(async (tx, now, audit) => {
           const present = await foundFile(tx, call.params);
-          if (!fits(content, present.file)) {
-            throw new UploadRefused(409, `the package has changed meanwhile: it wants another ${file.name} by now`);
-          }
-          const before = (await filesOfPackage(tx, row.no)).find(({ name }) => name === file.name);
-          await recordFile(tx, row.no, file.name, content, now);
-          const { id: applicationId } = application;
-          const { sha256: hash256, sizeBytes: size } = content;
-          const had = before && { name: file.name, size: before.sizeBytes, hash256: before.sha256 };
-          const has = { name: file.name, size, hash256 };
-          await audit({ subject: "file", id: row.id, applicationId, before: had ?? null, after: has });
+          const change = await recordWanted(tx, present.row, file.name, arrived.content, now);
+          await audit({ subject: "file", id: row.id, applicationId: application.id, ...change });
         }),
       );
     });
@@ -160,23 +150,6 @@ async function foundFile(db: Db, params: Params & { readonly name: string }) {
     throw new Problem(404, `file not found: package ${row.version} names no ${params.name}; it names ${names}`);
   }
   return { application, row, file };
-}
-
-/** What clients find behind a codebase: names that stand in an address as they are. */
-const PLAIN_NAME = /^(?!\.{1,2}$)[\w.~+=@,-]+$/;
-/** Names that ue-rs looks for: these are payloads, too. Source: CLIENTS.md §3. */
-const PAYLOAD_NAME = /(^|-)(oem|flatcar)-[\w.-]+\.gz$/;
-
-function wantedFile(application: ApplicationRow, row: PackageRow, file: PackageFile): WantedFile {
-  if (!PLAIN_NAME.test(file.name)) {
-    throw new Problem(
-      409,
-      `${file.name} can't be kept here: nodes put a file's name into an address as it is, so it may have letters, digits and . _ ~ + = @ , - only`,
-    );
-  }
-  const isPayload = row.type === PACKAGE_TYPE.flatcar && (file.name === row.filename || PAYLOAD_NAME.test(file.name));
-  const key = application.payload_key === null ? null : readPayloadKey(application.payload_key);
-  return { ...file, packageId: row.id, isPayload, key };
 }
 
 /** @throws Problem 400 that says what the header must look like */

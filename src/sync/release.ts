@@ -1,0 +1,38 @@
+/** A release as an upstream describes it, whatever kind of upstream that is. */
+import type { FlatcarAction, PackageFile } from "../rollout/model.ts";
+
+export interface Release {
+  /** 1 is Flatcar's: `PACKAGE_TYPE`. */
+  readonly type: number;
+  readonly version: string;
+  /** 0 all, 1 amd64, 2 aarch64, 3 x86. */
+  readonly arch: number;
+  /** Where nodes get the files when they are not kept here; ends with a slash. */
+  readonly url: string;
+  readonly description: string;
+  /** The payload, which every release of Flatcar has with its SHA-256; null: the package has no file of its own. */
+  readonly payload: PackageFile | null;
+  /** System extensions, OEM images. */
+  readonly extraFiles: readonly PackageFile[];
+  /** What the package's action says beyond its SHA-256, which is the payload's. */
+  readonly action: Partial<Omit<FlatcarAction, "sha256">>;
+}
+
+/** Where the bytes of a release are. */
+export interface Bytes {
+  /**
+   * The file from an offset on; what comes may end early, and is gone on from the next time.
+   * @throws SourceFailed
+   */
+  open(file: PackageFile, from: number, signal: AbortSignal): Promise<AsyncIterable<Buffer>>;
+}
+
+/** Bytes or an answer did not come, or not as they should: it may go better the next time. The message says why. */
+export class SourceFailed extends Error {
+  override readonly name = "SourceFailed";
+}
+
+/** The payload first. */
+export function filesOf({ payload, extraFiles }: Release): readonly PackageFile[] {
+  return payload === null ? extraFiles : [payload, ...extraFiles];
+}
