@@ -15,6 +15,7 @@ import type { CheckInRequest, Decision } from "./checkin/decisions.ts";
 import { housekeeping } from "./checkin/housekeeping.ts";
 import { startWriter } from "./checkin/writer.ts";
 import { type Clock, systemClock } from "./clock.ts";
+import { type Edge, type EdgeOptions, forgetCentral, openEdge } from "./edge/edge.ts";
 import { createMetrics } from "./metrics.ts";
 import { type NotificationOptions, Notifications } from "./notify/notifications.ts";
 import { omahaHandler } from "./omaha/handler.ts";
@@ -41,6 +42,8 @@ export interface Turnout {
   readonly housekeeping: ReturnType<typeof housekeeping>;
   readonly scrub: Scrub;
   readonly notifications: Notifications;
+  /** Null: there is no central server. */
+  readonly edge: Edge | null;
   /** Stops accepting, finishes what is in flight, writes what waits. */
   close(): Promise<void>;
 }
@@ -50,6 +53,7 @@ export interface StartOptions {
   readonly log?: Logger;
   readonly timeouts?: ServerTimeouts;
   readonly webhooks?: Pick<NotificationOptions, "timeoutMs" | "resolve">;
+  readonly central?: Pick<EdgeOptions, "timeoutMs" | "random">;
   /** Whether time-driven tasks run by themselves; tests drive them. */
   readonly timers?: boolean;
   /** The writer's or a reader's thread died: the process can't go on. */
@@ -171,6 +175,25 @@ export async function startTurnout(settings: Settings, options: StartOptions = {
     onError: (error) => log.error({ error: String(error) }, "checking files failed; it will be tried again"),
   });
 
+  if (settings.central === null) await forgetCentral(store);
+  const edge =
+    settings.central === null
+      ? null
+      : await openEdge({
+          store,
+          clock,
+          payloads,
+          central: settings.central,
+          version: VERSION,
+          ...options.central,
+          onRound: (why) =>
+            why === null
+              ? log.debug("synced with the central server")
+              : log.warn({ why }, "syncing with the central server failed; it will be tried again"),
+          onError: (error) =>
+            log.error({ error: String(error) }, "syncing with the central server failed; it will be tried again"),
+        });
+
   const app = createApp({
     omaha,
     admin,
@@ -196,6 +219,7 @@ export async function startTurnout(settings: Settings, options: StartOptions = {
     chores.start();
     notifications.start();
     scrubbing.start();
+    edge?.start();
   }
   return {
     url,
@@ -203,6 +227,7 @@ export async function startTurnout(settings: Settings, options: StartOptions = {
     housekeeping: chores,
     scrub: scrubbing,
     notifications,
+    edge,
     async close() {
       const told = notifications.stop();
       const closed = new Promise<void>((resolve) => server.close(() => resolve()));
@@ -213,6 +238,7 @@ export async function startTurnout(settings: Settings, options: StartOptions = {
       await told;
       await chores.stop();
       await scrubbing.stop();
+      await edge?.stop();
       await writer.close();
       await store.close();
     },

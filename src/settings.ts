@@ -107,6 +107,13 @@ const schema = z.strictObject({
   TURNOUT_SCRUB_DAYS: number(0, 36_500).default(7),
   TURNOUT_SCRUB_RATE: rate.default(16 * 2 ** 20),
   TURNOUT_WEBHOOK_PRIVATE_TARGETS: z.enum(["yes", "no"]).default("no"),
+  TURNOUT_CENTRAL_URL: url.optional(),
+  TURNOUT_CENTRAL_TOKEN: z.string().min(1).optional(),
+  TURNOUT_SITE: z.string().min(1).optional(),
+  TURNOUT_CENTRAL_INTERVAL: duration
+    .refine((ms) => ms >= 10_000 && ms <= 86_400_000, "must be between 10 seconds and 1 day")
+    .default(60_000),
+  TURNOUT_CENTRAL_PAYLOADS: z.enum(["yes", "no"]).default("yes"),
 });
 
 export interface Settings {
@@ -140,6 +147,8 @@ export interface Settings {
   /** Whether webhooks may lead to private, loopback and link-local addresses. */
   readonly webhookPrivateTargets: boolean;
   readonly payloads: PayloadSettings;
+  /** Where the configuration comes from; null: it is our own. */
+  readonly central: ReturnType<typeof toCentral>;
 }
 
 export interface PayloadSettings {
@@ -225,7 +234,29 @@ function toSettings(given: z.infer<typeof schema>): Settings {
       scrubRate: given.TURNOUT_SCRUB_RATE,
     },
     webhookPrivateTargets: given.TURNOUT_WEBHOOK_PRIVATE_TARGETS === "yes",
+    central: toCentral(given),
   };
+}
+
+/** @throws SettingsError when a part is missing, or the token would go over the network in plain sight. */
+function toCentral(given: z.infer<typeof schema>) {
+  const { TURNOUT_CENTRAL_URL: central, TURNOUT_CENTRAL_TOKEN: token, TURNOUT_SITE: site } = given;
+  if (central === undefined && token === undefined && site === undefined) return null;
+  if (central === undefined || token === undefined || site === undefined) {
+    throw new SettingsError("TURNOUT_CENTRAL_URL, TURNOUT_CENTRAL_TOKEN and TURNOUT_SITE: set all three, or none");
+  }
+  if (!isConfidential(central)) {
+    throw new SettingsError(`TURNOUT_CENTRAL_URL: "${central}" must begin with https:// (http only on this machine)`);
+  }
+  const { TURNOUT_CENTRAL_INTERVAL: intervalMs, TURNOUT_CENTRAL_PAYLOADS: payloads } = given;
+  return { url: central, token, site, intervalMs, payloads: payloads === "yes" };
+}
+
+/** Nobody listens on the way. */
+function isConfidential(address: string): boolean {
+  if (!URL.canParse(address)) return false;
+  const { protocol, hostname } = new URL(address);
+  return protocol === "https:" || (protocol === "http:" && LOOPBACK.test(hostname.replace(/[[\]]/g, "")));
 }
 
 /** @throws SettingsError when somebody could not log in, or only in plain sight. */
@@ -237,8 +268,7 @@ function toOidc(given: z.infer<typeof schema>) {
   };
   const issuer = needed("TURNOUT_OIDC_ISSUER", "the identity provider's URL, e.g. https://id.example.org/realms/fleet");
   const clientId = needed("TURNOUT_OIDC_CLIENT_ID", "what Turnout is called there");
-  const { protocol, hostname } = URL.canParse(issuer) ? new URL(issuer) : { protocol: "", hostname: "" };
-  if (protocol !== "https:" && !(protocol === "http:" && LOOPBACK.test(hostname.replace(/[[\]]/g, "")))) {
+  if (!isConfidential(issuer)) {
     throw new SettingsError(`TURNOUT_OIDC_ISSUER: "${issuer}" must begin with https:// (http only on this machine)`);
   }
   if (given.TURNOUT_PUBLIC_URL === undefined && !LOOPBACK.test(given.TURNOUT_HOST)) {

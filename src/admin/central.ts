@@ -3,7 +3,7 @@ import { z } from "zod";
 import { archSchema } from "../fleet/document.ts";
 import { type Db, timestamp } from "./context.ts";
 import { type Operation, operation } from "./operation.ts";
-import { instanceId } from "./site-document.ts";
+import { instanceId } from "./site-documents.ts";
 
 /** A channel that does not point yet to what it points to at the central server. */
 export const heldChannel = z.object({

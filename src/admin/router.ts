@@ -28,7 +28,7 @@ import { payloadOperations } from "./payloads.ts";
 import { problems, unknownPath } from "./problem.ts";
 import { rolloutOperations } from "./rollouts.ts";
 import { sessionOperations } from "./sessions.ts";
-import type { DownloadAccess } from "./site-document.ts";
+import type { DownloadAccess } from "./site-documents.ts";
 import { siteOperations } from "./sites.ts";
 import { statisticsOperations } from "./statistics.ts";
 import { tokenOperations } from "./tokens.ts";

@@ -1,15 +1,10 @@
 /** What a site gets from its central server: the fleet, which files it can have, and what is stopped there. */
 import { z } from "zod";
-import { archName, archSchema, fleetObject } from "../fleet/document.ts";
-import { loadPackages, loadParts } from "../store/fleet.ts";
-import type { Store } from "../store/store.ts";
-import type { Db } from "./context.ts";
-import { etagOf } from "./etag.ts";
-import { exportFleet } from "./fleet-export.ts";
+import { archSchema, fleetObject } from "../fleet/document.ts";
 
 /** Servers below one another. */
 const MAX_DEPTH = 16;
-export const pathObject = z.array(z.uuid()).min(1).max(MAX_DEPTH);
+const pathObject = z.array(z.uuid()).min(1).max(MAX_DEPTH);
 
 const packageName = { application: z.uuid(), version: z.string().max(255), arch: archSchema };
 
@@ -23,26 +18,8 @@ export const siteDocument = z
       /** That downloads are to be asked for with; null: nothing. */
       authorization: z.string().max(2_000).nullable(),
     }),
-    /** Packages whose files can be had there, with what they are to the byte. */
-    hosted: z
-      .array(
-        z.object({
-          ...packageName,
-          files: z
-            .array(
-              z.object({
-                name: z.string().min(1).max(255),
-                size: z.int().nonnegative(),
-                /** Base64. */
-                sha1: z.string().nullable(),
-                /** Hexadecimal. */
-                sha256: z.string().nullable(),
-              }),
-            )
-            .max(1_001),
-        }),
-      )
-      .max(100_000),
+    /** Packages whose files can be had there. */
+    hosted: z.array(z.object(packageName)).max(100_000),
     /** Rollouts that were halted or aborted there. */
     stopped: z
       .array(
@@ -58,110 +35,3 @@ export const siteDocument = z
   })
   .meta({ id: "SiteDocument" });
 export type SiteDocument = z.input<typeof siteDocument>;
-
-export interface DownloadAccess {
-  /** Null: none in the path. */
-  readonly token: string | null;
-  readonly login: { readonly user: string; readonly password: string } | null;
-}
-
-/** Made once for all that ask, until the configuration moves. */
-export class SiteDocuments {
-  readonly #store: Store;
-  readonly #payloads: SiteDocument["payloads"];
-  readonly #made = new Map<
-    string,
-    { readonly revision: number; readonly document: SiteDocument; readonly etag: string }
-  >();
-
-  constructor(store: Store, { token, login }: DownloadAccess) {
-    this.#store = store;
-    this.#payloads = {
-      path: `/payloads${token === null ? "" : `/${token}`}`,
-      authorization:
-        login === null ? null : `Basic ${Buffer.from(`${login.user}:${login.password}`).toString("base64")}`,
-    };
-  }
-
-  /** @param applications UUIDs; null: all of them. */
-  async of(applications: readonly string[] | null): Promise<{ document: SiteDocument; etag: string }> {
-    const scope = JSON.stringify(applications);
-    const { revision } = await this.#store.read.selectFrom("meta").select("revision").executeTakeFirstOrThrow();
-    const known = this.#made.get(scope);
-    if (known?.revision === revision) return known;
-    const made = await this.#store.snapshot((db) => this.#make(db, applications));
-    // Scopes of tokens that are gone are not kept for ever.
-    for (const [other, { revision: then }] of this.#made) if (then !== made.revision) this.#made.delete(other);
-    this.#made.set(scope, made);
-    return made;
-  }
-
-  async #make(db: Db, applications: readonly string[] | null) {
-    const { revision } = await db.selectFrom("meta").select("revision").executeTakeFirstOrThrow();
-    const fleet = await exportFleet(db, applications);
-    const ids = new Set(fleet.applications.map(({ id }) => id));
-    const document: SiteDocument = {
-      path: [...(await pathAbove(db)), await instanceId(db)],
-      payloads: this.#payloads,
-      hosted: (await hostedPackages(db)).filter(({ application }) => ids.has(application)),
-      stopped: (await stoppedRollouts(db)).filter(({ application }) => ids.has(application)),
-      fleet,
-    };
-    return { revision, document, etag: etagOf(document) };
-  }
-}
-
-export async function instanceId(db: Db): Promise<string> {
-  return (await db.selectFrom("meta").select("instance_id").executeTakeFirstOrThrow()).instance_id;
-}
-
-/** Where this server's own configuration comes from, the topmost first; empty: from nowhere else. */
-export async function pathAbove(db: Db): Promise<string[]> {
-  const row = await db.selectFrom("central").select("path").executeTakeFirst();
-  return JSON.parse(row?.path ?? "[]") as string[]; // checked when it came in
-}
-
-async function applicationIds(db: Db): Promise<ReadonlyMap<number, string>> {
-  const rows = await db.selectFrom("applications").select(["no", "id"]).execute();
-  return new Map(rows.map(({ no, id }) => [no, id]));
-}
-
-async function hostedPackages(db: Db): Promise<SiteDocument["hosted"]> {
-  const ids = await applicationIds(db);
-  const hosted: SiteDocument["hosted"] = [];
-  for (const { applicationNo, version, arch, urls, files } of (await loadPackages(db)).values()) {
-    if (urls[0]?.startsWith("/") !== true) continue;
-    hosted.push({
-      application: ids.get(applicationNo) ?? "",
-      version,
-      arch: archName(arch),
-      files: files.map(({ name, sizeBytes: size, sha1, sha256 }) => ({ name, size, sha1, sha256 })),
-    });
-  }
-  return hosted;
-}
-
-async function stoppedRollouts(db: Db): Promise<SiteDocument["stopped"]> {
-  const ids = await applicationIds(db);
-  const { groups, rollouts } = await loadParts(db);
-  const stopped: SiteDocument["stopped"] = [];
-  for (const { no, groupNo, state, undoes, package: target } of rollouts) {
-    if ((state !== "halted" && state !== "aborted") || undoes !== null) continue;
-    const line = await db
-      .selectFrom("rollout_history")
-      .select("reason")
-      .where("rollout_no", "=", no)
-      .orderBy("no", "desc")
-      .limit(1)
-      .executeTakeFirst();
-    stopped.push({
-      application: ids.get(target.applicationNo) ?? "",
-      group: groups.find((group) => group.no === groupNo)?.id ?? "",
-      version: target.version,
-      arch: archName(target.arch),
-      state,
-      reason: line?.reason ?? "",
-    });
-  }
-  return stopped;
-}

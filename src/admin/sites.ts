@@ -9,7 +9,8 @@ import { countOf } from "./lookups.ts";
 import { type Operation, operation } from "./operation.ts";
 import { listOf, pageQuery, rangeOf } from "./paging.ts";
 import { notFound, Problem } from "./problem.ts";
-import { type DownloadAccess, instanceId, pathAbove, SiteDocuments, siteDocument } from "./site-document.ts";
+import { siteDocument } from "./site-document.ts";
+import { type DownloadAccess, instanceId, pathAbove, SiteDocuments } from "./site-documents.ts";
 import { siteReport } from "./site-report.ts";
 
 const TAG = "sites";

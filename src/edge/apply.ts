@@ -1,22 +1,21 @@
 /** The central server's configuration made true here, in one transaction. */
 import type { Tx } from "../admin/context.ts";
+import { CENTRAL } from "../admin/editor.ts";
 import { auditedAs } from "../admin/fleet.ts";
 import { applyApplications } from "../admin/fleet-apply.ts";
 import { exportFleet } from "../admin/fleet-export.ts";
 import type { SiteDocument } from "../admin/site-document.ts";
+import { hostedPackages } from "../admin/site-documents.ts";
 import { archName } from "../fleet/document.ts";
 import { emptyRolloutCounters } from "../rollout/counters.ts";
 
 import type { Rollout } from "../rollout/model.ts";
 import { abort, halt, resume } from "../rollout/run.ts";
 import { loadCounters } from "../store/counters.ts";
-import { loadPackages, loadParts } from "../store/fleet.ts";
-import { type Actor, recordChange, settleConfiguration } from "../store/rollouts.ts";
+import { loadParts } from "../store/fleet.ts";
+import { recordChange, settleConfiguration } from "../store/rollouts.ts";
 import type { Configuration } from "./client.ts";
-import { localize, nameOf } from "./localize.ts";
-
-/** As the audit log and rollouts' histories name it. */
-export const CENTRAL: Actor = { name: "central" };
+import { localize, namesOf } from "./localize.ts";
 
 export interface ApplyDocument extends Configuration {
   readonly etag: string;
@@ -37,8 +36,8 @@ export async function applyDocument(tx: Tx, { document, fleet, etag, payloads, n
   const { fleet: local, held } = localize(fleet, {
     fleet: await exportFleet(tx, ids),
     previous,
-    complete: await completePackages(tx),
-    wanted: new Set(payloads ? document.hosted.map((one) => nameOf(one.application, one)) : []),
+    complete: namesOf(await hostedPackages(tx)),
+    wanted: namesOf(payloads ? document.hosted : []),
   });
   const changed = await auditedAs(tx, CENTRAL, "syncFleet", now, (audit) =>
     applyApplications(tx, local, { prune: true, now, audit }),
@@ -56,18 +55,6 @@ export async function applyDocument(tx: Tx, { document, fleet, etag, payloads, n
     .execute();
   if (changed > 0 || etag !== row.etag) await settleConfiguration(tx, CENTRAL, now);
   await followStops(tx, document.stopped, now);
-}
-
-/** `nameOf` all that this server has every file of. */
-export async function completePackages(tx: Tx): Promise<ReadonlySet<string>> {
-  const applications = await tx.selectFrom("applications").select(["no", "id"]).execute();
-  const ids = new Map(applications.map(({ no, id }) => [no, id]));
-  const here = [...(await loadPackages(tx)).values()].filter(({ urls }) => urls[0]?.startsWith("/"));
-  return new Set(
-    here.map(({ applicationNo, version, arch }) =>
-      nameOf(ids.get(applicationNo) ?? "", { version, arch: archName(arch) }),
-    ),
-  );
 }
 
 /** What is halted or aborted there is so here; what was halted from there, and is not any more, goes on. */

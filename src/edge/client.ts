@@ -100,7 +100,7 @@ export function readConfiguration(bytes: Uint8Array): Configuration {
     throw new CentralFailed(`its answer can't be read: ${error.message.replace(/^the body/, "it")}`);
   }
   const document = read(siteDocument, given, "");
-  const fleet = read(fleetSchema, document.fleet, "fleet.");
+  const fleet = fleetIn(document);
   for (const { id, name, packages, channels, groups } of fleet.applications) {
     const parts = [...(channels ?? []), ...(groups ?? [])];
     // What is not listed would be let be; what has no id could be taken for something else.
@@ -109,6 +109,34 @@ export function readConfiguration(bytes: Uint8Array): Configuration {
     }
   }
   return { document, fleet };
+}
+
+/**
+ * The fleet to be applied. What a file leaves out is let be; what an export leaves out is empty, and is to become so here.
+ * @throws CentralFailed
+ */
+export function fleetIn(document: SiteDocument): FleetDocument {
+  const applications = read(fleetSchema, document.fleet, "fleet.").applications.map((application) => ({
+    description: "",
+    product_id: null,
+    ...application,
+    packages: application.packages?.map((one) => ({
+      description: "",
+      hosting: "first" as const,
+      extra_files: [],
+      channels_blacklist: [],
+      ...one,
+    })),
+    channels: application.channels?.map((one) => ({ floors: [], ...one })),
+    groups: application.groups?.map((one) => ({
+      description: "",
+      strategy: null,
+      maintenance_windows: [],
+      freezes: [],
+      ...one,
+    })),
+  }));
+  return { applications };
 }
 
 function read<S extends z.ZodType>(schema: S, given: unknown, prefix: string): z.output<S> {

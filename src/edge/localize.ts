@@ -28,6 +28,10 @@ export function nameOf(applicationId: string, { version, arch }: { version: stri
   return `${applicationId} ${arch} ${version}`;
 }
 
+export function namesOf(packages: SiteDocument["hosted"]): ReadonlySet<string> {
+  return new Set(packages.map((one) => nameOf(one.application, one)));
+}
+
 export function localize(fleet: FleetDocument, here: Here): Local {
   const held: HeldChannel[] = [];
   const applications = fleet.applications.map((application) => {
