@@ -109,7 +109,10 @@ const schema = z.strictObject({
   TURNOUT_WEBHOOK_PRIVATE_TARGETS: z.enum(["yes", "no"]).default("no"),
   TURNOUT_CENTRAL_URL: url.optional(),
   TURNOUT_CENTRAL_TOKEN: z.string().min(1).optional(),
-  TURNOUT_SITE: z.string().min(1).optional(),
+  TURNOUT_SITE: z
+    .string()
+    .regex(/^\w[\w.-]{0,62}$/, "must be 1 to 63 letters, digits and . _ -, the first of them no . or -")
+    .optional(),
   TURNOUT_CENTRAL_INTERVAL: duration
     .refine((ms) => ms >= 10_000 && ms <= 86_400_000, "must be between 10 seconds and 1 day")
     .default(60_000),

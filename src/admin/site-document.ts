@@ -14,9 +14,12 @@ export const siteDocument = z
     path: pathObject,
     payloads: z.object({
       /** Below the server's own address. */
-      path: z.string().startsWith("/").max(2_000),
+      path: z.string().regex(/^\/payloads(\/[\w.~-]{1,1000})?$/),
       /** That downloads are to be asked for with; null: nothing. */
-      authorization: z.string().max(2_000).nullable(),
+      authorization: z
+        .string()
+        .regex(/^Basic [\w+/=]{1,2000}$/)
+        .nullable(),
     }),
     /** Packages whose files can be had there. */
     hosted: z.array(z.object(packageName)).max(100_000),

@@ -12,7 +12,7 @@ const TAG = "access";
 
 export const siteName = z
   .string()
-  .regex(/^[\w][\w.-]{0,62}$/, "must be 1 to 63 letters, digits and . _ -, the first of them no . or -");
+  .regex(/^\w[\w.-]{0,62}$/, "must be 1 to 63 letters, digits and . _ -, the first of them no . or -");
 
 const tokenBody = z.strictObject({
   name: z.string().min(1).max(100),

@@ -8,12 +8,11 @@ import { Problem } from "../admin/problem.ts";
 import type { SiteDocument } from "../admin/site-document.ts";
 import { hostedPackages, instanceId } from "../admin/site-documents.ts";
 import type { Clock } from "../clock.ts";
-import { type FleetDocument, fleetSchema } from "../fleet/document.ts";
 import type { Payloads } from "../payloads/payloads.ts";
 import { moveRevision } from "../store/rollouts.ts";
 import type { Store } from "../store/store.ts";
 import { applyDocument } from "./apply.ts";
-import { Central, CentralFailed } from "./client.ts";
+import { Central, CentralFailed, fleetIn } from "./client.ts";
 import { bringInRelease, missingReleases } from "./files.ts";
 import { nameOf, namesOf } from "./localize.ts";
 import { makeReport } from "./report.ts";
@@ -181,7 +180,9 @@ export async function openEdge(options: EdgeOptions): Promise<Edge> {
     const now = namesOf(await store.snapshot(hostedPackages));
     // Somebody may have brought them by hand, too.
     if (held.some((one) => now.has(nameOf(one.application, { version: one.waits_for, arch: one.arch })))) {
-      await store.write((tx) => applyDocument(tx, { document, fleet, etag, payloads: withPayloads, now: clock.now() }));
+      await store.write((tx) =>
+        applyDocument(tx, { document, fleet: fleetIn(document), etag, payloads: withPayloads, now: clock.now() }),
+      );
     }
     if (failures.length > 0) throw failures[0];
   }
@@ -237,10 +238,9 @@ async function readApplied(store: Store) {
   if (text === null || etag === null) return null;
   // Both were checked when they came in.
   const document = JSON.parse(text) as SiteDocument;
-  const fleet: FleetDocument = fleetSchema.parse(document.fleet);
   return {
     document,
-    fleet,
+    fleet: fleetIn(document),
     etag,
     held: JSON.parse(held) as HeldChannel[],
   };

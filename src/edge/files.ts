@@ -58,18 +58,23 @@ export async function bringInRelease(wanted: WantedRelease, fetching: Fetching):
   if (result.kind !== "here") throw new CentralFailed(`release ${release.version}: ${result.why}`);
 }
 
-/** The package is here already, and is as the central server has it: what counts of the release is which files it has. */
+/** As the package says, which is here already: what counts of it is which files it has. */
 function releaseOf({ package: wanted }: WantedRelease): Release {
-  const { version, arch, type = "flatcar", url = "", filename, extra_files: extra = [] } = wanted;
-  const file = (name: string) => ({ name, sizeBytes: 0, sha1: null, sha256: null });
+  const { version, arch, type = "flatcar", url = "", filename, size, hash, flatcar_action: action } = wanted;
+  const sha256 = action === undefined ? null : Buffer.from(action.sha256, "base64").toString("hex");
   return {
     type: typeNumber(type),
     version,
     arch: archNumber(arch),
     url,
     description: "",
-    payload: filename ? file(filename) : null,
-    extraFiles: extra.map(({ name }) => file(name)),
+    payload: filename ? { name: filename, sizeBytes: Number(size ?? 0), sha1: hash || null, sha256 } : null,
+    extraFiles: (wanted.extra_files ?? []).map((file) => ({
+      name: file.name,
+      sizeBytes: Number(file.size ?? 0),
+      sha1: file.hash || null,
+      sha256: file.hash256 || null,
+    })),
     action: {},
   };
 }

@@ -85,10 +85,7 @@ describe("the configuration of a central server", () => {
     const [status, , headers] = await answerOf(central.url, "GET", "/sites/berlin/fleet", { token });
     const known = { "If-None-Match": headers.get("etag") ?? "" };
     expect(status).toBe(200);
-    expect(await answerOf(central.url, "GET", "/sites/berlin/fleet", { token, headers: known })).toMatchObject([
-      304,
-      "",
-    ]);
+    expect((await answerOf(central.url, "GET", "/sites/berlin/fleet", { token, headers: known }))[0]).toBe(304);
     await release(central.api, "4230.2.1");
     expect((await answerOf(central.url, "GET", "/sites/berlin/fleet", { token, headers: known }))[0]).toBe(200);
   });

@@ -1,4 +1,5 @@
 import { describe, expect, it } from "vitest";
+import { readConfiguration } from "../../src/edge/client.ts";
 import { aTurnout, checks, FLATCAR, release } from "../e2e/turnout.ts";
 import { answerOf, channel, round, siteOf, siteToken, type World, worlds } from "./world.ts";
 
@@ -215,35 +216,41 @@ describe("what is no configuration", () => {
 
   it("but could be taken for one is refused whole", async () => {
     const { document } = await good();
-    const [app] = (document as { fleet: { applications: Record<string, unknown>[] } }).fleet.applications;
+    const { applications } = document.fleet as { applications: Record<string, unknown>[] };
+    const app = applications[0] ?? {};
     const withApp = (changes: Record<string, unknown>) => ({
       ...document,
       fleet: { applications: [{ ...app, ...changes }] },
     });
-    const [first] = app?.packages as Record<string, unknown>[];
     for (const [wrong, why] of [
       [withApp({ groups: undefined }), "is not whole"],
       [withApp({ id: undefined }), "is not whole"],
       [withApp({ channels: [{ name: "stable", arch: "amd64", package: null }] }), "is not whole"],
       [withApp({ surprise: 1 }), "surprise"],
-      [withApp({ packages: [] }), "there is no package 4230.2.1"],
-      [withApp({ packages: [{ ...first, version: "../../etc" }] }), "version"],
-      [withApp({ packages: [{ ...first, filename: "../../etc/passwd" }] }), "filename"],
-      [withApp({ packages: [{ ...first, url: "javascript:alert(1)" }] }), "url"],
       [{ ...document, path: [] }, "path"],
       [{ ...document, payloads: { path: "//evil.example.org", authorization: null } }, "payloads.path"],
       [{ ...document, payloads: { path: "/payloads", authorization: "Basic a\r\nX: y" } }, "payloads.authorization"],
     ] as const) {
-      const url = await world.impostor((_request, response) =>
-        response.setHeader("ETag", '"1"').end(JSON.stringify(wrong)),
-      );
-      const site = await world.start(siteOf(url, "turnout_x"));
-      const before = await site.api("GET", "/fleet");
-      const state = await round(site);
+      expect(() => readConfiguration(Buffer.from(JSON.stringify(wrong)))).toThrow(why);
+    }
+    let answer = {};
+    const url = await world.impostor((_request, response) =>
+      response.setHeader("ETag", '"1"').end(JSON.stringify(answer)),
+    );
+    const site = await world.start(siteOf(url, "turnout_x"));
+    const before = await site.api("GET", "/fleet");
+    const [first] = app.packages as Record<string, unknown>[];
+    for (const [packages, why] of [
+      [[], "there is no package 4230.2.1"],
+      [[{ ...first, version: "../../etc" }], "version"],
+      [[{ ...first, hash: "no hash" }], "hash"],
+      [[first, { ...first, version: "4230.2.2", url: "javascript:alert(1)" }], "url"],
+    ] as const) {
+      answer = withApp({ packages });
+      const state = await round(site, 20);
       expect([why, state.state, state.applications]).toEqual([why, "failing", []]);
       expect(state.error).toContain(why);
       expect(await site.api("GET", "/fleet")).toEqual(before);
-      await world.stop(site);
     }
   });
 
