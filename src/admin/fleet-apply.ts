@@ -29,6 +29,8 @@ import { invalid, Problem, validated } from "./problem.ts";
 export interface ApplyOptions {
   /** Removes what the document does not name: of each kind that it lists at all. */
   readonly prune: boolean;
+  /** Packages of the document that are known to be here as it says: nothing is done about them. */
+  readonly unchanged?: ReadonlySet<PackageInFile>;
   readonly now: number;
   readonly audit: Audit;
 }
@@ -154,6 +156,7 @@ class Applying {
   }
 
   async #applyPackage(wanted: PackageInFile, how: "without what is new on its blacklist" | "whole"): Promise<void> {
+    if (this.#options.unchanged?.has(wanted)) return;
     const arch = archNumber(wanted.arch);
     const row = (await this.#rows("packages")).find((one) => one.version === wanted.version && one.arch === arch);
     const [present] = row === undefined ? [] : await toPackages(this.#tx, [row]);

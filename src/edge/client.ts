@@ -100,7 +100,7 @@ export function readConfiguration(bytes: Uint8Array): Configuration {
     throw new CentralFailed(`its answer can't be read: ${error.message.replace(/^the body/, "it")}`);
   }
   const document = read(siteDocument, given, "");
-  const fleet = fleetIn(document);
+  const fleet = fleetIn(document.fleet);
   for (const { id, name, packages, channels, groups } of fleet.applications) {
     const parts = [...(channels ?? []), ...(groups ?? [])];
     // What is not listed would be let be; what has no id could be taken for something else.
@@ -115,8 +115,8 @@ export function readConfiguration(bytes: Uint8Array): Configuration {
  * The fleet to be applied. What a file leaves out is let be; what an export leaves out is empty, and is to become so here.
  * @throws CentralFailed
  */
-export function fleetIn(document: SiteDocument): FleetDocument {
-  const applications = read(fleetSchema, document.fleet, "fleet.").applications.map((application) => ({
+export function fleetIn(fleet: SiteDocument["fleet"]): FleetDocument {
+  const applications = read(fleetSchema, fleet, "fleet.").applications.map((application) => ({
     description: "",
     product_id: null,
     ...application,

@@ -150,10 +150,8 @@ export async function openEdge(options: EdgeOptions): Promise<Edge> {
       const way = news.document.path.join(" → ");
       throw new CentralFailed(`a loop: its configuration comes from this server itself (${way}); nothing was applied`);
     }
-    await store.write(async (tx) => {
-      if (news !== null) await applyDocument(tx, { ...news, payloads: withPayloads, now: clock.now() });
-      await tx.updateTable("central").set({ fetched_at: clock.now() }).execute();
-    });
+    if (news !== null) await applyDocument(store, { ...news, payloads: withPayloads, now: clock.now() });
+    await store.write((tx) => tx.updateTable("central").set({ fetched_at: clock.now() }).execute());
     await bringInFiles();
   }
 
@@ -180,9 +178,7 @@ export async function openEdge(options: EdgeOptions): Promise<Edge> {
     const now = namesOf(await store.snapshot(hostedPackages));
     // Somebody may have brought them by hand, too.
     if (held.some((one) => now.has(nameOf(one.application, { version: one.waits_for, arch: one.arch })))) {
-      await store.write((tx) =>
-        applyDocument(tx, { document, fleet: fleetIn(document), etag, payloads: withPayloads, now: clock.now() }),
-      );
+      await applyDocument(store, { document, fleet, etag, payloads: withPayloads, now: clock.now() });
     }
     if (failures.length > 0) throw failures[0];
   }
@@ -240,7 +236,7 @@ async function readApplied(store: Store) {
   const document = JSON.parse(text) as SiteDocument;
   return {
     document,
-    fleet: fleetIn(document),
+    fleet: fleetIn(document.fleet),
     etag,
     held: JSON.parse(held) as HeldChannel[],
   };
