@@ -19,7 +19,8 @@ VOLUME /data
 
 ENV TURNOUT_HOST=0.0.0.0 \
     TURNOUT_PORT=8000 \
-    TURNOUT_DATA_DIR=/data
+    TURNOUT_DATA_DIR=/data \
+    PATH=/app/bin:$PATH
 EXPOSE 8000
 
 HEALTHCHECK --interval=10s --timeout=3s --start-period=10s \

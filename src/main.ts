@@ -1,5 +1,5 @@
 /** Settings → store → server; signals. The only file that wires everything. */
-import { mkdirSync, readFileSync } from "node:fs";
+import { mkdirSync } from "node:fs";
 import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import type { Duplex } from "node:stream";
@@ -9,6 +9,7 @@ import { openAccess } from "./admin/auth/access.ts";
 import { firstToken, rememberToken } from "./admin/auth/tokens.ts";
 import { seedFleet } from "./admin/fleet.ts";
 import { adminRouter } from "./admin/router.ts";
+import { makeUpForAbsence } from "./checkin/absence.ts";
 import { answering } from "./checkin/answer.ts";
 import { Batches } from "./checkin/batch.ts";
 import type { CheckInRequest, Decision } from "./checkin/decisions.ts";
@@ -25,11 +26,11 @@ import { Payloads } from "./payloads/payloads.ts";
 import { type Scrub, scrub } from "./payloads/scrub.ts";
 import { createApp, createHttpServer, type ServerTimeouts } from "./server.ts";
 import { readSettings, type Settings, SettingsError } from "./settings.ts";
+import { lockFolder } from "./store/sqlite/lock.ts";
 import { sqliteStore } from "./store/sqlite/open.ts";
 import type { Store } from "./store/store.ts";
+import { VERSION } from "./version.ts";
 
-/** Read, not imported: so it needs no flag of the runtime's. */
-const VERSION = String(JSON.parse(readFileSync(new URL("../package.json", import.meta.url), "utf8")).version);
 const FIRST_FLEET = fileURLToPath(new URL("../config/flatcar.yaml", import.meta.url));
 const MAX_BATCH = 512;
 const MAX_WAITING = 20_000;
@@ -62,13 +63,25 @@ export interface StartOptions {
   readonly onFirstToken?: (token: string) => void;
 }
 
+/** @throws DatabaseInUse when another process uses the data directory. */
 export async function startTurnout(settings: Settings, options: StartOptions = {}): Promise<Turnout> {
+  mkdirSync(settings.dataDir, { recursive: true, mode: 0o700 });
+  const lock = lockFolder(settings.dataDir);
+  try {
+    const turnout = await start(settings, options);
+    return { ...turnout, close: () => turnout.close().finally(() => lock.release()) };
+  } catch (error) {
+    lock.release();
+    throw error;
+  }
+}
+
+async function start(settings: Settings, options: StartOptions): Promise<Turnout> {
   const clock = options.clock ?? systemClock;
   const log = options.log ?? pino({ level: "silent" });
   const onFatal = options.onFatal ?? ((error) => log.fatal(error));
 
-  mkdirSync(settings.dataDir, { recursive: true, mode: 0o700 });
-  const databasePath = join(settings.dataDir, "turnout.db");
+  const { databasePath } = settings;
   const writer = await startWriter(
     { databasePath, newNodesPerMinute: settings.newNodesPerMinute, now: clock.now() },
     { onFault: (fault, machineId) => log.error({ machineId, fault }, "deciding a check-in failed"), onDeath: onFatal },
@@ -76,6 +89,9 @@ export async function startTurnout(settings: Settings, options: StartOptions = {
   const store = sqliteStore(databasePath, writer, onFatal);
   if (await seedFleet(store, FIRST_FLEET, clock.now())) log.info("new database: made the Flatcar application");
   await provideToken(store, settings, clock, options);
+  const absence = await makeUpForAbsence(store, clock.now());
+  if (absence !== null)
+    log.warn({ since: new Date(absence.from) }, "no node was heard for a while; deadlines are later");
 
   const payloads = await Payloads.open({
     folder: join(settings.dataDir, "payloads"),
@@ -151,6 +167,7 @@ export async function startTurnout(settings: Settings, options: StartOptions = {
     clock,
     historyDays: settings.historyDays,
     forgetSeenOnceDays: settings.forgetSeenOnceDays,
+    absence,
     onError: (task, error) =>
       log.error({ task, error: String(error) }, "a background task failed; it will be tried again"),
   });
@@ -306,9 +323,11 @@ export async function main(): Promise<void> {
   }
 }
 
-/** A wrong setting, a database of a newer Turnout, a port that is taken: the message says it all. */
+/** A wrong setting, a database of a newer Turnout or in use, a port that is taken: the message says it all. */
 function isExpected(error: Error): boolean {
-  return error instanceof SettingsError || error.name === "NewerDatabase" || "syscall" in error;
+  return (
+    error instanceof SettingsError || ["NewerDatabase", "DatabaseInUse"].includes(error.name) || "syscall" in error
+  );
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) await main();

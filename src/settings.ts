@@ -1,6 +1,6 @@
 /** Every setting, from the environment or `config/turnout.yaml` (the environment wins), checked before anything starts. */
 import { existsSync, readFileSync } from "node:fs";
-import { resolve } from "node:path";
+import { join, resolve } from "node:path";
 import { parse } from "yaml";
 import { z } from "zod";
 import { parseInterval } from "./rollout/interval.ts";
@@ -85,7 +85,9 @@ const schema = z.strictObject({
   TURNOUT_OMAHA_SECRET: secretInPath.optional(),
   TURNOUT_TRUST_PROXY: z.string().min(1).optional(),
   TURNOUT_LOG_LEVEL: z.enum(["trace", "debug", "info", "warn", "error", "fatal", "silent"]).default("info"),
-  TURNOUT_POLL_INTERVAL: duration.optional(),
+  TURNOUT_POLL_INTERVAL: duration
+    .refine((ms) => ms >= 1_000 && ms <= 4 * 3_600_000, "must be between 1 second and 4 hours")
+    .optional(),
   TURNOUT_ADAPTIVE_POLLING: z.enum(["yes", "no"]).default("yes"),
   TURNOUT_LONGEST_POLL: duration
     .refine((ms) => ms >= 45 * 60_000 && ms <= 4 * 3_600_000, "must be between 45 minutes and 4 hours")
@@ -126,6 +128,7 @@ export interface Settings {
   /** Where nodes and browsers reach us, without a slash at its end; null: where it listens. */
   readonly publicUrl: string | null;
   readonly dataDir: string;
+  readonly databasePath: string;
   readonly auth: "token" | "oidc" | "none";
   /** Null unless `auth` is `oidc`. */
   readonly oidc: ReturnType<typeof toOidc> | null;
@@ -207,11 +210,13 @@ function toSettings(given: z.infer<typeof schema>): Settings {
   if ((user === undefined) !== (password === undefined)) {
     throw new SettingsError("TURNOUT_PAYLOAD_USER and TURNOUT_PAYLOAD_PASSWORD: set both, or none");
   }
+  const dataDir = resolve(given.TURNOUT_DATA_DIR);
   return {
     host: given.TURNOUT_HOST,
     port: given.TURNOUT_PORT,
     publicUrl: given.TURNOUT_PUBLIC_URL ?? null,
-    dataDir: resolve(given.TURNOUT_DATA_DIR),
+    dataDir,
+    databasePath: join(dataDir, "turnout.db"),
     auth: given.TURNOUT_AUTH,
     oidc: given.TURNOUT_AUTH === "oidc" ? toOidc(given) : null,
     adminToken: given.TURNOUT_ADMIN_TOKEN ?? null,

@@ -38,6 +38,7 @@ describe("settings", () => {
     [{ TURNOUT_AUTH: "none", TURNOUT_HOST: "0.0.0.0" }, /TURNOUT_AUTH=none is refused/],
     [{ TURNOUT_DATABASE_URL: "postgres://x" }, /PostgreSQL comes with a later version/],
     [{ TURNOUT_POLL_INTERVAL: "15 minuts" }, /"15 minuts" is not an interval; write e\.g\./],
+    [{ TURNOUT_POLL_INTERVAL: "1d" }, /TURNOUT_POLL_INTERVAL: must be between 1 second and 4 hours/],
     [{ TURNOUT_OMAHA_SECRET: "a/b" }, /TURNOUT_OMAHA_SECRET/],
     [{ TURNOUT_CONFIG: "/nowhere/turnout.yaml" }, /there is no file/],
     [{ TURNOUT_CONFIG: aFile("- a\n- b") }, /must be a map/],

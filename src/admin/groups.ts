@@ -7,6 +7,7 @@ import { grantedTotal } from "../rollout/counters.ts";
 import { parseInterval } from "../rollout/interval.ts";
 import { ARCH } from "../rollout/model.ts";
 import type { StrategyDocument } from "../rollout/strategy.ts";
+import { checkFreeze, type FreezeDocument } from "../rollout/windows.ts";
 import { toRolloutCounters } from "../store/counters.ts";
 import { nextNumber } from "../store/numbers.ts";
 import { channelObject, toChannels } from "./channels.ts";
@@ -258,7 +259,19 @@ async function columnsOf(tx: Tx, application: ApplicationRow, body: GroupBody, i
   if (zone === "" && (officeHours === 1 || maintenance_windows !== "[]" || freezes !== "[]")) {
     throw invalid("policy_timezone", 'office hours, windows and freezes need one, e.g. "Europe/Berlin"');
   }
+  checkFreezes(JSON.parse(freezes), zone);
   return columns;
+}
+
+/** In the group's zone, which may be another than the one they were written for. */
+function checkFreezes(freezes: readonly FreezeDocument[], timezone: string): void {
+  for (const [index, freeze] of freezes.entries()) {
+    try {
+      checkFreeze(freeze, timezone);
+    } catch (error) {
+      throw invalid(`freezes.${index}`, error instanceof Error ? error.message : String(error));
+    }
+  }
 }
 
 function asText(document: unknown): string | null {

@@ -4,7 +4,7 @@ import { z } from "zod";
 import { stageFields, strategyObject } from "../fleet/strategy.ts";
 import { readCell } from "../rollout/cell.ts";
 import { emptyTally, grantedTotal, inFlight, OTHER_CAUSE, rolloutCounters, TALLY_KEYS } from "../rollout/counters.ts";
-import { breachOf, describeBreach, finishedOf, lowerBound, sliceName } from "../rollout/health.ts";
+import { breachesOf, describeBreach, finishedOf, lowerBound, sliceName } from "../rollout/health.ts";
 import {
   type Counters,
   type Fleet,
@@ -191,17 +191,20 @@ export function toCountersView(tally: Tally) {
 function toHealth(rollout: Rollout | null, counters: RolloutCounters) {
   const { finished, bad, lost } = finishedOf(counters.total);
   const health = rollout?.strategy.health ?? null;
-  const breach = rollout === null ? null : breachOf(rollout, counters);
+  const breaches =
+    rollout === null || health === null
+      ? []
+      : breachesOf(rollout, counters).map((breach) => {
+          const where = breach.slice === null ? "" : `${sliceName(breach.slice)}: `;
+          return where + describeBreach(breach, health);
+        });
   return {
     finished,
     bad,
     lost,
     bad_percent: finished === 0 ? 0 : (bad * 100) / finished,
     at_least_bad_percent: lowerBound(bad, finished) * 100,
-    breach:
-      breach === null || health === null
-        ? null
-        : `${breach.slice === null ? "" : `${sliceName(breach.slice)}: `}${describeBreach(breach, health)}`,
+    breach: breaches.length === 0 ? null : breaches.join("; "),
     closed: (rollout?.closed ?? []).map(({ slice, at, why, watched }) => ({
       slice: sliceName(slice),
       since: timestamp(at),

@@ -2,6 +2,7 @@
 import { Unavailable } from "../omaha/handler.ts";
 import type { AppRequest } from "../omaha/request.ts";
 import type { AppAnswer } from "../omaha/response.ts";
+import { isNoise } from "../rollout/lifecycle.ts";
 import type { Offer } from "../rollout/model.ts";
 import { StoreUnavailable } from "../store/store.ts";
 import type { Batches } from "./batch.ts";
@@ -43,7 +44,9 @@ export function answering(options: AnswerOptions): (apps: readonly AppRequest[],
 
 /** Checks come again by themselves; what a node reports comes only once, and is taken for as long as there is room. */
 function turnAwayUnderLoad({ batches, polling }: AnswerOptions, apps: readonly AppRequest[]): void {
-  if (!isOverloaded(polling, batches.expectedWaitMs) || !apps.every((app) => app.updateCheck)) return;
+  if (!isOverloaded(polling, batches.expectedWaitMs)) return;
+  // A check may report as well: that the node is back from its reboot, or has fallen back.
+  if (!apps.every(({ updateCheck, events }) => updateCheck && events.every(isNoise))) return;
   throw new Unavailable("too many check-ins are waiting", RETRY_AFTER_SECONDS);
 }
 

@@ -27,17 +27,26 @@ export class Batches<Q, A> {
   #running = false;
   /** What a batch has taken lately, in milliseconds. */
   #batchMs = 0;
+  #startedAt = 0;
 
   constructor(options: BatchOptions<Q, A>) {
     this.#options = options;
   }
 
   /**
-   * How long a request that came now would wait for its batch, in milliseconds, as far as the last batches tell. Counted in
-   * batches, since most of a small one is the fsync, which a large one has only once, too.
+   * How long a request that came now would wait for its batch, in milliseconds, as far as the last batches tell, and the
+   * one that is being written, if it takes longer: the disk may hang. Counted in batches, since most of a small one is the
+   * fsync, which a large one has only once, too.
    */
   get expectedWaitMs(): number {
-    return Math.ceil(this.#waiting.length / this.#options.maxBatch) * this.#batchMs;
+    if (this.#waiting.length === 0) return 0;
+    const present = this.#running ? this.#now() - this.#startedAt : 0;
+    return Math.ceil(this.#waiting.length / this.#options.maxBatch) * Math.max(this.#batchMs, present);
+  }
+
+  #now(): number {
+    const { stopwatch = () => performance.now() } = this.#options;
+    return stopwatch();
   }
 
   /** @throws StoreUnavailable when the batch could not be written, or too many requests wait already. */
@@ -49,16 +58,16 @@ export class Batches<Q, A> {
       this.#waiting.push({ request, resolve, reject });
       if (this.#running) return;
       this.#running = true;
+      this.#startedAt = this.#now();
       // Requests that arrived in the same turn of the event loop join the same batch.
       setImmediate(() => void this.#runAll());
     });
   }
 
   async #runAll(): Promise<void> {
-    const { stopwatch = () => performance.now() } = this.#options;
     while (this.#waiting.length > 0) {
       const batch = this.#waiting.splice(0, this.#options.maxBatch);
-      const startedAt = stopwatch();
+      this.#startedAt = this.#now();
       try {
         const answers = await this.#options.run(batch.map(({ request }) => request));
         for (const [index, { resolve, reject }] of batch.entries()) {
@@ -69,7 +78,7 @@ export class Batches<Q, A> {
       } catch (error) {
         for (const { reject } of batch) reject(error);
       }
-      const took = stopwatch() - startedAt;
+      const took = this.#now() - this.#startedAt;
       this.#batchMs = this.#batchMs * 0.8 + took * 0.2;
       this.#options.onBatch?.(batch.length, took);
     }

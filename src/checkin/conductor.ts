@@ -6,7 +6,7 @@ import { type Kysely, sql } from "kysely";
 import { readCell } from "../rollout/cell.ts";
 import { emptyRolloutCounters } from "../rollout/counters.ts";
 import type { Arch, Fleet, NodeStatus, Rollout } from "../rollout/model.ts";
-import { due, stageFinished } from "../rollout/run.ts";
+import { due, isLast, stageFinished } from "../rollout/run.ts";
 import { isForAll, isWaitedFor, type Straggler, stageOf } from "../rollout/stages.ts";
 import { compareVersions } from "../rollout/version.ts";
 import { holdOf, labelsOf } from "../store/care.ts";
@@ -15,6 +15,7 @@ import { loadFleet } from "../store/fleet.ts";
 import { RolloutMoved, recordChange, SYSTEM } from "../store/rollouts.ts";
 import type { Store } from "../store/store.ts";
 import type { Tables } from "../store/tables.ts";
+import { type Absence, seenBut } from "./absence.ts";
 
 type Db = Kysely<Tables>;
 
@@ -34,13 +35,16 @@ interface Waiting {
 
 export class Conductor {
   readonly #store: Store;
+  readonly #absence: Absence | null;
   readonly #waiting = new Map<number, Waiting>();
-  /** The stage that a rollout's nodes were counted in. */
-  readonly #counted = new Map<number, number>();
+  /** The stage, and the plan, that a rollout's nodes were counted by. */
+  readonly #counted = new Map<number, string>();
   #fleet: Fleet | null = null;
 
-  constructor(store: Store) {
+  /** @param absence that came before the start. */
+  constructor(store: Store, absence: Absence | null = null) {
     this.#store = store;
+    this.#absence = absence;
   }
 
   /** Everything that is due at `now`. */
@@ -68,6 +72,7 @@ export class Conductor {
       let change = due(rollout, fleet, counters, now);
       if (change === null) continue;
       if (change === "look") {
+        if (isLast(rollout) && counters.total.complete === 0 && !(await this.#isPassed(rollout))) continue;
         if (await this.#isWaiting(rollout, now)) continue;
         change = stageFinished(rollout, now);
       }
@@ -111,7 +116,7 @@ export class Conductor {
         .where("nodes.group_no", "=", rollout.groupNo)
         .where("nodes.no", "in", asked)
         .execute();
-      const waited = new Set(rows.filter((row) => isWaitedFor(rollout, toStraggler(row), now)).map(({ no }) => no));
+      const waited = new Set(rows.filter((row) => this.#isWaitedFor(rollout, row, now)).map(({ no }) => no));
       const found = asked.findIndex((no) => waited.has(no));
       if (found !== -1) {
         waiting.next += found;
@@ -122,10 +127,15 @@ export class Conductor {
     return false;
   }
 
+  #isWaitedFor(rollout: Rollout, row: Row, now: number): boolean {
+    const node = toStraggler(row);
+    return isWaitedFor(rollout, { ...node, lastSeenAt: seenBut(this.#absence, node.lastSeenAt) }, now);
+  }
+
   async #search(db: Db, rollout: Rollout, now: number): Promise<number[]> {
     const found: number[] = [];
     await this.#visit(db, rollout, (row) => {
-      if (isWaitedFor(rollout, toStraggler(row), now)) found.push(row.no);
+      if (this.#isWaitedFor(rollout, row, now)) found.push(row.no);
       return found.length < REMEMBERED;
     });
     return found;
@@ -155,9 +165,16 @@ export class Conductor {
     }
   }
 
-  /** How many nodes each stage is for, without those that are held: counted whenever a stage has opened, to be shown. */
+  /** Whether the group has nodes at all that are where the rollout leads, or beyond. */
+  async #isPassed({ groupNo, package: wanted }: Rollout): Promise<boolean> {
+    const counts = await versionCounts(this.#store.read, groupNo);
+    return counts.some(({ version, nodes }) => nodes > 0 && compareVersions(version, wanted.version) >= 0);
+  }
+
+  /** How many nodes each stage is for, without those that are held: counted when it has opened or was planned anew, to be shown. */
   async #countEligible(rollout: Rollout): Promise<void> {
-    if (rollout.state !== "running" || this.#counted.get(rollout.no) === rollout.stage) return;
+    const plan = `${rollout.stage} ${JSON.stringify(rollout.strategy.stages)}`;
+    if (rollout.state !== "running" || this.#counted.get(rollout.no) === plan) return;
     const eligible = rollout.strategy.stages.map(() => 0);
     const add = (stage: number | null, nodes: number) => {
       if (stage !== null && eligible[stage] !== undefined) eligible[stage] += nodes;
@@ -181,7 +198,7 @@ export class Conductor {
         .where("no", "=", rollout.no)
         .execute(),
     );
-    this.#counted.set(rollout.no, rollout.stage);
+    this.#counted.set(rollout.no, plan);
   }
 
   async #nodesToGo(db: Db, { groupNo, undoes, package: wanted }: Rollout): Promise<number> {

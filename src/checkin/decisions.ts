@@ -6,7 +6,18 @@ import { applyTransition } from "../rollout/counters.ts";
 import { decide } from "../rollout/decide.ts";
 import { expire } from "../rollout/expire.ts";
 import { findApplication, findGroup } from "../rollout/fleet.ts";
-import type { AppStatus, Changes, CheckIn, Counters, Fleet, Node, Offer, Reason, Standing } from "../rollout/model.ts";
+import type {
+  AppStatus,
+  Changes,
+  CheckIn,
+  Counters,
+  Fleet,
+  Node,
+  Offer,
+  Outcome,
+  Reason,
+  Standing,
+} from "../rollout/model.ts";
 import { rebased } from "../rollout/quota.ts";
 import { gated } from "../rollout/run.ts";
 import type { CheckInStore, Durability, NodeKey, NodeWrite } from "../store/store.ts";
@@ -83,16 +94,18 @@ export class Decisions {
     if (node === null && group && !checkIn.syncer && !this.#newcomers.admits(ip, now)) {
       return { status: "ok", reason: "too-many-new-nodes", offer: null, groupId, notBefore: null };
     }
+    let outcome: Outcome;
     try {
-      const outcome = decide(batch.fleet, node, checkIn, ip, batch.counters, now);
-      await batch.add(node, outcome.changes, now, now);
-      if (node === null && outcome.changes.node !== null) this.#newcomers.count(ip, now);
-      const { status, reason, offer, trace } = outcome;
-      return { status, reason, offer, groupId, notBefore: trace.at(-1)?.until ?? null };
+      outcome = decide(batch.fleet, node, checkIn, ip, batch.counters, now);
     } catch (error) {
       this.#options.onFault(error, checkIn);
       return { status: "ok", reason: "fault", offer: null, groupId, notBefore: null };
     }
+    // What fails from here on may have been done by half: then the batch goes as a whole.
+    await batch.add(node, outcome.changes, now, now);
+    if (node === null && outcome.changes.node !== null) this.#newcomers.count(ip, now);
+    const { status, reason, offer, trace } = outcome;
+    return { status, reason, offer, groupId, notBefore: trace.at(-1)?.until ?? null };
   }
 
   /** Ends grants whose deadline has passed, a chunk at a time; answers whether there may be more. */
@@ -257,6 +270,7 @@ class Batch {
     }
   }
 
+  /** A group that was deleted meanwhile has no counters any more. */
   #touch(standing: Standing | null): void {
     if (standing === null) return;
     this.#touchedRollouts.add(standing.rolloutNo);

@@ -2,6 +2,7 @@
 import type { Clock } from "../clock.ts";
 import { takeCensus } from "../store/census.ts";
 import type { Store } from "../store/store.ts";
+import type { Absence } from "./absence.ts";
 import { Conductor } from "./conductor.ts";
 import type { Writer } from "./writer.ts";
 
@@ -13,6 +14,8 @@ export interface HousekeepingOptions {
   readonly clock: Clock;
   readonly historyDays: number;
   readonly forgetSeenOnceDays: number;
+  /** Before the start. */
+  readonly absence: Absence | null;
   readonly onError: (task: string, error: unknown) => void;
 }
 
@@ -29,7 +32,7 @@ export interface Housekeeping {
 
 export function housekeeping(options: HousekeepingOptions): Housekeeping {
   const { writer, store, clock } = options;
-  const conductor = new Conductor(store);
+  const conductor = new Conductor(store, options.absence);
   const timers: NodeJS.Timeout[] = [];
   const running = new Set<Promise<void>>();
   let stopping = false;

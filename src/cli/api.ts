@@ -1,25 +1,35 @@
 /** The server's admin API, as the command line uses it. */
-import { Option } from "commander";
+import { type Command, Option } from "commander";
 import { FLATCAR_APP_ID } from "../virtual/options.ts";
+import { EXIT } from "./exit-codes.ts";
+import { note } from "./terminal.ts";
 
 export interface ServerOptions {
   readonly server: string;
-  readonly app: string;
   readonly json?: true;
+}
+export interface AppOptions extends ServerOptions {
+  readonly app: string;
 }
 
 export const serverOption = (): Option =>
   new Option("--server <url>", "the server").env("TURNOUT_SERVER").default("http://127.0.0.1:8000");
 export const appOption = (): Option =>
-  new Option("--app <id>", "the application: its id or product id").default(FLATCAR_APP_ID, "Flatcar");
+  new Option("--app <app>", "the application: its id, product id or name").default(FLATCAR_APP_ID, "Flatcar");
 export const groupOption = (): Option =>
   new Option("--group <group>", "the group: its id, name or track").makeOptionMandatory();
-export const jsonOption = (): Option => new Option("--json", "print what the server answers, as JSON");
+export const jsonOption = (description = "print what the server answers, as JSON"): Option =>
+  new Option("--json", description);
+
+/** With the options of whatever asks about an application. */
+export function ofApp(command: Command): Command {
+  return command.addOption(appOption()).addOption(serverOption()).addOption(jsonOption());
+}
 
 /** The server said no, or could not be asked: the message is for the person at the terminal. */
 export class ApiError extends Error {
   override readonly name = "ApiError";
-  /** Of the answer; null: there was none. */
+  /** HTTP's; null: it did not come to an answer, or the server was not asked. */
   readonly status: number | null;
 
   constructor(message: string, status: number | null = null) {
@@ -28,37 +38,83 @@ export class ApiError extends Error {
   }
 }
 
+type Method = "GET" | "POST" | "PUT" | "DELETE";
+
+/** Something with its version: it is changed only as long as it is still so. */
+export interface Seen<T> {
+  readonly value: T;
+  readonly etag: string;
+}
+
+/** More is not answered at once. */
+const LONGEST_PAGE = 1_000;
+
 /** The token is in TURNOUT_TOKEN, so that it is in no list of processes. */
 export class Api {
-  readonly #server: string;
+  readonly server: string;
 
   constructor(server: string) {
-    this.#server = server.replace(/\/+$/, "");
+    this.server = server.replace(/\/+$/, "");
   }
 
   /** @throws ApiError */
-  call<T>(method: string, path: string, body?: unknown): Promise<T> {
-    if (body === undefined) return this.#send(method, path, {});
-    return this.#send(method, path, { "Content-Type": "application/json" }, JSON.stringify(body));
+  async call<T>(method: Method, path: string, body?: unknown): Promise<T> {
+    return (await this.#ask<T>(method, path, body)).value;
+  }
+
+  /** @throws ApiError */
+  seen<T>(path: string): Promise<Seen<T>> {
+    return this.#ask("GET", path);
+  }
+
+  /**
+   * Changes some fields of a thing and leaves all others as they are.
+   * @throws ApiError also when it is not as it was seen any more: then nothing is done.
+   */
+  async change<T>(path: string, { value, etag }: Seen<T>, changes: object): Promise<T> {
+    return (await this.#ask<T>("PUT", path, { ...value, ...changes }, onlyIf(etag))).value;
+  }
+
+  /** @throws ApiError also when it is not as it was seen any more. */
+  async remove(path: string, { etag }: Seen<unknown>): Promise<void> {
+    await this.#ask("DELETE", path, undefined, onlyIf(etag));
   }
 
   /** Part of a file, as a stream. @throws ApiError */
-  put<T>(path: string, contentRange: string, body: ReadableStream): Promise<T> {
+  async put<T>(path: string, contentRange: string, body: ReadableStream): Promise<T> {
     const headers = { "Content-Type": "application/octet-stream", "Content-Range": contentRange };
-    return this.#send("PUT", path, headers, body);
+    return (await this.#send<T>("PUT", path, headers, body)).value;
+  }
+
+  /** A whole list, page by page. */
+  async all<T>(path: string, name: string): Promise<T[]> {
+    const items: T[] = [];
+    for (let page = 1; ; page += 1) {
+      const separator = path.includes("?") ? "&" : "?";
+      const query = `${separator}page=${page}&perpage=${LONGEST_PAGE}`;
+      // A list has its items under their name; some are null where they are empty.
+      const here = (await this.call<Record<string, T[] | null>>("GET", `${path}${query}`))[name] ?? [];
+      items.push(...here);
+      if (here.length < LONGEST_PAGE) return items;
+    }
+  }
+
+  #ask<T>(method: Method, path: string, body?: unknown, headers: Record<string, string> = {}): Promise<Seen<T>> {
+    if (body === undefined) return this.#send(method, path, headers);
+    return this.#send(method, path, { ...headers, "Content-Type": "application/json" }, JSON.stringify(body));
   }
 
   async #send<T>(
-    method: string,
+    method: Method,
     path: string,
     headers: Record<string, string>,
     body?: string | ReadableStream,
-  ): Promise<T> {
+  ): Promise<Seen<T>> {
     const token = process.env.TURNOUT_TOKEN;
     let response: Response;
     let text: string;
     try {
-      response = await fetch(`${this.#server}/api${path}`, {
+      response = await fetch(`${this.server}/api${path}`, {
         method,
         headers: { ...headers, ...(token ? { Authorization: `Bearer ${token}` } : {}) },
         ...(body === undefined ? {} : { body, duplex: "half" as const }),
@@ -66,43 +122,56 @@ export class Api {
       text = await response.text();
     } catch (error) {
       const cause = error instanceof Error && error.cause instanceof Error ? error.cause.message : String(error);
-      throw new ApiError(`${this.#server} can't be reached: ${cause}`);
+      throw new ApiError(`${this.server} can't be reached: ${cause}`);
     }
-    if (response.status === 401) {
-      throw new ApiError(`${this.#server} wants a valid token: set TURNOUT_TOKEN`, 401);
-    }
+    const { status } = response;
+    if (status === 401) throw new ApiError(`${this.server} wants a valid token: set TURNOUT_TOKEN`, status);
     if (!response.ok) {
-      throw new ApiError(detailOf(text) ?? `${method} ${path}: HTTP ${response.status}`, response.status);
+      const detail = detailOf(text) ?? `${method} ${path}: HTTP ${status}`;
+      throw new ApiError(await this.#withKnown(detail), status);
     }
-    return (text === "" ? {} : JSON.parse(text)) as T; // each caller knows what its path answers
+    // Each caller knows what its path answers.
+    return { value: this.#parsed(text) as T, etag: response.headers.get("ETag") ?? "" };
   }
 
-  /** The path of a group that is named by id, name or track. @throws ApiError that lists the groups there are */
-  async groupPath(app: string, name: string): Promise<string> {
-    const groups = await this.groups(app);
-    const wanted = name.toLowerCase();
-    const exact = groups.find((group) => group.id === wanted || group.name.toLowerCase() === wanted);
-    const tracked = groups.filter(({ track }) => track === name);
-    const found = exact ?? (tracked.length === 1 ? tracked[0] : undefined);
-    if (found !== undefined) return `/apps/${encodeURIComponent(app)}/groups/${found.id}`;
-    const names = (of: readonly GroupSummary[]) => of.map((group) => `"${group.name}"`).join(", ");
-    throw new ApiError(
-      tracked.length > 1
-        ? `several groups have the track "${name}": ${names(tracked)}; say which`
-        : `there is no group "${name}"; there are: ${names(groups)}`,
+  /** Of an application that is not there: those that are. */
+  async #withKnown(detail: string): Promise<string> {
+    const unknown = /^App not found for :(.+)$/.exec(detail)?.[1];
+    if (unknown === undefined) return detail;
+    const known = await this.all<{ name: string }>("/apps", "applications");
+    return thereIsNo(
+      `application "${unknown}"`,
+      known.map(({ name }) => `"${name}"`),
     );
   }
 
-  async groups(app: string): Promise<readonly GroupSummary[]> {
-    const path = `/apps/${encodeURIComponent(app)}/groups?perpage=1000`;
-    return (await this.call<{ groups: readonly GroupSummary[] | null }>("GET", path)).groups ?? [];
+  #parsed(text: string): unknown {
+    try {
+      return text === "" ? {} : JSON.parse(text);
+    } catch {
+      throw new ApiError(`${this.server} does not answer as Turnout does: is that its address?`);
+    }
   }
 }
 
-interface GroupSummary {
-  readonly id: string;
-  readonly name: string;
-  readonly track: string;
+function onlyIf(etag: string): Record<string, string> {
+  return etag === "" ? {} : { "If-Match": etag };
+}
+
+/**
+ * @param what e.g. `group "canary"`
+ * @param known what there is, the likeliest first.
+ */
+export function thereIsNo(what: string, known: readonly string[]): string {
+  const shown = known.slice(0, MOST_NAMED).join(", ");
+  const more = known.length > MOST_NAMED ? ` and ${known.length - MOST_NAMED} more` : "";
+  return `there is no ${what}; there ${known.length === 0 ? "is none" : `are: ${shown}${more}`}`;
+}
+const MOST_NAMED = 20;
+
+/** A `set` without a single option. */
+export function nothingToChange(): ApiError {
+  return new ApiError("name at least one thing to change; --help lists them");
 }
 
 function detailOf(text: string): string | null {
@@ -122,30 +191,8 @@ export function acting<A extends unknown[]>(action: (...args: A) => Promise<void
       await action(...args);
     } catch (error) {
       if (!(error instanceof ApiError)) throw error;
-      process.stderr.write(`turnout: ${error.message}\n`);
-      process.exitCode = 1;
+      note(`turnout: ${error.message.replace(/\s*\n\s*/g, "; ")}`);
+      process.exitCode = EXIT.refused;
     }
   };
-}
-
-export function printJson(value: unknown): void {
-  process.stdout.write(`${JSON.stringify(value, null, 2)}\n`);
-}
-
-/** Columns as wide as their widest cell; numbers stand on the right. */
-export function table(head: readonly string[], rows: readonly (readonly (string | number | null)[])[]): string {
-  const texts = rows.map((row) => row.map((cell) => (cell === null ? "-" : String(cell))));
-  const widths = head.map((title, column) => Math.max(title.length, ...texts.map((row) => row[column]?.length ?? 0)));
-  const onRight = head.map((_, column) => rows.some((row) => typeof row[column] === "number"));
-  const line = (cells: readonly string[]) =>
-    cells
-      .map((cell, column) => (onRight[column] ? cell.padStart(widths[column] ?? 0) : cell.padEnd(widths[column] ?? 0)))
-      .join("  ")
-      .trimEnd();
-  return `${[head, ...texts].map(line).join("\n")}\n`;
-}
-
-/** 2026-03-04 14:05 UTC */
-export function shortTime(iso: string): string {
-  return `${iso.slice(0, 16).replace("T", " ")} UTC`;
 }

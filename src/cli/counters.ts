@@ -1,6 +1,8 @@
 /** `turnout counters`: counts the nodes again, and says where the kept counters differ. */
 import { Command } from "commander";
-import { Api, acting, jsonOption, printJson, type ServerOptions, serverOption, table } from "./api.ts";
+import { Api, acting, jsonOption, type ServerOptions, serverOption } from "./api.ts";
+import { EXIT } from "./exit-codes.ts";
+import { printJson, say, table } from "./terminal.ts";
 
 interface Recount {
   readonly differences: readonly {
@@ -28,11 +30,11 @@ async function recount(options: ServerOptions & { readonly repair?: true }): Pro
   const answer = await new Api(options.server).call<Recount>("POST", "/counters/recount", body);
   if (options.json) return printJson(answer);
   if (answer.differences.length === 0) {
-    process.stdout.write("the counters are what the nodes say\n");
+    say("the counters are what the nodes say");
     return;
   }
   const rows = answer.differences.map(({ id, what, kept, counted }) => [id, what, kept, counted]);
   process.stdout.write(table(["ROLLOUT OR GROUP", "COUNTER", "KEPT", "COUNTED"], rows));
   process.stdout.write(answer.repaired ? "repaired\n" : "nothing was changed; --repair writes what was counted\n");
-  if (!answer.repaired) process.exitCode = 1;
+  if (!answer.repaired) process.exitCode = EXIT.unsound;
 }

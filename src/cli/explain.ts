@@ -1,17 +1,8 @@
 /** `turnout explain NODE`: why a node does or does not get an update. */
 import { Command } from "commander";
-import {
-  Api,
-  ApiError,
-  acting,
-  appOption,
-  jsonOption,
-  printJson,
-  type ServerOptions,
-  serverOption,
-  shortTime,
-  table,
-} from "./api.ts";
+import { Api, type AppOptions, acting, appOption, jsonOption, serverOption } from "./api.ts";
+import { appPath, findNode } from "./naming.ts";
+import { printable, printJson, say, shortTime, table } from "./terminal.ts";
 
 interface Explanation {
   readonly instance_id: string;
@@ -29,23 +20,24 @@ interface Explanation {
 export function explainCommand(): Command {
   return new Command("explain")
     .description("the decision that a node would get now, rule by rule, and when it could change")
-    .argument("<node>", "the machine id")
+    .argument("<node>", "its machine id or alias")
     .addOption(appOption())
     .addOption(serverOption())
     .addOption(jsonOption())
     .action(acting(explain));
 }
 
-async function explain(node: string, options: ServerOptions): Promise<void> {
+async function explain(node: string, options: AppOptions): Promise<void> {
   const api = new Api(options.server);
-  const explanation = await find(api, options.app, node);
+  const { path } = await findNode(api, await appPath(api, options.app), node);
+  const explanation = await api.call<Explanation>("GET", `${path}/explain`);
   if (options.json) return printJson(explanation);
   const { instance_id: id, version, state, text, reason, not_before: notBefore, steps } = explanation;
   const rows = steps.map((step) => [SIGN[step.verdict] ?? step.verdict, step.rule, step.text]);
-  process.stdout.write(`node ${id}, running ${version} (${state})\n${care(explanation)}\n`);
-  process.stdout.write(`${table(["", "RULE", "WHY"], rows)}\n`);
-  process.stdout.write(`${reason}: ${text}\n`);
-  if (notBefore !== null) process.stdout.write(`this can change by itself from ${shortTime(notBefore)} on\n`);
+  say(`node ${id}, running ${version} (${state})`);
+  process.stdout.write(`${care(explanation)}\n${table(["", "RULE", "WHY"], rows)}\n`);
+  say(`${reason}: ${text}`);
+  if (notBefore !== null) say(`this can change by itself from ${shortTime(notBefore)} on`);
 }
 
 /** What people have set of it, a line each. */
@@ -56,24 +48,8 @@ function care({ labels, held, own_group_id: ownGroup }: Explanation): string {
     ...(held === null ? [] : [`held by ${held.by} since ${shortTime(held.since)}: ${held.reason}`]),
     ...(ownGroup === null ? [] : ["put into its group by hand, whatever its track"]),
   ]
-    .map((line) => `${line}\n`)
+    .map((line) => `${printable(line)}\n`)
     .join("");
 }
 
 const SIGN: Readonly<Record<string, string>> = { pass: "yes", stop: "NO", skip: "-" };
-
-/** A node is asked for in one group after another: it does not say which one it is in. */
-async function find(api: Api, app: string, node: string): Promise<Explanation> {
-  const groups = await api.groups(app);
-  for (const { id } of groups) {
-    const path = `/apps/${encodeURIComponent(app)}/groups/${id}/instances/${encodeURIComponent(node)}/explain`;
-    try {
-      return await api.call<Explanation>("GET", path);
-    } catch (error) {
-      if (!(error instanceof ApiError) || !error.message.startsWith("instance not found")) throw error;
-    }
-  }
-  throw new ApiError(
-    `there is no node "${node}" in any of the ${groups.length} groups; it is found by its whole machine id`,
-  );
-}

@@ -1,10 +1,12 @@
 /** `turnout plan`, `apply`, `export`: the fleet as a file. */
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
-import { createInterface } from "node:readline/promises";
 import { styleText } from "node:util";
 import { Command } from "commander";
 import { parse, stringify } from "yaml";
-import { Api, ApiError, acting, jsonOption, printJson, serverOption } from "./api.ts";
+import { Api, ApiError, acting, jsonOption, serverOption } from "./api.ts";
+import { confirm, NOBODY_TO_ASK, yesOption } from "./confirm.ts";
+import { EXIT } from "./exit-codes.ts";
+import { printJson, say } from "./terminal.ts";
 
 interface Change {
   readonly action: "add" | "change" | "remove";
@@ -24,18 +26,15 @@ interface FileOptions {
   readonly prune?: true;
 }
 
-/** For scripts that ask whether there is anything to do. */
-const CHANGES = 5;
-
 export function planCommand(): Command {
   return ofFile("plan", "what applying a file would change")
-    .option("--exit-code", `exit with ${CHANGES} when there are changes`)
+    .option("--exit-code", `exit with ${EXIT.changes} when there are changes`)
     .action(acting(plan));
 }
 
 export function applyCommand(): Command {
   return ofFile("apply", "make a file true, in one transaction; asks first")
-    .option("-y, --yes", "do not ask")
+    .addOption(yesOption())
     .action(acting(apply));
 }
 
@@ -61,29 +60,23 @@ async function plan(options: FileOptions & { readonly exitCode?: true }): Promis
   const answer = await planned(new Api(options.server), options);
   if (options.json) printJson(answer);
   else process.stdout.write(described(answer.changes));
-  if (options.exitCode && answer.changes.length > 0) process.exitCode = CHANGES;
+  if (options.exitCode && answer.changes.length > 0) process.exitCode = EXIT.changes;
 }
 
 async function apply(options: FileOptions & { readonly yes?: true }): Promise<void> {
   const api = new Api(options.server);
   const { changes, plan: expected } = await planned(api, options);
   if (!options.json) process.stdout.write(described(changes));
-  if (changes.length > 0 && options.yes !== true) await confirm(options.file);
+  if (changes.length > 0 && options.yes !== true) {
+    if (options.file === "-") throw new ApiError(NOBODY_TO_ASK);
+    await confirm("Apply this?");
+  }
   // What was shown is what is done, or nothing: the server refuses if the fleet has moved meanwhile.
   const body = { fleet: readFleet(options.file), prune: options.prune === true, plan: expected };
   const answer =
     changes.length === 0 ? { changes, plan: expected } : await api.call<Plan>("POST", "/fleet/apply", body);
   if (options.json) printJson(answer);
-  else if (changes.length > 0) process.stdout.write("applied\n");
-}
-
-async function confirm(file: string): Promise<void> {
-  if (!process.stdin.isTTY || file === "-")
-    throw new ApiError("nothing was changed: say --yes where nobody can be asked");
-  const terminal = createInterface({ input: process.stdin, output: process.stdout });
-  const answer = await terminal.question("Apply this? [y/N] ");
-  terminal.close();
-  if (!/^y(es)?$/i.test(answer.trim())) throw new ApiError("nothing was changed");
+  else if (changes.length > 0) say("applied");
 }
 
 function planned(api: Api, { file, prune }: FileOptions): Promise<Plan> {

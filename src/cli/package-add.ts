@@ -1,13 +1,15 @@
-/** `turnout package add`: makes a package of files and brings them to the server. Run again, it goes on where it was. */
+/** `turnout packages add`: makes a package of files and brings them to the server. Run again, it goes on where it was. */
 import { createReadStream } from "node:fs";
 import { Readable } from "node:stream";
 import { setTimeout as wait } from "node:timers/promises";
 import { SingleBar } from "cli-progress";
 import { Command, Option } from "commander";
-import { Api, ApiError, acting, appOption, jsonOption, printJson, type ServerOptions, serverOption } from "./api.ts";
+import { Api, ApiError, type AppOptions, acting, ofApp } from "./api.ts";
+import { appPath } from "./naming.ts";
 import { type HashedFile, hashed, placeOf, type ReleaseFile, releaseFile, sorted } from "./release-files.ts";
+import { printJson } from "./terminal.ts";
 
-interface AddOptions extends ServerOptions {
+interface AddOptions extends AppOptions {
   readonly version?: string;
   readonly arch?: string;
   readonly url?: string;
@@ -30,12 +32,8 @@ interface Files {
 
 const ARCHES: Readonly<Record<string, number>> = { amd64: 1, arm64: 2 };
 
-export function packageCommand(): Command {
-  return new Command("package").description("packages and their files").addCommand(packageAddCommand());
-}
-
-function packageAddCommand(): Command {
-  return new Command("add")
+export function packageAddCommand(): Command {
+  const command = new Command("add")
     .description(
       "make a package of an update payload, with OEM images and extensions, and bring the files to the server",
     )
@@ -44,11 +42,8 @@ function packageAddCommand(): Command {
     .addOption(new Option("--arch <arch>", "else from …/amd64-usr/ or …/arm64-usr/").choices(Object.keys(ARCHES)))
     .option("--url <url>", "where nodes get the files if not from this server; Flatcar's own server when left out")
     .option("--description <text>", "for people")
-    .option("--only-here", "nodes get the files from this server only, and nothing before all of them are here")
-    .addOption(appOption())
-    .addOption(serverOption())
-    .addOption(jsonOption())
-    .action(acting(add));
+    .option("--only-here", "nodes get the files from this server only, and nothing before all of them are here");
+  return ofApp(command).action(acting(add));
 }
 
 async function add(paths: readonly string[], options: AddOptions): Promise<void> {
@@ -61,7 +56,7 @@ async function add(paths: readonly string[], options: AddOptions): Promise<void>
     return all;
   });
   const api = new Api(options.server);
-  const base = `/apps/${encodeURIComponent(options.app)}/packages`;
+  const base = `${await appPath(api, options.app)}/packages`;
   const present = await find(api, base, version, arch);
   const { id } = await provide(api, base, present, known, version, arch, options);
   const path = `${base}/${id}/files`;

@@ -1,11 +1,8 @@
 /** `turnout payloads`: what the files on the server take, and what may go. */
 import { Command } from "commander";
-import { Api, acting, jsonOption, printJson, serverOption, table } from "./api.ts";
-
-interface Options {
-  readonly server: string;
-  readonly json?: true;
-}
+import { archName } from "../fleet/document.ts";
+import { Api, acting, jsonOption, type ServerOptions, serverOption } from "./api.ts";
+import { facts, printJson, say, table } from "./terminal.ts";
 
 interface Usage {
   readonly bytes: number;
@@ -27,8 +24,6 @@ interface Collected {
   readonly removed: readonly { readonly kind: string; readonly name: string; readonly bytes: number }[];
 }
 
-const ARCHES = ["all", "amd64", "aarch64", "x86"];
-
 export function payloadsCommand(): Command {
   return new Command("payloads")
     .description("the files that the server keeps")
@@ -49,27 +44,28 @@ export function payloadsCommand(): Command {
     );
 }
 
-async function usage({ server, json }: Options): Promise<void> {
+async function usage({ server, json }: ServerOptions): Promise<void> {
   const answer = await new Api(server).call<Usage>("GET", "/payloads");
   if (json) return printJson(answer);
-  const rows = answer.packages.map((one) => [one.version, ARCHES[one.arch] ?? "all", one.files, size(one.bytes)]);
+  const rows = answer.packages.map((one) => [one.version, archName(one.arch), one.files, size(one.bytes)]);
   const { bytes, unreferenced_bytes: unreferenced, corrupt_files: corrupt } = answer;
-  const lines = [
-    `in all        ${size(bytes)}; ${size(unreferenced)} of that are of no package`,
-    `uploads       ${answer.uploads} under way or abandoned, ${size(answer.upload_bytes)}`,
-    `corrupt       ${corrupt}`,
-    `free          ${size(answer.free_bytes)}`,
-  ];
   if (rows.length > 0) process.stdout.write(`${table(["VERSION", "ARCH", "FILES", "SIZE"], rows)}\n`);
-  process.stdout.write(`${lines.join("\n")}\n`);
+  process.stdout.write(
+    facts([
+      ["in all", `${size(bytes)}; ${size(unreferenced)} of that are of no package`],
+      ["uploads", `${answer.uploads} under way or abandoned, ${size(answer.upload_bytes)}`],
+      ["corrupt", String(corrupt)],
+      ["free", size(answer.free_bytes)],
+    ]),
+  );
 }
 
-async function gc({ server, json, dryRun }: Options & { readonly dryRun?: true }): Promise<void> {
+async function gc({ server, json, dryRun }: ServerOptions & { readonly dryRun?: true }): Promise<void> {
   const answer = await new Api(server).call<Collected>("POST", "/payloads/gc", { dry_run: dryRun === true });
   if (json) return printJson(answer);
   const rows = answer.removed.map(({ kind, name, bytes }) => [kind, name, size(bytes)]);
   if (rows.length > 0) process.stdout.write(`${table(["WHY", "FILE", "SIZE"], rows)}\n`);
-  process.stdout.write(`${answer.removed.length} files, ${size(answer.bytes)}${dryRun ? " would go" : " removed"}\n`);
+  say(`${answer.removed.length} files, ${size(answer.bytes)}${dryRun ? " would go" : " removed"}`);
 }
 
 function size(bytes: number): string {

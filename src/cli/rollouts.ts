@@ -3,17 +3,17 @@ import { Command, Option } from "commander";
 import {
   Api,
   ApiError,
+  type AppOptions,
   acting,
   appOption,
   groupOption,
   jsonOption,
-  printJson,
   type ServerOptions,
   serverOption,
-  shortTime,
-  table,
 } from "./api.ts";
-import { readStrategyFile } from "./strategy-file.ts";
+import { groupPath } from "./naming.ts";
+import { presetOption, readStrategyFile } from "./strategy-file.ts";
+import { facts, printJson, say, shortTime, table } from "./terminal.ts";
 
 interface Stage {
   readonly number: number;
@@ -49,7 +49,21 @@ interface RolloutView {
   }[];
 }
 
-interface GroupOptions extends ServerOptions {
+interface Failures {
+  readonly total: number;
+  readonly instances: readonly {
+    readonly id: string;
+    readonly alias: string;
+    readonly oem: string;
+    readonly version: string;
+    readonly failure: string | null;
+    readonly error_code: number | null;
+    readonly attempt: number | null;
+    readonly since: string;
+  }[];
+}
+
+interface GroupOptions extends AppOptions {
   readonly group: string;
 }
 interface ActionOptions extends GroupOptions {
@@ -91,7 +105,7 @@ export function rolloutsCommand(): Command {
     .action(acting(show));
   sub("create", "roll out what the group's channel points to, with a strategy of its own")
     .addOption(strategyOption())
-    .addOption(presetOption())
+    .addOption(presetOption("or a strategy that comes along"))
     .option("--start-at <time>", "e.g. 2026-03-04T22:00:00Z")
     .option("--reason <text>", "for the history")
     .action(acting(create));
@@ -100,6 +114,9 @@ export function rolloutsCommand(): Command {
     .addOption(strategyOption().makeOptionMandatory())
     .option("--reason <text>", "for the history")
     .action(acting(set));
+  sub("failures", "the nodes that have failed, and on what")
+    .argument("[id]", "of the newest rollout when left out")
+    .action(acting(failures));
   for (const [name, description] of Object.entries(ACTIONS)) {
     const action = sub(name, description)
       .argument("[id]", "the newest one when left out")
@@ -116,16 +133,14 @@ export function rolloutsCommand(): Command {
 }
 
 const strategyOption = () => new Option("--strategy <file>", "a strategy as YAML or JSON");
-const presetOption = () =>
-  new Option("--preset <name>", "a strategy that comes along").choices(["careful", "normal", "fast", "hotfix"]);
 
 async function list(options: GroupOptions): Promise<void> {
   const api = new Api(options.server);
-  const path = await api.groupPath(options.app, options.group);
+  const path = await groupPath(api, options.app, options.group);
   const answer = await api.call<{ rollouts: readonly RolloutView[] }>("GET", `${path}/rollouts?perpage=100`);
   if (options.json) return printJson(answer);
   if (answer.rollouts.length === 0) {
-    process.stdout.write("no rollouts yet: they are made as the group's channel comes to point to a package\n");
+    say("no rollouts yet: they are made as the group's channel comes to point to a package");
     return;
   }
   const head = ["ID", "VERSION", "STATE", "STAGE", "COMPLETE", "IN FLIGHT", "BAD", "CREATED"];
@@ -157,8 +172,33 @@ async function show(id: string | undefined, options: GroupOptions): Promise<void
   print(view, options);
 }
 
+async function failures(id: string | undefined, options: GroupOptions): Promise<void> {
+  const api = new Api(options.server);
+  const path = `${await rolloutPath(api, id, options)}/failures?perpage=1000`;
+  const answer = await api.call<Failures>("GET", path);
+  if (options.json) return printJson(answer);
+  if (answer.total === 0) {
+    process.stdout.write("no node has failed\n");
+    return;
+  }
+  const head = ["NODE", "ALIAS", "OEM", "RUNS", "HOW", "CODE", "TRY", "SINCE"];
+  const rows = answer.instances.map((node) => [
+    node.id,
+    node.alias,
+    node.oem,
+    node.version,
+    node.failure,
+    node.error_code,
+    node.attempt,
+    shortTime(node.since),
+  ]);
+  process.stdout.write(table(head, rows));
+  const shown = answer.instances.length;
+  if (shown < answer.total) process.stdout.write(`and ${answer.total - shown} more\n`);
+}
+
 async function rolloutPath(api: Api, id: string | undefined, { app, group }: GroupOptions): Promise<string> {
-  const path = `${await api.groupPath(app, group)}/rollouts`;
+  const path = `${await groupPath(api, app, group)}/rollouts`;
   if (id !== undefined) return `${path}/${encodeURIComponent(id)}`;
   const { rollouts } = await api.call<{ rollouts: readonly RolloutView[] }>("GET", `${path}?perpage=1`);
   const [newest] = rollouts;
@@ -168,7 +208,7 @@ async function rolloutPath(api: Api, id: string | undefined, { app, group }: Gro
 
 async function create(options: PlanOptions): Promise<void> {
   const api = new Api(options.server);
-  const path = await api.groupPath(options.app, options.group);
+  const path = await groupPath(api, options.app, options.group);
   const { startAt, reason } = options;
   const strategy = await strategyOf(options);
   const body = {
@@ -209,7 +249,7 @@ async function act(action: string, id: string | undefined, options: ActionOption
   if (action === "retry-failed") {
     const answer = await api.call<{ retried: number }>("POST", `${path}/${action}`, body);
     if (options.json) return printJson(answer);
-    process.stdout.write(`${answer.retried} nodes may try again with their next check\n`);
+    say(`${answer.retried} nodes may try again with their next check`);
     return;
   }
   print(await api.call<RolloutView>("POST", `${path}/${action}`, body), options);
@@ -225,19 +265,18 @@ const COUNTERS = ["granted", "in_flight", "complete", "failed", "timed_out", "ro
 function described(view: RolloutView): string {
   const { next, health } = view;
   const causes = Object.entries(view.failed_by_cause).map(([code, nodes]) => `${nodes} × error ${code}`);
-  const lines = [
-    `rollout    ${view.id} (revision ${view.revision})`,
-    `version    ${versionOf(view)}`,
-    `state      ${view.state}, stage ${view.stage} of ${view.stages.length}`,
-    ...(next === null
-      ? []
-      : [`next       ${next.on}${next.not_before === null ? "" : `: ${shortTime(next.not_before)}`}`]),
-    ...(health.breach === null ? [] : [`gate       breached: ${health.breach}`]),
-    ...health.closed.map(
-      ({ slice, why, only_watched }) => `${only_watched ? "watched   " : "closed    "} ${slice}: ${why}`,
-    ),
-    ...(causes.length === 0 ? [] : [`failed     ${causes.join(", ")}`]),
+  const lines: (readonly [string, string])[] = [
+    ["rollout", `${view.id} (revision ${view.revision})`],
+    ["version", versionOf(view)],
+    ["state", `${view.state}, stage ${view.stage} of ${view.stages.length}`],
   ];
+  if (next !== null)
+    lines.push(["next", `${next.on}${next.not_before === null ? "" : `: ${shortTime(next.not_before)}`}`]);
+  if (health.breach !== null) lines.push(["gate", `breached: ${health.breach}`]);
+  for (const { slice, why, only_watched: watched } of health.closed) {
+    lines.push([watched ? "watched" : "closed", `${slice}: ${why}`]);
+  }
+  if (causes.length > 0) lines.push(["failed", causes.join(", ")]);
   const head = ["STAGE", "NODES", "STATE", "ELIGIBLE", ...COUNTERS.map((name) => name.toUpperCase().replace("_", " "))];
   const stages = view.stages.map((stage) => [
     stage.number,
@@ -247,7 +286,7 @@ function described(view: RolloutView): string {
     ...COUNTERS.map((name) => stage.counters[name] ?? 0),
   ]);
   const history = view.history.map((line) => [shortTime(line.created_ts), line.actor, line.to_state, line.reason]);
-  return `${lines.join("\n")}\n\n${table(head, stages)}\n${table(["WHEN", "WHO", "STATE", "WHY"], history)}`;
+  return `${facts(lines)}\n${table(head, stages)}\n${table(["WHEN", "WHO", "STATE", "WHY"], history)}`;
 }
 
 function shareOf({ percent, percent_now: now, match }: Stage): string {

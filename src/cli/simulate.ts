@@ -13,10 +13,13 @@ import {
 import { makeUp } from "../forecast/nodes.ts";
 import { simulate } from "../forecast/simulation.ts";
 import type { StrategyDocument } from "../rollout/strategy.ts";
-import { Api, ApiError, acting, appOption, jsonOption, printJson, serverOption, shortTime, table } from "./api.ts";
+import { Api, ApiError, acting, appOption, jsonOption, serverOption } from "./api.ts";
 import { curve } from "./curve.ts";
+import { EXIT } from "./exit-codes.ts";
+import { groupPath } from "./naming.ts";
 import { span } from "./span.ts";
-import { readStrategyFile } from "./strategy-file.ts";
+import { presetOption, readStrategyFile } from "./strategy-file.ts";
+import { printJson, shortTime, table } from "./terminal.ts";
 
 interface Options {
   readonly group?: string;
@@ -52,14 +55,7 @@ export function simulateCommand(): Command {
     .addOption(appOption())
     .addOption(serverOption())
     .option("--strategy <file>", "a strategy as YAML or JSON")
-    .addOption(
-      new Option("--preset <name>", "a strategy that comes along (default: careful; of a group: its own)").choices([
-        "careful",
-        "normal",
-        "fast",
-        "hotfix",
-      ]),
-    )
+    .addOption(presetOption("a strategy that comes along (default: careful; of a group: its own)"))
     .option("--nodes <n>", "how many to make up (default: 10000; of a group: those it has)", count)
     .option("--oem <list>", "OEMs of made-up nodes, spread evenly, e.g. azure,vmware", (text) => text.split(","))
     .option("--from <version>", "what made-up nodes run at first")
@@ -81,7 +77,7 @@ export function simulateCommand(): Command {
 }
 
 const HELP = `
-Exit code: 0 the rollout completes, 3 it is halted or paused, 4 it does not come to an end.
+Exit code: 0 the rollout completes, ${EXIT.halted} it is halted or paused, ${EXIT.noEnd} it does not come to an end.
 For example, how far a release gets whose nodes do not come back from the reboot:
 
   turnout simulate --preset careful --nodes 10000 --die 100%
@@ -92,7 +88,8 @@ async function run(options: Options): Promise<void> {
   const view = options.group === undefined ? here(document) : await there(options.group, document, options);
   if (options.json) printJson(view);
   else process.stdout.write(described(view));
-  if (view.end !== "completed") process.exitCode = view.end === "halted" || view.end === "paused" ? 3 : 4;
+  if (view.end !== "completed")
+    process.exitCode = view.end === "halted" || view.end === "paused" ? EXIT.halted : EXIT.noEnd;
 }
 
 /** What the options say, as the API would be asked. */
@@ -143,7 +140,7 @@ function optionOf([field]: readonly PropertyKey[]): string {
 
 async function there(group: string, document: ForecastDocument, { server, app }: Options): Promise<ForecastView> {
   const api = new Api(server);
-  return api.call("POST", `${await api.groupPath(app, group)}/rollouts/simulate`, document);
+  return api.call("POST", `${await groupPath(api, app, group)}/rollouts/simulate`, document);
 }
 
 function described(view: ForecastView): string {

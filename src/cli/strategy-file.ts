@@ -1,9 +1,13 @@
 /** A strategy from a file, checked before anything is asked of a server. */
 import { readFileSync } from "node:fs";
+import { Option } from "commander";
 import { parse } from "yaml";
 import { strategySchema } from "../fleet/strategy.ts";
 import type { StrategyDocument } from "../rollout/strategy.ts";
 import { ApiError } from "./api.ts";
+
+export const presetOption = (description: string): Option =>
+  new Option("--preset <name>", description).choices(["careful", "normal", "fast", "hotfix"]);
 
 /** @throws ApiError that names the file, and each field that is wrong */
 export function readStrategyFile(file: string): StrategyDocument {

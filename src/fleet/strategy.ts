@@ -6,7 +6,7 @@ import semver from "semver";
 import { z } from "zod";
 import { notADuration, parseDuration } from "../rollout/interval.ts";
 import { PRESETS, type StrategyDocument } from "../rollout/strategy.ts";
-import { readFreeze, readWindow } from "../rollout/windows.ts";
+import { checkFreeze, readWindow } from "../rollout/windows.ts";
 import { someLabels } from "./labels.ts";
 
 const MAX_STAGES = 50;
@@ -123,7 +123,7 @@ export const freezesSchema = z
   .array(
     z
       .strictObject({ from: z.string(), to: z.string(), reason: z.string().max(1_000).optional() })
-      .superRefine(saying((freeze) => readFreeze(freeze, "UTC"))),
+      .superRefine(saying((freeze) => checkFreeze(freeze, "UTC"))),
   )
   .max(1_000);
 

@@ -1,14 +1,15 @@
 /** The configuration's snapshot, and the look-ups that every check-in begins with. */
-import type { Application, Arch, CheckIn, Fleet, Group, Node, Rollout } from "./model.ts";
+import type { Application, Arch, CheckIn, Completion, Fleet, Group, Node, Rollout } from "./model.ts";
 import { ARCH } from "./model.ts";
 
 export interface FleetParts {
   readonly applications: readonly Application[];
   readonly groups: readonly Group[];
   readonly rollouts: readonly Rollout[];
+  readonly completions?: readonly Completion[];
 }
 
-export function buildFleet(revision: number, { applications, groups, rollouts }: FleetParts): Fleet {
+export function buildFleet(revision: number, { applications, groups, rollouts, completions = [] }: FleetParts): Fleet {
   const applicationByName = new Map<string, Application>();
   for (const application of applications) {
     applicationByName.set(application.id.toLowerCase(), application);
@@ -32,6 +33,7 @@ export function buildFleet(revision: number, { applications, groups, rollouts }:
     applications,
     groups,
     rollouts,
+    completions,
     applicationByName,
     groupByNo: new Map(groups.map((group) => [group.no, group])),
     groupByTrack,

@@ -78,6 +78,22 @@ export function breachOf(rollout: Rollout, counters: RolloutCounters): Breach | 
   return null;
 }
 
+/**
+ * All that is breached: a slice that is unhealthy hides no other. Nobody is spared by the last of them if its slice is null.
+ * `pause` and `watch` close no slice, so here each is left out of account once it has been found.
+ */
+export function breachesOf(rollout: Rollout, counters: RolloutCounters): readonly Breach[] {
+  const found: Breach[] = [];
+  let closed = rollout.closed;
+  for (;;) {
+    const breach = breachOf({ ...rollout, closed }, counters);
+    if (breach === null) return found;
+    found.push(breach);
+    if (breach.slice === null) return found;
+    closed = [...closed, { slice: breach.slice, at: 0, why: "", watched: false }];
+  }
+}
+
 function hasFailures(total: Tally): boolean {
   return total.failed + total["timed-out"] + total["rolled-back"] + total.lost + total.retrying > 0;
 }

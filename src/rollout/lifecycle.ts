@@ -37,13 +37,18 @@ const ROLLED_BACK_CODE = 44;
 /** The client put the update off by itself. */
 const DEFERRED_CODES = [35, 36, 40];
 
+/** 2000 + HTTP status: no update check came through. That is the server's doing, or the network's, and not the release's. */
+function isOfTheCheck(code: number): boolean {
+  return code >= 2_000 && code < 3_000;
+}
+
 /** The part of an error code that says what went wrong, without the flags (private server, resumed download, …). */
 export function baseErrorCode(code: number): number {
   return (code >>> 0) & CODE_MASK;
 }
 
 /** Every update check of update_engine carries one of these; it says nothing. */
-function isNoise({ type, result, previousVersion }: OmahaEvent): boolean {
+export function isNoise({ type, result, previousVersion }: OmahaEvent): boolean {
   return type === 3 && result === 2 && (previousVersion === "" || previousVersion === "0.0.0.0");
 }
 
@@ -97,7 +102,7 @@ function stepOf(event: OmahaEvent, { grant }: Node, checkIn: CheckIn): Step | nu
 
 function failure(errorCode: number | null): Step | null {
   const code = baseErrorCode(errorCode ?? 0);
-  if (DEFERRED_CODES.includes(code)) return null;
+  if (DEFERRED_CODES.includes(code) || isOfTheCheck(code)) return null;
   return { to: code === ROLLED_BACK_CODE ? "rolled-back" : "failed", errorCode: code };
 }
 
@@ -111,9 +116,14 @@ function isRollback({ version, fromVersion }: Grant): boolean {
   return compareVersions(version, fromVersion) < 0;
 }
 
-/** Installed, rebooted (the boot id is another) and still on the old version: the machine took its other partition. */
+/**
+ * Installed, rebooted (the boot id is another) and still on the old version: the machine took its other partition. It may
+ * have been given up for lost before it was back.
+ */
 function fellBack({ status }: Node, grant: Grant, { bootId }: CheckIn): boolean {
-  return status === "installed" && bootId !== "" && grant.bootId !== "" && bootId !== grant.bootId;
+  return (
+    (status === "installed" || status === "lost") && bootId !== "" && grant.bootId !== "" && bootId !== grant.bootId
+  );
 }
 
 /** update_engine sends a ping alone only while it waits for the reboot. */

@@ -262,6 +262,14 @@ export interface Rollout extends Run {
   readonly revision: number;
 }
 
+/** A rollout that had completed before another one took its place in its group. */
+export interface Completion {
+  readonly groupNo: number;
+  readonly packageNo: number;
+  readonly version: string;
+  readonly at: number;
+}
+
 /** The whole configuration at one revision, with the look-ups that a check-in needs. Immutable. */
 export interface Fleet {
   readonly revision: number;
@@ -269,6 +277,8 @@ export interface Fleet {
   readonly groups: readonly Group[];
   /** All but the superseded ones, and of the aborted ones the last of each group and package. */
   readonly rollouts: readonly Rollout[];
+  /** Of the packages of scheduled rollouts, which may wait for one of these. */
+  readonly completions: readonly Completion[];
   /** By lower-case UUID without braces, and by lower-case product id. */
   readonly applicationByName: ReadonlyMap<string, Application>;
   readonly groupByNo: ReadonlyMap<number, Group>;

@@ -1,6 +1,6 @@
 /** The rules that may hold an update back, in their order. Each has its own reason. */
 import { groupCounters, inFlight, rolloutCounters } from "./counters.ts";
-import { breachOf, closedSlice, describeBreach, isInSlice, sliceName } from "./health.ts";
+import { breachesOf, closedSlice, describeBreach, isInSlice, sliceName } from "./health.ts";
 import {
   type Counters,
   type Fleet,
@@ -173,12 +173,11 @@ const RULES: readonly Rule[] = [
       if (health === null) return NOT_IN_FORCE;
       const closed = closedSlice(rollout.closed, node);
       if (closed !== null) return { holds: false, facts: { slice: sliceName(closed.slice), why: closed.why } };
-      const breach = breachOf(rollout, rolloutCounters(counters, rollout.no));
-      if (breach === null) return { holds: true, facts: { maxFailurePercent: health.maxFailurePercent } };
-      const elsewhere = breach.slice !== null && !isInSlice(breach.slice, node);
-      const holds = elsewhere || health.onBreach === "watch";
+      const breaches = breachesOf(rollout, rolloutCounters(counters, rollout.no));
+      const breach = breaches.find((one) => one.slice === null || isInSlice(one.slice, node));
+      if (breach === undefined) return { holds: true, facts: { maxFailurePercent: health.maxFailurePercent } };
       const slice = breach.slice === null ? {} : { slice: sliceName(breach.slice) };
-      return { holds, facts: { ...slice, why: describeBreach(breach, health) } };
+      return { holds: health.onBreach === "watch", facts: { ...slice, why: describeBreach(breach, health) } };
     },
   },
 ];

@@ -2,9 +2,9 @@
  * How a rollout moves on: by time, by its gate, by people. Pure: each function answers what becomes of it and why.
  * Source: ROLLOUTS.md, "A rollout's states" and "Stages".
  */
-import { inFlight } from "./counters.ts";
-import { type Breach, baselineOf, breachOf, describeBreach, sliceName } from "./health.ts";
-import type { Fleet, Rollout, RolloutCounters, RolloutState, Run, Strategy } from "./model.ts";
+import { grantedTotal, inFlight } from "./counters.ts";
+import { type Breach, baselineOf, breachesOf, describeBreach, sliceName } from "./health.ts";
+import type { Fleet, Health, Rollout, RolloutCounters, RolloutState, Run, Strategy } from "./model.ts";
 
 /** What a rollout becomes. One line of its history. */
 export interface Change {
@@ -50,31 +50,35 @@ function into(rollout: Rollout, state: RolloutState, now: number, reason: string
 export function gated(rollout: Rollout, counters: RolloutCounters, now: number): Change | null {
   const { health } = rollout.strategy;
   if (health === null || rollout.state !== "running") return null;
-  const breach = breachOf(rollout, counters);
-  if (breach === null) return null;
-  const why = describeBreach(breach, health);
-  if (health.onBreach === "watch") return watched(rollout, breach, why, now);
-  if (breach.slice !== null && health.onBreach !== "pause") {
-    const closing = { slice: breach.slice, at: now, why, watched: false };
-    return {
-      next: { ...runOf(rollout), closed: [...rollout.closed, closing] },
-      reason: `closed for ${sliceName(breach.slice)}: ${why}`,
-    };
+  const breaches = breachesOf(rollout, counters);
+  if (health.onBreach === "watch") return watched(rollout, breaches, health, now);
+  const whole = breaches.find(({ slice }) => slice === null);
+  if (whole !== undefined) {
+    const why = describeBreach(whole, health);
+    if (health.onBreach === "halt") return into(rollout, "halted", now, why);
+    return into(rollout, "paused", now, why, { pausedByGate: health.onBreach === "pause" });
   }
-  if (breach.slice !== null) return null; // its nodes wait for as long as the breach lasts
-  if (health.onBreach === "halt") return into(rollout, "halted", now, why);
-  return into(rollout, "paused", now, why, { pausedByGate: health.onBreach === "pause" });
+  const [first] = breaches;
+  // With `pause`, the nodes of a slice wait for as long as its breach lasts.
+  if (first === undefined || first.slice === null || health.onBreach === "pause") return null;
+  const why = describeBreach(first, health);
+  const closing = { slice: first.slice, at: now, why, watched: false };
+  return {
+    next: { ...runOf(rollout), closed: [...rollout.closed, closing] },
+    reason: `closed for ${sliceName(first.slice)}: ${why}`,
+  };
 }
 
 /** `watch` says once what it would have done. */
-function watched(rollout: Rollout, breach: Breach, why: string, now: number): Change | null {
-  const slice = breach.slice ?? EVERYTHING;
-  if (rollout.closed.some((one) => sliceName(one.slice) === sliceName(slice))) return null;
-  const where = breach.slice === null ? "all of it" : sliceName(breach.slice);
-  const closing = { slice, at: now, why, watched: true };
+function watched(rollout: Rollout, breaches: readonly Breach[], health: Health, now: number): Change | null {
+  const said = new Set(rollout.closed.map(({ slice }) => sliceName(slice)));
+  const breach = breaches.find(({ slice }) => !said.has(sliceName(slice ?? EVERYTHING)));
+  if (breach === undefined) return null;
+  const why = describeBreach(breach, health);
+  const closing = { slice: breach.slice ?? EVERYTHING, at: now, why, watched: true };
   return {
     next: { ...runOf(rollout), closed: [...rollout.closed, closing] },
-    reason: `would have closed ${where}: ${why}`,
+    reason: `would have closed ${breach.slice === null ? "all of it" : sliceName(breach.slice)}: ${why}`,
   };
 }
 
@@ -91,16 +95,16 @@ export function due(rollout: Rollout, fleet: Fleet, counters: RolloutCounters, n
     case "scheduled":
       return waitsFor(rollout, fleet, now) === null ? started(rollout, now, "its time has come") : null;
     case "paused":
-      if (!rollout.pausedByGate || breachOf(rollout, counters) !== null) return null;
+      if (!rollout.pausedByGate || breachesOf(rollout, counters).some(({ slice }) => slice === null)) return null;
       return goOn(rollout, now, "the gate is open again");
     case "running":
-      return gated(rollout, counters, now) ?? dueWhileRunning(rollout, counters, now);
+      return gated(rollout, counters, now) ?? dueWhileRunning(rollout, fleet, counters, now);
     default:
       return null;
   }
 }
 
-function dueWhileRunning(rollout: Rollout, counters: RolloutCounters, now: number): Due {
+function dueWhileRunning(rollout: Rollout, fleet: Fleet, counters: RolloutCounters, now: number): Due {
   const stage = rollout.strategy.stages[rollout.stage];
   if (stage === undefined || rollout.awaitsApproval) return null;
   if (rollout.bakingSince === null) {
@@ -108,27 +112,42 @@ function dueWhileRunning(rollout: Rollout, counters: RolloutCounters, now: numbe
     if (maxDurationMs !== null && now >= rollout.stageOpenedAt + maxDurationMs) {
       return stageFinished(rollout, now, "its longest time is over");
     }
-    const nobodyLeft = inFlight(counters.total) === 0 && (!isLast(rollout) || counters.total.complete > 0);
-    return nobodyLeft && now >= rollout.stageOpenedAt + overMs ? "look" : null;
+    const mayEnd = !isLast(rollout) || counters.total.complete > 0 || isUnneeded(rollout, fleet, counters);
+    return mayEnd && inFlight(counters.total) === 0 && now >= rollout.stageOpenedAt + overMs ? "look" : null;
   }
-  return now >= rollout.bakingSince + stage.bakeMs ? baked(rollout, now) : null;
+  return now >= rollout.bakingSince + stage.bakeMs ? baked(rollout, now, "it has baked") : null;
 }
 
-/** No node is left that the stage would wait for. */
+/**
+ * A floor that no node was ever offered: it is through as soon as all nodes are seen to be beyond it, or whatever comes `after`
+ * it would wait for ever. The channel's own package has to be taken by somebody.
+ */
+function isUnneeded({ groupNo, undoes, package: wanted }: Rollout, fleet: Fleet, { total }: RolloutCounters): boolean {
+  const isFloor = undoes === null && fleet.groupByNo.get(groupNo)?.channel?.package?.no !== wanted.no;
+  return isFloor && grantedTotal(total) === 0;
+}
+
+/** By default because no node is left that the stage would wait for. */
 export function stageFinished(rollout: Rollout, now: number, why = "its nodes have finished"): Change {
   const stage = rollout.strategy.stages[rollout.stage];
   const next = { ...rollout, bakingSince: now };
-  if (stage === undefined || stage.bakeMs === 0) return baked(next, now);
+  if (stage === undefined || stage.bakeMs === 0) return baked(next, now, why);
   return { next: runOf(next), reason: `${stageName(rollout)}: ${why}; it bakes` };
 }
 
-function baked(rollout: Rollout, now: number): Change {
+function baked(rollout: Rollout, now: number, why: string): Change {
   const stage = rollout.strategy.stages[rollout.stage];
-  if (isLast(rollout)) return into(rollout, "completed", now, "every active node of the group is through");
+  if (isLast(rollout)) return into(rollout, "completed", now, `the last stage is over: ${why}${butFor(rollout)}`);
   if (stage?.approval) {
     return { next: { ...runOf(rollout), awaitsApproval: true }, reason: `${stageName(rollout)} waits for approval` };
   }
   return openNext(rollout, now, "by itself");
+}
+
+/** A rollout completes without the nodes of its closed slices: whoever reads that it has should read that too. */
+function butFor({ closed }: Rollout): string {
+  const slices = closed.filter(({ watched }) => !watched).map(({ slice }) => sliceName(slice));
+  return slices.length === 0 ? "" : `, but for ${slices.join(", ")}`;
 }
 
 function openNext(rollout: Rollout, now: number, how: string): Change {
@@ -154,6 +173,15 @@ export function stageName({ strategy, stage }: Rollout): string {
   return `stage ${stage + 1} of ${strategy.stages.length}`;
 }
 
+/** Nobody could be heard for so long, and nobody looked. */
+export function stoodStillFor(rollout: Rollout, ms: number): Change {
+  const minutes = Math.round(ms / 60_000);
+  return {
+    next: { ...runOf(rollout), ...later(rollout, ms) },
+    reason: `no node was heard for ${minutes} minutes before the server started: stage and bake take that much longer`,
+  };
+}
+
 // ------------------------------------------------------------------------------------------------ what it waits for
 
 export interface Waiting {
@@ -168,29 +196,49 @@ export function waitsFor(rollout: Rollout, fleet: Fleet, now: number): Waiting |
   if (rollout.startAt !== null && rollout.startAt > now) return { on: "its start time", until: rollout.startAt };
   for (const { group: name, bakeMs } of rollout.strategy.after) {
     const before = rolloutOfGroup(fleet, rollout, name);
-    if (before === null) return { on: `a rollout of ${rollout.package.version} in group "${name}"`, until: null };
-    if (before.state !== "completed") return { on: `the rollout in group "${name}" (${before.state})`, until: null };
-    if (before.stateAt + bakeMs > now) return { on: `the bake after group "${name}"`, until: before.stateAt + bakeMs };
+    if (before !== null && before.state !== "completed") {
+      return { on: `the rollout in group "${name}" (${before.state})`, until: null };
+    }
+    // That group may have gone on to the next version meanwhile.
+    const completedAt = before?.stateAt ?? completionInGroup(fleet, rollout, name);
+    if (completedAt === null) return { on: `a rollout of ${rollout.package.version} in group "${name}"`, until: null };
+    const bakedAt = completedAt + bakeMs;
+    if (bakedAt > now) return { on: `the bake after group "${name}"`, until: bakedAt };
   }
   return null;
 }
 
 /** The rollout of the same version in the group of that id, name or track; of several, the one for this architecture. */
 function rolloutOfGroup(fleet: Fleet, rollout: Rollout, name: string): Rollout | null {
-  const own = fleet.groupByNo.get(rollout.groupNo);
-  const candidates = fleet.rollouts.filter((other) => {
-    const group = fleet.groupByNo.get(other.groupNo);
-    return (
-      group !== undefined &&
-      group.applicationNo === own?.applicationNo &&
-      group.no !== rollout.groupNo &&
+  const candidates = fleet.rollouts.filter(
+    (other) =>
       other.undoes === null &&
       other.package.version === rollout.package.version &&
-      [group.id, group.name, group.track].includes(name)
-    );
-  });
+      isInGroupBefore(fleet, rollout, other.groupNo, name),
+  );
   const same = candidates.filter((other) => other.package.no === rollout.package.no);
   return (same.length > 0 ? same : candidates).sort((a, b) => b.no - a.no)[0] ?? null;
+}
+
+/** When such a rollout, which another one has replaced since, was completed; null: there is none. */
+function completionInGroup(fleet: Fleet, rollout: Rollout, name: string): number | null {
+  const candidates = fleet.completions.filter(
+    ({ version, groupNo }) => version === rollout.package.version && isInGroupBefore(fleet, rollout, groupNo, name),
+  );
+  const same = candidates.filter(({ packageNo }) => packageNo === rollout.package.no);
+  const times = (same.length > 0 ? same : candidates).map(({ at }) => at);
+  return times.length === 0 ? null : Math.max(...times);
+}
+
+function isInGroupBefore(fleet: Fleet, rollout: Rollout, groupNo: number, name: string): boolean {
+  const own = fleet.groupByNo.get(rollout.groupNo);
+  const group = fleet.groupByNo.get(groupNo);
+  return (
+    group !== undefined &&
+    group.applicationNo === own?.applicationNo &&
+    group.no !== rollout.groupNo &&
+    [group.id, group.name, group.track].includes(name)
+  );
 }
 
 /** What happens next by itself, or what a person has to do; null: it has ended. */
@@ -263,7 +311,9 @@ export function pause(rollout: Rollout, now: number, reason: string): Change {
 export function halt(rollout: Rollout, now: number, reason: string): Change {
   refuseEnded(rollout, "halted");
   if (rollout.state === "halted") throw new NotPossible("the rollout is halted already");
-  return into(rollout, "halted", now, reason);
+  // Resumed, it would run at once, whatever it had been waiting for.
+  if (rollout.state === "scheduled") throw new NotPossible("the rollout has not started; abort it instead");
+  return into(rollout, "halted", now, reason, stoodStill(rollout, now));
 }
 
 /** The person has seen what failed so far: the gate looks at what comes after. Closed slices are opened. */
@@ -278,13 +328,17 @@ export function resume(rollout: Rollout, counters: RolloutCounters, now: number,
   return goOn({ ...rollout, closed: [], baseline: baselineOf(counters) }, now, reason);
 }
 
-/** Stage, rise and bake have stood still meanwhile. */
 function goOn(rollout: Rollout, now: number, reason: string): Change {
-  const stood = rollout.state === "running" ? 0 : now - rollout.stateAt;
-  return into(rollout, "running", now, reason, {
-    stageOpenedAt: rollout.stageOpenedAt + stood,
-    bakingSince: rollout.bakingSince === null ? null : rollout.bakingSince + stood,
-  });
+  return into(rollout, "running", now, reason, stoodStill(rollout, now));
+}
+
+/** Stage, rise and bake have stood still while it was paused or halted. */
+function stoodStill({ state, stateAt, ...rollout }: Rollout, now: number): Partial<Run> {
+  return later(rollout, state === "paused" || state === "halted" ? now - stateAt : 0);
+}
+
+function later({ stageOpenedAt, bakingSince }: Pick<Run, "stageOpenedAt" | "bakingSince">, ms: number): Partial<Run> {
+  return { stageOpenedAt: stageOpenedAt + ms, bakingSince: bakingSince === null ? null : bakingSince + ms };
 }
 
 /** Starts a scheduled rollout, or opens the next stage, without waiting any longer. */

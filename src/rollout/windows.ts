@@ -138,13 +138,26 @@ export interface FreezeDocument {
   readonly reason?: string | undefined;
 }
 
-/** @throws Error that says what would be right */
+/**
+ * One that ends before it starts never holds; `checkFreeze` complains of it where it comes in.
+ * @throws Error that says what would be right
+ */
 export function readFreeze({ from, to, reason = "" }: FreezeDocument, timezone: string): Freeze {
   const startsAt = readMoment(from, timezone);
   const end = readMoment(to, timezone);
   const endsAt = isWholeDay(to) ? end.plus({ days: 1 }) : end;
-  if (endsAt <= startsAt) throw new Error(`a freeze ends after it starts: "${to}" is not after "${from}"`);
   return { startsAt: startsAt.toMillis(), endsAt: endsAt.toMillis(), reason };
+}
+
+/**
+ * Whether it ends after it starts depends on the zone: its clock may leave out the time between, and a text may name another
+ * offset.
+ * @throws Error that says what would be right
+ */
+export function checkFreeze(document: FreezeDocument, timezone: string): void {
+  const { startsAt, endsAt } = readFreeze(document, timezone);
+  if (endsAt > startsAt) return;
+  throw new Error(`a freeze ends after it starts: in ${timezone}, "${document.to}" is not after "${document.from}"`);
 }
 
 function isWholeDay(text: string): boolean {

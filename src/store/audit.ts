@@ -2,8 +2,8 @@
  * The audit log. Each line's hash covers the line and the hash of the line before, and the head is kept apart: a line
  * that is altered, removed or put in between breaks the chain.
  */
-import { createHash } from "node:crypto";
-import type { Kysely, Selectable } from "kysely";
+import type { Kysely } from "kysely";
+import { BEGINNING, type Break, breakAfter, chainedHash, type Link } from "../audit-chain.ts";
 import type { Tables } from "./tables.ts";
 
 export interface AuditEntry {
@@ -25,8 +25,6 @@ export interface AuditEntry {
   /** JSON; null: there is nothing any more. */
   readonly after: string | null;
 }
-
-type AuditRow = Selectable<Tables["audit"]>;
 
 /** In the transaction of the change itself: both are kept, or none. */
 export async function appendAudit(tx: Kysely<Tables>, entry: AuditEntry): Promise<void> {
@@ -52,7 +50,7 @@ export async function appendAudit(tx: Kysely<Tables>, entry: AuditEntry): Promis
     before: entry.before,
     after: entry.after,
   };
-  const hash = hashOf(head.hash, row);
+  const hash = chainedHash(head.hash, row);
   await tx
     .insertInto("audit")
     .values({ ...row, hash })
@@ -65,7 +63,7 @@ export interface AuditVerdict {
   /** Of the newest line: keep it elsewhere, and even a log that was rewritten whole is found out. */
   readonly head: string;
   /** The first place where the chain is broken; null: it is whole. */
-  readonly broken: { readonly no: number; readonly why: string } | null;
+  readonly broken: Break | null;
 }
 
 const PORTION = 1_000;
@@ -76,47 +74,21 @@ const PORTION = 1_000;
  */
 export async function verifyAudit(db: Kysely<Tables>): Promise<AuditVerdict> {
   const head = await db.selectFrom("audit_head").selectAll().executeTakeFirstOrThrow();
-  let [no, hash] = [0, ""];
-  const broken = (at: number, why: string): AuditVerdict => ({
-    lines: no,
-    head: head.hash,
-    broken: { no: at, why },
-  });
+  let last: Link = BEGINNING;
+  const verdict = (broken: Break | null): AuditVerdict => ({ lines: last.no, head: head.hash, broken });
   for (;;) {
-    const rows = await db.selectFrom("audit").selectAll().where("no", ">", no).orderBy("no").limit(PORTION).execute();
+    const newer = db.selectFrom("audit").selectAll().where("no", ">", last.no);
+    const rows = await newer.orderBy("no").limit(PORTION).execute();
     for (const row of rows) {
-      if (row.no !== no + 1) return broken(no + 1, `${row.no - no - 1} lines are missing here`);
-      const { hash: kept, ...line } = row;
-      const expected = hashOf(hash, line);
-      if (kept !== expected) return broken(row.no, "the line, or its place, is not as it was written");
-      [no, hash] = [row.no, kept];
+      const found = breakAfter(last, row);
+      if (found !== null) return verdict(found);
+      last = row;
     }
     if (rows.length < PORTION) break;
   }
-  if (no < head.no) return broken(no + 1, `${head.no - no} lines are missing at the end`);
-  if (no > head.no || hash !== head.hash) return broken(head.no, "the log and its head do not belong together");
-  return { lines: no, head: hash, broken: null };
-}
-
-/** SHA-256, in hexadecimal, over the hash before and the line's fields in this order. */
-function hashOf(before: string, row: Omit<AuditRow, "hash">): string {
-  const fields = [
-    row.no,
-    row.at,
-    row.actor_kind,
-    row.actor,
-    row.actor_id,
-    row.address,
-    row.request_id,
-    row.action,
-    row.subject,
-    row.subject_id,
-    row.application_id,
-    row.group_id,
-    row.before,
-    row.after,
-  ];
-  return createHash("sha256")
-    .update(JSON.stringify([before, ...fields]))
-    .digest("hex");
+  if (last.no < head.no) return verdict({ no: last.no + 1, why: `${head.no - last.no} lines are missing at the end` });
+  if (last.no > head.no || last.hash !== head.hash) {
+    return verdict({ no: head.no, why: "the log and its head do not belong together" });
+  }
+  return verdict(null);
 }

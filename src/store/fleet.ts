@@ -8,6 +8,7 @@ import type {
   Arch,
   Channel,
   ClosedSlice,
+  Completion,
   Finished,
   FlatcarAction,
   Fleet,
@@ -28,6 +29,7 @@ export interface FleetParts {
   readonly applications: readonly Application[];
   readonly groups: readonly Group[];
   readonly rollouts: readonly Rollout[];
+  readonly completions: readonly Completion[];
 }
 
 export async function loadFleet(db: Kysely<Tables>): Promise<Fleet> {
@@ -48,7 +50,27 @@ export async function loadParts(db: Kysely<Tables>): Promise<FleetParts> {
       const target = packages.get(row.package_no);
       return target === undefined ? [] : [toRollout(row, target)];
     }),
+    completions: await loadCompletions(
+      db,
+      rollouts.flatMap((row) => (row.state === "scheduled" ? (packages.get(row.package_no)?.version ?? []) : [])),
+    ),
   };
+}
+
+/** Of these versions, what had completed before it was superseded. */
+async function loadCompletions(db: Kysely<Tables>, versions: readonly string[]): Promise<Completion[]> {
+  if (versions.length === 0) return [];
+  const rows = await db
+    .selectFrom("rollouts")
+    .innerJoin("packages", "packages.no", "rollouts.package_no")
+    .innerJoin("rollout_history", "rollout_history.rollout_no", "rollouts.no")
+    .select(["rollouts.group_no", "rollouts.package_no", "packages.version", "rollout_history.at"])
+    .where("packages.version", "in", versions)
+    .where("rollouts.state", "=", "superseded")
+    .where("rollouts.undoes", "is", null)
+    .where("rollout_history.to_state", "=", "completed")
+    .execute();
+  return rows.map((row) => ({ groupNo: row.group_no, packageNo: row.package_no, version: row.version, at: row.at }));
 }
 
 export async function loadPackages(db: Kysely<Tables>): Promise<Map<number, Package>> {

@@ -311,6 +311,16 @@ describe("groups", () => {
     expect(body.errors).toMatchObject([{ path }]);
   });
 
+  it("refuse a freeze that is none in their time zone, also one that the zone comes to after", async () => {
+    const freezes = [{ from: "2027-03-28T02:00", to: "2027-03-28T03:00" }];
+    const berlin = groupBody({ freezes, policy_timezone: "Europe/Berlin" });
+    const { body } = await api.post(`${A}/groups`, berlin).expect(400);
+    expect(body.errors).toMatchObject([{ path: "freezes.0" }]);
+    const { body: made } = await api.post(`${A}/groups`, { ...berlin, policy_timezone: "Asia/Kolkata" }).expect(200);
+    const { freezes: _, ...moved } = { ...made, policy_timezone: "Europe/Berlin" };
+    await api.put(`${A}/groups/${made.id}`, moved).expect(400);
+  });
+
   it("say what would be right", async () => {
     const { body } = await api.post(`${A}/groups`, groupBody({ policy_period_interval: "15 minuts" })).expect(400);
     expect(body.detail).toBe('policy_period_interval: "15 minuts" is not an interval; write e.g. "15 minutes"');

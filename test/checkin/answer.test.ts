@@ -29,6 +29,10 @@ function aSlowWriter() {
   const answer = answering({ batches, now: () => 0, polling, payloadsAt: () => "", onDecision: () => {} });
   return {
     answer,
+    /** Time goes by, and nothing is done. */
+    hang: (milliseconds: number) => {
+      now += milliseconds;
+    },
     /** One batch is done, after so many milliseconds. */
     async done(milliseconds: number) {
       await turn();
@@ -63,11 +67,14 @@ describe("under load", () => {
     const many = Array.from({ length: 4 }, check);
     await turn();
     const report = () => answer([aReport(anEvent(13, 1))], "192.0.2.1");
+    const fallenBack = () => answer([aCheckIn({ events: [anEvent(3, 0, { errorCode: 44 })] })], "192.0.2.1");
     const reports = Array.from({ length: 4 }, report);
+    const back = fallenBack();
     await expect(check()).rejects.toThrow(Unavailable);
-    for (let batch = 0; batch < 4; batch += 1) await done(2_000);
+    for (let batch = 0; batch < 5; batch += 1) await done(2_000);
     expect(await Promise.all(many)).toHaveLength(4);
     for (const one of reports) expect(await one).toMatchObject([{ events: 1, updateCheck: null }]);
+    expect(await back).toMatchObject([{ events: 1, updateCheck: { offer: null } }]);
 
     // All is well again.
     for (let calm = 0; calm < 20; calm += 1) {
@@ -78,5 +85,20 @@ describe("under load", () => {
     const last = check();
     await done(1);
     expect(await intervals(last)).toBeNull();
+  });
+
+  it("turns checks away while the disk hangs, and not only when it has been slow before", async () => {
+    const { answer, done, hang } = aSlowWriter();
+    const check = () => answer([aCheckIn({})], "192.0.2.1");
+    const stuck = [check(), check()];
+    await turn();
+    stuck.push(check());
+    hang(4_999);
+    stuck.push(check());
+    hang(1);
+    await expect(check()).rejects.toThrow(Unavailable);
+    await done(0);
+    await done(1);
+    expect(await Promise.all(stuck)).toHaveLength(4);
   });
 });

@@ -1,8 +1,11 @@
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { Conductor } from "../../src/checkin/conductor.ts";
 import { type CheckInRequest, Decisions } from "../../src/checkin/decisions.ts";
+import { emptyRolloutCounters } from "../../src/rollout/counters.ts";
 import type { CheckIn } from "../../src/rollout/model.ts";
+import { loadFleet } from "../../src/store/fleet.ts";
 import { recount } from "../../src/store/recount.ts";
+import { recordReplan, SYSTEM, settleConfiguration } from "../../src/store/rollouts.ts";
 import { aCheckIn, anEvent, aReport, HOUR } from "../rollout/builders.ts";
 import { aDatabase, type InProcess, NOW, planIn, releaseIn } from "../store/in-process.ts";
 
@@ -55,6 +58,26 @@ describe("a conductor", () => {
     expect(JSON.parse((await rollout()).eligible)).toEqual(eligible);
   });
 
+  it("counts again for whom the stages are when a person has changed them", async () => {
+    const stages = [{ percent: 20 }, { percent: 100 }];
+    await planIn(world, { stages });
+    await ask(range(200));
+    await releaseIn(world, "4230.2.1");
+    const conductor = new Conductor(world.store);
+    await conductor.moveRollouts(now);
+    const [first = 0, rest] = JSON.parse((await rollout()).eligible) as number[];
+    expect(first + (rest ?? 0)).toBe(200);
+    const fleet = await loadFleet(world.store.read);
+    const [present] = fleet.rollouts;
+    if (present === undefined) throw new Error("no rollout");
+    const other = { stages: [{ percent: 20 }, { match: { oem: ["vmware"] } }, { percent: 100 }] };
+    await world.store.write((tx) =>
+      recordReplan(tx, present, other, "vmware first", emptyRolloutCounters(), SYSTEM, now),
+    );
+    await conductor.moveRollouts(now);
+    expect(JSON.parse((await rollout()).eligible)).toEqual([first, 0, 200 - first]);
+  });
+
   it("finds a node that came after it had looked", async () => {
     await planIn(world, { stages: [{ percent: 100, bake: "1h" }] });
     await ask([1, 2]);
@@ -69,6 +92,31 @@ describe("a conductor", () => {
     await ask([3, 4], { version: "4230.2.1" });
     await conductor.moveRollouts(now);
     expect((await rollout()).baking_since).toBe(now);
+  });
+
+  it("is through with a floor that all nodes are beyond, but not before there is a node", async () => {
+    await releaseIn(world, "4152.0.0");
+    await releaseIn(world, "4230.2.1");
+    await world.store.write(async (tx) => {
+      const { no } = await tx.selectFrom("packages").select("no").where("version", "=", "4152.0.0").executeTakeFirstOrThrow(); // biome-ignore format: one line
+      const channel = await tx.selectFrom("channels").select("no").where("package_no", "is not", null).executeTakeFirstOrThrow(); // biome-ignore format: one line
+      const floor = { channel_no: channel.no, package_no: no, reason: null, created_at: now };
+      await tx.insertInto("channel_floors").values(floor).execute();
+      await settleConfiguration(tx, SYSTEM, now);
+    });
+    const conductor = new Conductor(world.store);
+    await conductor.moveRollouts(now);
+    expect(await rollout()).toMatchObject({ state: "running", undoes: null });
+    await ask([1], { version: "4593.2.5" });
+    await conductor.moveRollouts(now);
+    // The release itself is through only when somebody was offered it and has taken it.
+    const states = await world.store.read
+      .selectFrom("rollouts")
+      .select("state")
+      .where("present", "=", 1)
+      .orderBy("no")
+      .execute();
+    expect(states.map(({ state }) => state)).toEqual(["running", "completed"]);
   });
 
   it("is one of several: nothing is done twice", async () => {
@@ -89,7 +137,7 @@ describe("a conductor", () => {
       "1 running stage 2 of 3 opened by itself",
       "2 running stage 3 of 3 opened by itself",
       "2 running stage 3 of 3: its nodes have finished; it bakes",
-      "2 completed every active node of the group is through",
+      "2 completed the last stage is over: it has baked",
     ]);
     expect(await rollout()).toMatchObject({ state: "completed", revision: 6 });
   });

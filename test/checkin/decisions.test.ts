@@ -6,7 +6,7 @@ import { recount } from "../../src/store/recount.ts";
 import { SYSTEM, settleConfiguration } from "../../src/store/rollouts.ts";
 import { StoreUnavailable } from "../../src/store/store.ts";
 import { aCheckIn, anEvent, aPing, aReport, HOUR, MINUTE } from "../rollout/builders.ts";
-import { aDatabase, type InProcess, NOW, releaseIn } from "../store/in-process.ts";
+import { aDatabase, type InProcess, NOW, planIn, releaseIn } from "../store/in-process.ts";
 
 let world: InProcess;
 let decisions: Decisions;
@@ -138,6 +138,23 @@ describe("a batch", () => {
     now += 25 * HOUR;
     await reasons(request(aCheckIn()));
     expect(all("SELECT class FROM activity")).toHaveLength(2);
+  });
+
+  it("does nothing at all when the gate can't be closed: no batch is written by half", async () => {
+    await planIn(world, { health: { min_finished: 1, max_failure_percent: 0 } });
+    await release("4230.2.1");
+    await reasons(request(aCheckIn()));
+    world.db.exec(
+      "CREATE TRIGGER no_history BEFORE INSERT ON rollout_history BEGIN SELECT RAISE(ABORT, 'no room'); END",
+    );
+    const failure = request(aReport(anEvent(3, 0)));
+    await expect(decisions.run([failure, request(aCheckIn({ machineId: machine(7) }))])).rejects.toThrow("no room");
+    expect(all("SELECT state FROM rollouts")).toEqual([{ state: "running" }]);
+    expect(all("SELECT status FROM nodes")).toEqual([{ status: "granted" }]);
+    world.db.exec("DROP TRIGGER no_history");
+    await reasons(failure);
+    expect(all("SELECT state FROM rollouts")).toEqual([{ state: "halted" }]);
+    await checkLaws();
   });
 
   it("does not store what a bug of ours fails on, and answers the others", async () => {

@@ -37,7 +37,7 @@ function file(name: string, content: Buffer | string): string {
   return join(release, name);
 }
 const turnout = (args: readonly string[]) => ran(args, { TURNOUT_SERVER: server.url });
-const add = (...args: string[]) => turnout(["package", "add", ...args]);
+const add = (...args: string[]) => turnout(["packages", "add", ...args]);
 
 interface Package {
   readonly id: string;
@@ -52,7 +52,7 @@ async function packages(): Promise<readonly Package[]> {
   return answer.packages.filter((one) => one.version === version);
 }
 
-describe("turnout package add", () => {
+describe("turnout packages add", () => {
   it("makes a package of the files in a release's folder, and brings them", async () => {
     const { code, out, err } = await add(join(release, MAIN), join(release, "oem-azure.gz"));
     expect([code, err]).toEqual([0, ""]);
@@ -120,7 +120,7 @@ describe("turnout package add", () => {
       code: 1,
       err: expect.stringContaining("page.gz was refused: it is no update payload"),
     });
-    expect((await turnout(["package", "add", path, "--server", "http://127.0.0.1:1"])).err).toContain(
+    expect((await turnout(["packages", "add", path, "--server", "http://127.0.0.1:1"])).err).toContain(
       "can't be reached",
     );
   });

@@ -2,8 +2,8 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { aTurnout, checks, NODE_ID, type TestTurnout } from "../e2e/turnout.ts";
-import { ran } from "./ran.ts";
+import { aTurnout, checks, NODE_ID, reports, type TestTurnout } from "../e2e/turnout.ts";
+import { caught } from "./caught.ts";
 
 let server: TestTurnout;
 const folder = mkdtempSync(join(tmpdir(), "turnout-cli-"));
@@ -16,7 +16,7 @@ afterAll(async () => {
 });
 
 const turnout = (args: readonly string[], environment: Record<string, string> = {}) =>
-  ran(args, { TURNOUT_SERVER: server.url, ...environment });
+  caught(args, { environment: { TURNOUT_SERVER: server.url, ...environment } });
 const GROUP = ["--group", "Stable (AMD64)"];
 const file = (name: string, text: string): string => {
   writeFileSync(join(folder, name), text);
@@ -59,6 +59,7 @@ describe("turnout rollouts", () => {
     expect((await turnout(["rollouts", "retry-failed", ...GROUP])).out).toBe(
       "0 nodes may try again with their next check\n",
     );
+    expect((await turnout(["rollouts", "failures", ...GROUP])).out).toBe("no node has failed\n");
     expect((await turnout(["rollouts", "halt", ...GROUP])).out).toMatch(/state +halted/);
     expect(await turnout(["rollouts", "abort", ...GROUP, "--rollback"])).toMatchObject({
       code: 1,
@@ -68,8 +69,14 @@ describe("turnout rollouts", () => {
     expect((await turnout(["rollouts", "list", ...GROUP])).out).toMatch(
       /4230\.2\.1 +aborted[\s\S]+4230\.2\.1 +superseded/,
     );
+    await turnout(["rollouts", "create", ...GROUP, "--preset", "hotfix"]);
+    await server.omaha(checks({ alias: "rack 4" }));
+    await server.omaha(reports(3, 0, { alias: "rack 4" }, 268435466));
+    expect((await turnout(["rollouts", "failures", ...GROUP])).out).toMatch(
+      new RegExp(`${NODE_ID} +rack 4 +azure +4081.2.0 +failed +10 +1 +20`),
+    );
     expect((await turnout(["counters"])).out).toBe("the counters are what the nodes say\n");
-  }, 60_000);
+  });
 
   it("says what was wrong, and what would be right", async () => {
     expect((await turnout(["rollouts", "list", "--group", "stable"])).err).toMatch(
@@ -89,5 +96,5 @@ describe("turnout rollouts", () => {
     );
     const gone = await turnout(["rollouts", "list", ...GROUP], { TURNOUT_SERVER: "http://127.0.0.1:9" });
     expect(gone).toMatchObject({ code: 1, err: expect.stringContaining("can't be reached") });
-  }, 60_000);
+  });
 });

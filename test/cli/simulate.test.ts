@@ -4,22 +4,22 @@ import { span } from "../../src/cli/span.ts";
 import { toForecastView } from "../../src/forecast/document.ts";
 import { aTurnout, type TestTurnout } from "../e2e/turnout.ts";
 import { forecast } from "../forecast/builders.ts";
-import { ran } from "./ran.ts";
+import { caught } from "./caught.ts";
 
 describe("turnout simulate", () => {
   it("says when stages open, draws the curve, and exits with 0", async () => {
-    const { code, out, err } = await ran(["simulate", "--nodes", "400", "--preset", "fast", "--start-at", "2026-03-04T12:00:00Z"]); // biome-ignore format: one line
+    const { code, out, err } = await caught(["simulate", "--nodes", "400", "--preset", "fast", "--start-at", "2026-03-04T12:00:00Z"]); // biome-ignore format: one line
     expect(err).toBe("");
     expect(code).toBe(0);
     expect(out).toContain("4230.2.1 to 400 nodes, from 2026-03-04 12:00 UTC\ncompleted after ");
     expect(out).toMatch(/^STAGE +SHARE +OPENS AFTER +UPDATED AFTER +NODES/m);
     expect(out).toMatch(/^ +2 +100 % +1h /m);
     expect(out).toContain("400 ┤");
-    expect(out).toMatch(/completed +2 +every active node of the group is through/);
+    expect(out).toMatch(/completed +2 +the last stage is over: its nodes have finished/);
   });
 
   it("exits with 3 when the gate closes, and shows how far it got", async () => {
-    const { code, out } = await ran(["simulate", "--nodes", "3000", "--die", "100%", "--json"]);
+    const { code, out } = await caught(["simulate", "--nodes", "3000", "--die", "100%", "--json"]);
     expect(code).toBe(3);
     const view = JSON.parse(out);
     expect(view).toMatchObject({ end: "halted", complete: 0, broken_at_halt: 3 });
@@ -27,7 +27,7 @@ describe("turnout simulate", () => {
   });
 
   it("exits with 4 when it comes to no end", async () => {
-    const { code, out } = await ran(["simulate", "--nodes", "50", "--for", "2h"]);
+    const { code, out } = await caught(["simulate", "--nodes", "50", "--for", "2h"]);
     expect(code).toBe(4);
     expect(out).toContain("not finished after 2h 00m");
   });
@@ -36,12 +36,12 @@ describe("turnout simulate", () => {
     [["--poll", "5"], 'turnout: --poll: "5" is not a duration'],
     [["--fail", "20%"], "turnout: --fail: write SHARE%:CODE"],
     [["--from", "9999.0.0", "--to", "4230.2.1"], "turnout: --from: is not below 4230.2.1"],
-    [["--nodes", "0"], "Write a whole number from 1 to 200000."],
+    [["--nodes", "0"], "Write a whole number from 1 to 200000.", 2],
     [["--preset", "fast", "--strategy", "x.yaml"], "turnout: --strategy and --preset exclude each other"],
     [["--strategy", "/nowhere.yaml"], "turnout: /nowhere.yaml: "],
-  ])("says what is wrong with %j", async (args, message) => {
-    const { code, err } = await ran(["simulate", ...args]);
-    expect(code).toBe(1);
+  ])("says what is wrong with %j", async (args, message, exit = 1) => {
+    const { code, err } = await caught(["simulate", ...args]);
+    expect(code).toBe(exit);
     expect(err).toContain(message);
   });
 });
@@ -54,7 +54,7 @@ describe("turnout simulate --group", () => {
   });
   afterAll(() => server.close());
   const asked = (...args: string[]) =>
-    ran(["simulate", "--group", "Stable (AMD64)", ...args], { TURNOUT_SERVER: server.url });
+    caught(["simulate", "--group", "Stable (AMD64)", ...args], { environment: { TURNOUT_SERVER: server.url } });
 
   it("asks the server, which knows the group", async () => {
     const { code, out } = await asked("--nodes", "40", "--oem", "azure,qemu");

@@ -35,7 +35,8 @@ async function inParallel(nodes: readonly number[], work: (node: number) => Prom
   await Promise.all(Array.from({ length: AT_ONCE }, worker));
 }
 
-describe("a bad release on 10,000 nodes", () => {
+// Half a minute each on an idle machine with two cores.
+describe("a bad release on 10,000 nodes", { timeout: 300_000 }, () => {
   let server: TestTurnout;
   const everybody = Array.from({ length: NODES }, (_, n) => n);
 

@@ -1,7 +1,7 @@
 import { spawn } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join, resolve } from "node:path";
+import { dirname, join, resolve } from "node:path";
 import { afterEach, describe, expect, it } from "vitest";
 import { apiClient, FLATCAR, STABLE_GROUP } from "./turnout.ts";
 
@@ -29,10 +29,9 @@ class Tour {
     return [...this.#text.matchAll(fenced)].map(([, code = ""]) => code);
   }
 
-  async start(): Promise<string> {
+  async start(dataDir = mkdtempSync(join(tmpdir(), "turnout-tour-"))): Promise<string> {
     const [start = ""] = this.blocks(`${this.#name}-server`);
     expect(start).toContain("npm start");
-    const dataDir = mkdtempSync(join(tmpdir(), "turnout-tour-"));
     // A process group of its own: npm and the server end together.
     const server = spawn("bash", ["-c", start], {
       cwd: ROOT,
@@ -40,9 +39,13 @@ class Tour {
       env: { ...process.env, TURNOUT_PORT: "0", TURNOUT_DATA_DIR: dataDir },
     });
     const ended = new Promise((done) => server.once("exit", done));
-    stop = async () => {
-      if (server.pid !== undefined) process.kill(-server.pid, "SIGTERM");
+    halt = async () => {
+      const { pid, exitCode, signalCode } = server;
+      if (pid !== undefined && exitCode === null && signalCode === null) process.kill(-pid, "SIGTERM");
       await ended;
+    };
+    stop = async () => {
+      await halt();
       rmSync(dataDir, { recursive: true, force: true });
     };
     let output = "";
@@ -59,6 +62,9 @@ class Tour {
   }
 }
 
+/** Ends the server. */
+let halt: () => Promise<void> = async () => {};
+/** And forgets all about it. */
 let stop: () => Promise<void> = async () => {};
 afterEach(() => stop());
 
@@ -145,9 +151,47 @@ interface Rollout {
   readonly counters: Readonly<Record<string, number>>;
 }
 
-function run(script: string): Promise<Ran> {
+describe("the page on the command line", () => {
+  it("has only commands that do what it says", async () => {
+    const document = new Tour("docs/command-line.md", "cli");
+    const dataDir = mkdtempSync(join(tmpdir(), "turnout-tour-"));
+    const url = await document.start(dataDir);
+    const script = document.blocks().join("\n").replaceAll("http://127.0.0.1:8000", url);
+    // As on a machine with a Node that is new enough.
+    const environment = { PATH: `${dirname(process.execPath)}:${process.env.PATH}`, TURNOUT_DATA_DIR: dataDir };
+    const { code, output } = await run(`set -euo pipefail\n${script}\ncp "$backup" ${dataDir}.backup`, environment);
+    expect(code, output).toBe(0);
+    for (const said of [
+      /^all is well$/m,
+      /^version +4230\.2\.1$/m,
+      /^Canary +stable → 4230\.2\.1 +20 +20 /m,
+      /^alias +the one in the corner$/m,
+      /^maintenance-windows +mon-thu 22:00-04:00; sat,sun 00:00-23:59$/m,
+      /^strategy +1 % \(1d\), 5 % /m,
+      /^exit code 1: there is no such package$/m,
+      /^exit code 2: that is no way to use it$/m,
+      /^exit code 3: a person is needed$/m,
+      /^deleted application "Lab Linux"$/m,
+    ]) {
+      expect(output).toMatch(said);
+    }
+    expect(output.match(/^\d+ lines, unbroken$/gm)).toHaveLength(2);
+    expect(output.match(/^all in all +sound$/gm)).toHaveLength(2);
+
+    await halt();
+    const stopped = document.blocks("cli-stopped").join("\n").replaceAll('"$backup"', `${dataDir}.backup`);
+    const after = await run(`set -euo pipefail\nexport PATH="$PWD/bin:$PATH"\n${stopped}`, environment);
+    expect(after.code, after.output).toBe(0);
+    expect(after.output).toMatch(
+      /^the database before is kept as .*before-restore\nnothing to do: .*\nnothing to do: /m,
+    );
+    rmSync(`${dataDir}.backup`);
+  }, 120_000);
+});
+
+function run(script: string, environment: Record<string, string> = {}): Promise<Ran> {
   return new Promise((done) => {
-    const shell = spawn("bash", ["-c", script], { cwd: ROOT });
+    const shell = spawn("bash", ["-c", script], { cwd: ROOT, env: { ...process.env, ...environment } });
     let output = "";
     shell.stdout.on("data", (chunk: Buffer) => {
       output += chunk;

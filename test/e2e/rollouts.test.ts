@@ -338,6 +338,30 @@ describe("steering", () => {
   });
 });
 
+describe("a group that comes after another", () => {
+  it("starts as well when that one has gone on to the next version already", async () => {
+    const group = await server.api<Record<string, unknown>>("GET", GROUP);
+    const { id: _, created_ts: __, channel: ___, ...rest } = group;
+    const channel = { name: "canary", color: "#ffffff", arch: 1, application_id: FLATCAR };
+    const { id: channelId } = await server.api<{ id: string }>("POST", `/apps/${FLATCAR}/channels`, channel);
+    await server.api("POST", `/apps/${FLATCAR}/groups`, { ...rest, name: "Canary", track: "canary", channel_id: channelId }); // biome-ignore format: one line
+    await server.setPolicy({ strategy: { after: [{ group: "canary", bake: "1d" }] } });
+    const point = (packageId: string) =>
+      server.api("PUT", `/apps/${FLATCAR}/channels/${channelId}`, { ...channel, package_id: packageId });
+    const newer = await server.release("4593.2.5");
+    const older = await server.release("4230.2.1");
+    await point(older);
+    for (const version of ["4081.2.0", "4230.2.1"]) await ask(FLEET[1] ?? "", { track: "canary", version });
+    await pass(1);
+    await pass(20);
+    await point(newer);
+    await pass(1);
+    expect(await rollout()).toMatchObject({ state: "scheduled", next: { not_before: expect.any(String) } });
+    await pass(24);
+    expect(await rollout()).toMatchObject({ state: "running" });
+  });
+});
+
 describe("a node that waits", () => {
   it("is told why, and when that could change", async () => {
     await server.setPolicy({ strategy: { ...STAGES, stages: [{ percent: 0, bake: "3h" }, { percent: 100 }] } });

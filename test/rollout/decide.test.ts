@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { ARCH, type Floor, type Group } from "../../src/rollout/model.ts";
+import { readWindow } from "../../src/rollout/windows.ts";
 import {
   aChannel,
   aCheckIn,
@@ -239,6 +240,18 @@ describe("a grant", () => {
     expect(world.node()).toMatchObject({ status: "on-hold", grant: null });
     expect(world.pastGrants).toMatchObject([{ status: "withdrawn" }]);
     expect(world.counters.rollouts.get(1)?.total).toMatchObject({ granted: 0, withdrawn: 1 });
+  });
+
+  it("that has begun is offered again outside of the windows, but not while updates are off", () => {
+    const world = new World();
+    world.checkIn(aCheckIn());
+    world.checkIn(aReport(anEvent(13, 1)));
+    const closed = { windows: [readWindow({ from: "20:00", to: "21:00" })], officeHours: true, timezone: "Asia/Tokyo" };
+    world.fleet = aFleet([aGroup({ policy: closed })]);
+    expect(world.checkIn(aCheckIn()).reason).toBe("offered-again");
+    world.fleet = aFleet([aGroup({ policy: { updatesEnabled: false } })]);
+    expect(world.checkIn(aCheckIn()).reason).toBe("updates-disabled");
+    expect(world.node().status).toBe("downloading");
   });
 });
 

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { count, OTHER_CAUSE } from "../../src/rollout/counters.ts";
-import { baselineOf, breachOf, lowerBound } from "../../src/rollout/health.ts";
+import { baselineOf, breachesOf, breachOf, lowerBound } from "../../src/rollout/health.ts";
 import type { Arch, CountedStatus, Counters, Failure, Rollout, RolloutCounters } from "../../src/rollout/model.ts";
 import { due, gated, resume } from "../../src/rollout/run.ts";
 import type { HealthDocument } from "../../src/rollout/strategy.ts";
@@ -87,6 +87,13 @@ describe("the gate", () => {
     expect(breachOf(rollout, standing(["failed", 5, "vmware"], ["failed", 2], ["complete", 5]))).toMatchObject({
       slice: null,
     });
+    // It stands out, but the others are no good either.
+    expect(
+      breachOf(
+        rollout,
+        standing(["failed", 40, "vmware"], ["failed", 60], ["complete", 340], ["complete", 1, "vmware"]),
+      ),
+    ).toMatchObject({ slice: null });
     // It could well be chance.
     expect(
       breachOf(rollout, standing(["failed", 2, "vmware"], ["complete", 2, "vmware"], ["complete", 1])),
@@ -100,6 +107,13 @@ describe("the gate", () => {
     const mixed = standing(["failed", 6, "vmware"], ["complete", 4_000]);
     expect(breachOf(aRollout({ slices: [] }), mixed)).toBeNull();
     expect(breachOf(aRollout(), mixed)).toMatchObject({ slice: { by: "oem", value: "vmware" }, bad: 6 });
+  });
+
+  it("finds every slice that is unhealthy, and not only the worst", () => {
+    const two = standing(["failed", 40, "vmware"], ["failed", 8, "qemu"], ["complete", 4_000]);
+    expect(breachesOf(aRollout(), two).map(({ slice }) => slice?.value)).toEqual(["vmware", "qemu"]);
+    const bad = standing(["failed", 40, "vmware"], ["failed", 8, "qemu"], ["failed", 8], ["complete", 8]);
+    expect(breachesOf(aRollout(), bad).at(-1)).toMatchObject({ slice: null });
   });
 
   it("leaves what a closed slice has done out of account", () => {
@@ -131,6 +145,30 @@ describe("the gate", () => {
     expect(change?.next).toMatchObject(expected);
     expect(change?.reason).toContain("5 of 5 finished nodes failed");
     if (change !== null) expect(gated({ ...rollout, ...change.next }, bad, NOON)).toBeNull();
+  });
+
+  it("with `watch`, says of each slice once that it would have been closed", () => {
+    const two = standing(["failed", 40, "vmware"], ["failed", 8, "qemu"], ["complete", 4_000]);
+    let rollout = aRollout({ on_breach: "watch" });
+    for (const said of ["would have closed oem=vmware", "would have closed oem=qemu"]) {
+      const change = gated(rollout, two, NOON);
+      expect(change?.reason).toContain(said);
+      rollout = { ...rollout, ...change?.next };
+    }
+    expect(gated(rollout, two, NOON)).toBeNull();
+  });
+
+  it("with `pause`, pauses all of it only for what is no slice's fault", () => {
+    const rollout = aRollout({ on_breach: "pause" });
+    const slice = standing(["failed", 40, "vmware"], ["complete", 4_000]);
+    expect(gated(rollout, slice, NOON)).toBeNull();
+    const all = standing(["failed", 40, "vmware"], ["failed", 40], ["complete", 40]);
+    const change = gated(rollout, all, NOON);
+    expect(change?.next).toMatchObject({ state: "paused", pausedByGate: true });
+    // When only the slice is left, its nodes alone go on waiting.
+    expect(due({ ...rollout, ...change?.next }, aFleet(), slice, NOON + HOUR)).toMatchObject({
+      next: { state: "running" },
+    });
   });
 
   it("paused by `pause` goes on by itself when enough have completed, by `ask` it does not", () => {
@@ -174,6 +212,20 @@ describe("a halted or closed rollout", () => {
     expect(world.fleet.rollouts[0]).toMatchObject({ state: "running", closed: [{ slice: { value: "vmware" } }] });
     expect(world.checkIn(aCheckIn({ machineId: machine(98), oem: "vmware" })).reason).toBe("health-gate");
     expect(world.checkIn(aCheckIn({ machineId: machine(99), oem: "azure" })).reason).toBe("granted");
+  });
+
+  it("with `pause`, grants nothing in any of the slices that are unhealthy, and goes on in the others", () => {
+    const world = new World(aStagedFleet({ health: { on_breach: "pause" } }));
+    for (let n = 1; n <= 300; n += 1) {
+      const oem = n <= 20 ? "vmware" : n <= 26 ? "qemu" : "azure";
+      world.checkIn(aCheckIn({ machineId: machine(n), oem }));
+    }
+    for (let n = 27; n <= 300; n += 1) world.checkIn(whole(n, "azure"));
+    for (let n = 1; n <= 26; n += 1) world.checkIn(broken(n, n <= 20 ? "vmware" : "qemu"));
+    const asked = (oem: string) => world.checkIn(aCheckIn({ machineId: machine(900), oem })).reason;
+    expect(asked("vmware")).toBe("health-gate");
+    expect(asked("qemu")).toBe("health-gate");
+    expect(asked("azure")).toBe("granted");
   });
 
   it("keeps a failure that tries again, and puts it back where it was when its new offer is taken back", () => {

@@ -95,6 +95,14 @@ describe("events", () => {
     expect(world.node().status).toBe("granted");
   });
 
+  it.each([2000, 2404, 2503])("with code %i say that a check failed, and nothing about the release", (code) => {
+    const world = at("granted");
+    const { changes } = world.checkIn(aReport(anEvent(3, 0, { errorCode: 0x10000000 + code })));
+    expect(changes.events).toHaveLength(1);
+    expect(world.node().status).toBe("granted");
+    expect(world.checkIn(aCheckIn()).reason).toBe("offered-again");
+  });
+
   it("without a grant are logged and change nothing", () => {
     const world = new World(aFleet([aGroup({ channel: aChannel({ package: null }) })]));
     const { changes } = world.checkIn(aReport(anEvent(3, 0, { errorCode: 268437959 })));
@@ -214,21 +222,23 @@ describe("a deadline", () => {
     const seenAt = world.now - 10 * MINUTE;
     expect(expired(world, seenAt)?.transitions).toEqual([]);
     expect(world.grant().deadline).toBe(seenAt + HOUR);
-    world.now += HOUR;
+    world.now = seenAt + HOUR;
     expect(expired(world, seenAt)?.activities).toMatchObject([{ class: 101 }]);
     expect(world.node().status).toBe("lost");
   });
 
   it("is not the end: a lost node that comes back is complete, or has fallen back", () => {
-    for (const [version, status] of [
-      ["4230.2.1", "complete"],
-      ["4081.2.0", "rolled-back"],
+    for (const [version, bootId, events, status] of [
+      ["4230.2.1", "{boot-2}", [], "complete"],
+      ["4081.2.0", "{boot-2}", [anEvent(3, 0, { errorCode: 44 })], "rolled-back"],
+      ["4081.2.0", "{boot-2}", [], "rolled-back"],
+      ["4081.2.0", "{boot-1}", [], "lost"], // it was off the network, and has yet to reboot
     ] as const) {
       const world = at("installed");
       world.now += 3 * HOUR;
       expired(world, world.now - 2 * HOUR);
-      const events = version === "4081.2.0" ? [anEvent(3, 0, { errorCode: 44 })] : [];
-      world.checkIn(aCheckIn({ version, bootId: "{boot-2}", events }));
+      expect(world.node().status).toBe("lost");
+      world.checkIn(aCheckIn({ version, bootId, events }));
       expect(world.node().status).toBe(status);
     }
   });

@@ -98,6 +98,16 @@ describe("time", () => {
     expect(due(rollout, fleet, flying, NOON + HOUR)).toMatchObject({ next: { stage: 1 } });
   });
 
+  it("says what it was completed on, and without whom", () => {
+    const last = { stages: [{ percent: 100, max_duration: "1h" }] };
+    const closed = [{ slice: { by: "oem", value: "vmware" } as const, at: NOON, why: "", watched: false }];
+    expect(stageFinished(aRollout(last), NOON).reason).toBe("the last stage is over: its nodes have finished");
+    expect(due(aRollout(last, { closed }), fleet, flying, NOON + HOUR)).toMatchObject({
+      next: { state: "completed" },
+      reason: "the last stage is over: its longest time is over, but for oem=vmware",
+    });
+  });
+
   it("does not complete a rollout that nobody has completed", () => {
     const plain = aRollout({});
     expect(due(plain, fleet, nodes({ failed: 3 }), NOON + HOUR)).toBeNull();
@@ -139,6 +149,23 @@ describe("time", () => {
     expect(outlook(waiting, aFleet(), NOON)?.on).toContain('a rollout of 4230.2.1 in group "canary"');
   });
 
+  it("starts it as well when that group has gone on to another version since", () => {
+    const canary = aGroup({ no: 2, id: "canary-id", name: "Canary", track: "canary", channel: aChannel({ no: 2 }) });
+    const base = aFleet([aGroup(), canary]);
+    const [first] = base.rollouts;
+    if (first === undefined) throw new Error("no rollout");
+    const strategy = readStrategy({ after: [{ group: "canary", bake: "1d" }] });
+    const waiting: Rollout = { ...first, strategy, ...firstRun(strategy, null, NOON) };
+    const { no: packageNo, version } = first.package;
+    const completions = [{ groupNo: 2, packageNo, version, at: NOON - HOUR }];
+    const fleetWith = (past: typeof completions) => buildFleet(1, { ...base, rollouts: [waiting], completions: past });
+    expect(due(waiting, fleetWith(completions), some, NOON)).toBeNull();
+    expect(outlook(waiting, fleetWith(completions), NOON)?.until).toBe(NOON + 23 * HOUR);
+    expect(due(waiting, fleetWith(completions), some, NOON + 23 * HOUR)).toMatchObject({ next: { state: "running" } });
+    const other = completions.map((one) => ({ ...one, version: "4593.2.5" }));
+    expect(due(waiting, fleetWith(other), some, NOON + 99 * HOUR)).toBeNull();
+  });
+
   it("does nothing to what is paused by hand or halted", () => {
     for (const state of ["paused", "halted", "aborted", "superseded"] as const) {
       expect(due(aRollout(THREE, { state }), fleet, some, NOON + 99 * HOUR)).toBeNull();
@@ -153,6 +180,14 @@ describe("a person", () => {
     expect(paused).toMatchObject({ state: "paused", stateAt: NOON + HOUR });
     const resumed = moved(paused, resume(paused, some, NOON + 5 * HOUR, "back"));
     expect(resumed).toMatchObject({ state: "running", stageOpenedAt: NOON + 4 * HOUR, bakingSince: NOON + 4 * HOUR });
+  });
+
+  it("halts what is paused: all of the time that it stood still is made up for", () => {
+    const baking = aRollout(THREE, { bakingSince: NOON });
+    const paused = moved(baking, pause(baking, NOON + HOUR, "lunch"));
+    const halted = moved(paused, halt(paused, NOON + 3 * HOUR, "not good"));
+    const resumed = moved(halted, resume(halted, some, NOON + 7 * HOUR, "good after all"));
+    expect(resumed).toMatchObject({ stageOpenedAt: NOON + 6 * HOUR, bakingSince: NOON + 6 * HOUR });
   });
 
   it("opens closed slices again with resume", () => {
@@ -180,6 +215,7 @@ describe("a person", () => {
       () => resume(aRollout(THREE, { state: "scheduled" }), some, NOON, ""),
       "has not started",
     ],
+    ["halt what has not started", () => halt(aRollout(THREE, { state: "scheduled" }), NOON, ""), "abort it instead"],
     ["halt twice", () => halt(aRollout(THREE, { state: "halted" }), NOON, ""), "halted already"],
     ["advance what is paused", () => advance(aRollout(THREE, { state: "paused" }), NOON, ""), "resume it first"],
     ["advance past the end", () => advance(aRollout(THREE, { stage: 2 }), NOON, ""), "last stage"],

@@ -204,7 +204,8 @@ describe("a staged rollout", () => {
     expect(waited({ oem: "ami" })).toBe(false);
     expect(waited({ oem: "ami" }, { stage: 2 })).toBe(true);
     expect(waited({ version: "4230.2.1" })).toBe(false);
-    expect(waited({ lastSeenAt: NOON - 24 * HOUR })).toBe(false);
+    expect(waited({ lastSeenAt: NOON - 23 * HOUR + 1 })).toBe(true);
+    expect(waited({ lastSeenAt: NOON - 23 * HOUR })).toBe(false);
     expect(waited({ arch: 2 })).toBe(false);
     expect(waited({ held: { at: NOON, by: "ops", why: "disk" } })).toBe(false);
     expect(waited({ rolloutNo: rollout.no, status: "failed" })).toBe(false);

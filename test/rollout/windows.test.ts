@@ -1,7 +1,15 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import type { Window } from "../../src/rollout/model.ts";
-import { frozenBy, inWindows, nextOpening, OFFICE_HOURS, readFreeze, readWindow } from "../../src/rollout/windows.ts";
+import {
+  checkFreeze,
+  frozenBy,
+  inWindows,
+  nextOpening,
+  OFFICE_HOURS,
+  readFreeze,
+  readWindow,
+} from "../../src/rollout/windows.ts";
 import { aCheckIn, aFleet, aGroup, HOUR, MINUTE, World } from "./builders.ts";
 
 const DAY = 24 * HOUR;
@@ -159,7 +167,15 @@ describe("freezes", () => {
     [{ from: "tomorrow", to: "2026-12-20" }, "is not a date"],
     [{ from: "2026-12-20", to: "2026-12-19" }, "ends after it starts"],
   ])("say what is wrong with %j", (document, message) => {
-    expect(() => readFreeze(document, "UTC")).toThrow(message);
+    expect(() => checkFreeze(document, "UTC")).toThrow(message);
+  });
+
+  it("are no reason not to start, though the zone's clock leaves out all of their time", () => {
+    const hour = { from: "2027-03-28T02:00", to: "2027-03-28T03:00" };
+    expect(() => checkFreeze(hour, "UTC")).not.toThrow();
+    expect(() => checkFreeze(hour, "Europe/Berlin")).toThrow("in Europe/Berlin");
+    const { startsAt, ...freeze } = readFreeze(hour, "Europe/Berlin");
+    expect(frozenBy([{ startsAt, ...freeze }], startsAt)).toBeNull();
   });
 
   it("stop what has been offered and not begun, and nothing that has", () => {

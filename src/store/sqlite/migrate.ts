@@ -15,36 +15,52 @@ interface Migration {
   readonly name: string;
 }
 
-/**
- * Brings the database to this Turnout's schema.
- * @throws NewerDatabase when the database was written by a newer Turnout; it is left as it is.
- */
-export function migrate(db: Database.Database, now: number, folder: string = FOLDER): void {
+/** How far the schema of a database has come. */
+export interface Schema {
+  /** The newest migration it has had; 0: none. */
+  readonly number: number;
+  /** Those that this Turnout has and the database not, in order. */
+  readonly pending: readonly Migration[];
+}
+
+/** @throws NewerDatabase when the database was written by a newer Turnout. */
+export function schemaOf(db: Database.Database, folder: string = FOLDER): Schema {
   const migrations = readMigrations(folder);
-  db.exec(
-    "CREATE TABLE IF NOT EXISTS migrations (number INTEGER PRIMARY KEY, name TEXT NOT NULL, applied_at INTEGER NOT NULL) STRICT",
-  );
-  const applied = new Set(db.prepare<[], number>("SELECT number FROM migrations").pluck().all());
+  const applied = new Set(appliedTo(db));
+  const number = Math.max(0, ...applied);
   const newest = migrations.at(-1)?.number ?? 0;
-  const newer = [...applied].filter((number) => number > newest);
-  if (newer.length > 0) {
+  if (number > newest) {
     throw new NewerDatabase(
-      `the database ${db.name} was written by a newer Turnout: it has migration ${Math.max(...newer)}, this version knows ${newest}. ` +
+      `the database ${db.name} was written by a newer Turnout: it has migration ${number}, this version knows ${newest}. ` +
         "Start the newer version again, or restore a backup made by this one.",
     );
   }
-  for (const migration of migrations) {
-    if (applied.has(migration.number)) continue;
-    const sql = readFileSync(`${folder}/${migration.name}`, "utf8");
+  return { number, pending: migrations.filter((migration) => !applied.has(migration.number)) };
+}
+
+function appliedTo(db: Database.Database): number[] {
+  const table = db.prepare("SELECT 1 FROM sqlite_schema WHERE name = 'migrations'").get();
+  return table === undefined ? [] : db.prepare<[], number>("SELECT number FROM migrations").pluck().all();
+}
+
+/**
+ * Brings the database to this Turnout's schema.
+ * @returns the names of the migrations that ran.
+ * @throws NewerDatabase when the database was written by a newer Turnout; it is left as it is.
+ */
+export function migrate(db: Database.Database, now: number, folder: string = FOLDER): string[] {
+  const { pending } = schemaOf(db, folder);
+  db.exec(
+    "CREATE TABLE IF NOT EXISTS migrations (number INTEGER PRIMARY KEY, name TEXT NOT NULL, applied_at INTEGER NOT NULL) STRICT",
+  );
+  for (const { number, name } of pending) {
+    const sql = readFileSync(`${folder}/${name}`, "utf8");
     db.transaction(() => {
       db.exec(sql);
-      db.prepare("INSERT INTO migrations (number, name, applied_at) VALUES (?, ?, ?)").run(
-        migration.number,
-        migration.name,
-        now,
-      );
+      db.prepare("INSERT INTO migrations (number, name, applied_at) VALUES (?, ?, ?)").run(number, name, now);
     }).immediate();
   }
+  return pending.map(({ name }) => name);
 }
 
 function readMigrations(folder: string): Migration[] {

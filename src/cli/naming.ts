@@ -1,0 +1,195 @@
+/** From what people call things to what the API calls them. A name that nothing has is answered with those there are. */
+import { InvalidArgumentError, Option } from "commander";
+import { archName } from "../fleet/document.ts";
+import { ARCH } from "../rollout/model.ts";
+import { type Api, ApiError, thereIsNo } from "./api.ts";
+import type { ApplicationView, ChannelView, GroupView, NodeView, PackageView } from "./objects.ts";
+import { inParallel } from "./parallel.ts";
+
+const UUID = /^[\da-f]{8}(-[\da-f]{4}){3}-[\da-f]{12}$/i;
+
+/** The path of an application that is named by its id, product id or name. @throws ApiError */
+export async function appPath(api: Api, name: string): Promise<string> {
+  if (UUID.test(name)) return `/apps/${name.toLowerCase()}`;
+  const apps = await api.all<ApplicationView>("/apps", "applications");
+  const found = apps.find((app) => same(app.product_id, name)) ?? apps.find((app) => same(app.name, name));
+  if (found !== undefined) return `/apps/${found.id}`;
+  throw new ApiError(
+    thereIsNo(
+      `application "${name}"`,
+      apps.map((app) => `"${app.name}"`),
+    ),
+  );
+}
+
+/** The id in a path. */
+export function idOf(path: string): string {
+  return path.split("/").at(-1) ?? "";
+}
+
+export function groupsOf(api: Api, app: string): Promise<GroupView[]> {
+  return api.all(`${app}/groups`, "groups");
+}
+
+/**
+ * @param app its path.
+ * @param name the group's id, name or track.
+ * @throws ApiError
+ */
+export async function findGroup(api: Api, app: string, name: string): Promise<GroupView> {
+  return groupAmong(await groupsOf(api, app), name);
+}
+
+/** The path of a group that is named by id, name or track. @throws ApiError */
+export async function groupPath(api: Api, app: string, name: string): Promise<string> {
+  const path = await appPath(api, app);
+  return `${path}/groups/${(await findGroup(api, path, name)).id}`;
+}
+
+/**
+ * A group of any application.
+ * @param within the applications that it may be of, by id; null: all.
+ * @throws ApiError
+ */
+export async function groupAnywhere(
+  api: Api,
+  name: string,
+  within: readonly string[] | null = null,
+): Promise<GroupView> {
+  const apps = await api.all<ApplicationView>("/apps", "applications");
+  const here = apps.filter(({ id }) => within === null || within.includes(id));
+  return groupAmong(
+    here.flatMap(({ groups }) => groups ?? []),
+    name,
+  );
+}
+
+/** @throws ApiError */
+export function groupAmong(groups: readonly GroupView[], name: string): GroupView {
+  const exact = groups.find((group) => same(group.id, name) || same(group.name, name));
+  const tracked = groups.filter(({ track }) => track === name);
+  const found = exact ?? (tracked.length === 1 ? tracked[0] : undefined);
+  if (found !== undefined) return found;
+  const names = (of: readonly GroupView[]) => of.map((group) => `"${group.name}"`);
+  throw new ApiError(
+    tracked.length > 1
+      ? `several groups have the track "${name}": ${names(tracked).join(", ")}; say which`
+      : thereIsNo(`group "${name}"`, names(groups)),
+  );
+}
+
+/**
+ * @param name the channel's name or id.
+ * @param arch null: whichever it is, if there is only one.
+ * @throws ApiError
+ */
+export async function findChannel(api: Api, app: string, name: string, arch: number | null): Promise<ChannelView> {
+  const channels = await api.all<ChannelView>(`${app}/channels`, "channels");
+  const named = channels.filter((one) => same(one.id, name) || one.name === name);
+  const found = ofOneArch(named, arch, `channels "${name}"`);
+  if (found !== undefined) return found;
+  throw new ApiError(thereIsNo(`channel "${name}"${ofArch(arch)}`, channels.map(channelName)));
+}
+
+/**
+ * @param name the package's version or id.
+ * @param arch null: whichever it is, if there is only one.
+ * @throws ApiError
+ */
+export async function findPackage(api: Api, app: string, name: string, arch: number | null): Promise<PackageView> {
+  if (UUID.test(name)) return api.call("GET", `${app}/packages/${name.toLowerCase()}`);
+  const packages = await api.all<PackageView>(`${app}/packages`, "packages");
+  const named = packages.filter(({ version }) => version === name);
+  const found = ofOneArch(named, arch, `packages ${name}`);
+  if (found !== undefined) return found;
+  throw new ApiError(thereIsNo(`package "${name}"${ofArch(arch)}`, packages.map(packageName)));
+}
+
+/** A node, the group that it is in, and its path. */
+export interface FoundNode {
+  readonly node: NodeView;
+  readonly group: GroupView;
+  readonly path: string;
+}
+
+/**
+ * A node does not say which group it is in: all of them are asked.
+ * @param name its machine id, or its alias if it was seen within 30 days.
+ * @throws ApiError
+ */
+export async function findNode(api: Api, app: string, name: string): Promise<FoundNode> {
+  const groups = await groupsOf(api, app);
+  const asked = await inParallel(groups, async (group) => {
+    const path = `${app}/groups/${group.id}/instances/${encodeURIComponent(name)}`;
+    try {
+      return { node: await api.call<NodeView>("GET", path), group, path };
+    } catch (error) {
+      if (error instanceof ApiError && error.status === 404) return null;
+      throw error;
+    }
+  });
+  const found = asked.find((one) => one !== null) ?? (await nodeByAlias(api, app, groups, name));
+  if (found !== null) return found;
+  throw new ApiError(
+    `there is no node "${name}" in any of the ${groups.length} groups; it is found by its whole machine id, or its alias`,
+  );
+}
+
+async function nodeByAlias(
+  api: Api,
+  app: string,
+  groups: readonly GroupView[],
+  alias: string,
+): Promise<FoundNode | null> {
+  const query = `duration=30d&perpage=100&searchFilter=alias&searchValue=${encodeURIComponent(alias)}`;
+  const asked = await inParallel(groups, async (group) => {
+    const path = `${app}/groups/${group.id}/instances`;
+    const { instances } = await api.call<{ instances: readonly NodeView[] | null }>("GET", `${path}?${query}`);
+    const named = (instances ?? []).filter((node) => same(node.alias, alias));
+    return named.map((node) => ({ node, group, path: `${path}/${encodeURIComponent(node.id)}` }));
+  });
+  const [found, ...others] = asked.flat();
+  if (found === undefined) return null;
+  if (others.length === 0) return found;
+  const ids = [found, ...others].map(({ node }) => node.id).join(", ");
+  throw new ApiError(`several nodes have the alias "${alias}": ${ids}; say which`);
+}
+
+function ofOneArch<T extends { readonly arch: number }>(
+  named: readonly T[],
+  arch: number | null,
+  what: string,
+): T | undefined {
+  const [found, another] = named.filter((one) => arch === null || one.arch === arch);
+  if (another === undefined) return found;
+  const archs = named.map((one) => archName(one.arch)).join(", ");
+  throw new ApiError(`there are several ${what}, for ${archs}: say which with --arch`);
+}
+
+function ofArch(arch: number | null): string {
+  return arch === null ? "" : ` for ${archName(arch)}`;
+}
+
+/** e.g. stable (amd64) */
+export function channelName({ name, arch }: { readonly name: string; readonly arch: number }): string {
+  return `${name} (${archName(arch)})`;
+}
+
+/** e.g. 4230.2.1 (amd64) */
+export function packageName({ version, arch }: { readonly version: string; readonly arch: number }): string {
+  return `${version} (${archName(arch)})`;
+}
+
+function same(a: string | null, b: string): boolean {
+  return a?.toLowerCase() === b.toLowerCase();
+}
+
+export function archOption(description: string): Option {
+  const names = Object.keys(ARCH);
+  return new Option("--arch <arch>", description).choices(names).argParser((text) => {
+    const name = text === "arm64" ? "aarch64" : text; // what Flatcar's boards call it
+    const found = Object.entries(ARCH).find(([known]) => known === name);
+    if (found === undefined) throw new InvalidArgumentError(`Allowed choices are ${names.join(", ")}.`);
+    return found[1];
+  });
+}

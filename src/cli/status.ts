@@ -1,0 +1,172 @@
+/** `turnout status`: the server, the fleet and its rollouts at a glance; the exit code says whether a person is needed. */
+import { Command } from "commander";
+import { Api, acting, jsonOption, type ServerOptions, serverOption } from "./api.ts";
+import { EXIT } from "./exit-codes.ts";
+import type { ApplicationView, GroupView } from "./objects.ts";
+import { inParallel } from "./parallel.ts";
+import { facts, printable, printJson, several, shortTime, table } from "./terminal.ts";
+
+interface Principal {
+  readonly kind: string;
+  readonly name: string;
+  readonly role: string;
+  readonly applications: readonly string[] | null;
+  readonly groups: readonly string[] | null;
+}
+
+interface Statistics {
+  readonly total: number;
+  readonly complete: number;
+  readonly update_granted: number;
+  readonly downloading: number;
+  readonly downloaded: number;
+  readonly installed: number;
+  readonly error: number;
+  readonly onhold: number;
+  readonly undefined: number;
+}
+
+interface Rollout {
+  readonly id: string;
+  readonly version: string;
+  readonly state: string;
+  readonly stage: number;
+  readonly stages: readonly unknown[];
+  readonly next: { readonly on: string; readonly not_before: string | null } | null;
+  readonly awaits_approval: boolean;
+  readonly health: {
+    readonly closed: readonly { readonly slice: string; readonly why: string; readonly only_watched: boolean }[];
+  };
+}
+
+interface GroupStatus {
+  readonly id: string;
+  readonly name: string;
+  readonly channel: string | null;
+  readonly version: string | null;
+  readonly updates_enabled: boolean;
+  readonly nodes: Statistics;
+  /** Those that are not over. */
+  readonly rollouts: readonly Rollout[];
+}
+
+interface Status {
+  readonly server: string;
+  readonly version: string;
+  readonly who: Principal;
+  readonly applications: readonly {
+    readonly id: string;
+    readonly name: string;
+    readonly groups: readonly GroupStatus[];
+  }[];
+  /** What a person has to look at; empty: all is well. */
+  readonly needs: readonly string[];
+}
+
+const OPEN = ["scheduled", "running", "paused", "halted"];
+
+export function statusCommand(): Command {
+  return new Command("status")
+    .description("the server, the fleet and its rollouts; says when a person is needed")
+    .addOption(serverOption())
+    .addOption(jsonOption())
+    .addHelpText("after", HELP)
+    .action(acting(status));
+}
+
+const HELP = `
+Nodes are those seen within a day. Exit code: 0 all is well, 1 the server can't
+be asked, ${EXIT.halted} something is halted or paused, or waits for a person.
+`;
+
+async function status(options: ServerOptions): Promise<void> {
+  const found = await ask(new Api(options.server));
+  if (options.json) printJson(found);
+  else process.stdout.write(described(found));
+  if (found.needs.length > 0) process.exitCode = EXIT.halted;
+}
+
+async function ask(api: Api): Promise<Status> {
+  const { info } = await api.call<{ info: { version: string } }>("GET", "/openapi.json");
+  const who = await api.call<Principal>("GET", "/whoami");
+  const apps = await api.all<ApplicationView>("/apps", "applications");
+  const needs: string[] = [];
+  const applications: { id: string; name: string; groups: readonly GroupStatus[] }[] = [];
+  for (const { id, name, groups: all } of apps) {
+    const groups = all ?? [];
+    const asked = await inParallel(groups, (group) => askGroup(api, `/apps/${id}/groups/${group.id}`, group));
+    needs.push(...groups.flatMap((group, index) => needsOf(group, asked[index]?.rollouts ?? [])));
+    applications.push({ id, name, groups: asked });
+  }
+  return { server: api.server, version: info.version, who, applications, needs };
+}
+
+async function askGroup(api: Api, path: string, group: GroupView): Promise<GroupStatus> {
+  const nodes = await api.call<Statistics>("GET", `${path}/instances_stats?duration=1d`);
+  const { rollouts } = await api.call<{ rollouts: readonly Rollout[] }>("GET", `${path}/rollouts?perpage=50`);
+  return {
+    id: group.id,
+    name: group.name,
+    channel: group.channel?.name ?? null,
+    version: group.channel?.package?.version ?? null,
+    updates_enabled: group.policy_updates_enabled,
+    nodes,
+    rollouts: rollouts.filter(({ state }) => OPEN.includes(state)),
+  };
+}
+
+function needsOf(group: GroupView, rollouts: readonly Rollout[]): string[] {
+  const needs = rollouts.flatMap((one) => needsOfRollout(one).map((need) => `the rollout of ${one.version} ${need}`));
+  // That is what safe mode does when its first node fails.
+  if (group.policy_safe_mode && !group.policy_updates_enabled) {
+    needs.push("updates are off, in safe mode; a person has to turn them on again");
+  }
+  return needs.map((need) => `${group.name}: ${need}`);
+}
+
+function needsOfRollout({ state, awaits_approval: awaits, next, health }: Rollout): string[] {
+  if (state === "halted" || state === "paused" || awaits)
+    return [`is ${state}, and waits for ${next?.on ?? "a person"}`];
+  const closed = health.closed.filter(({ only_watched: watched }) => !watched);
+  return closed.map(({ slice, why }) => `is closed for ${slice} (${why}) until a person resumes it`);
+}
+
+function described({ server, version, who, applications, needs }: Status): string {
+  const parts = [
+    facts([
+      ["server", `${server}, Turnout ${version}`],
+      ["you", `${who.kind} "${who.name}", ${who.role}${scopeOf(who)}`],
+    ]),
+    ...applications.map(({ name, groups }) => `${printable(name)}\n${groupTable(groups)}`),
+  ];
+  const rollouts = applications.flatMap(({ groups }) => groups.flatMap(rolloutRows));
+  if (rollouts.length > 0) parts.push(table(["ROLLOUT", "GROUP", "STATE", "STAGE", "WAITS FOR"], rollouts));
+  parts.push(needs.length === 0 ? "all is well\n" : needs.map((need) => `! ${printable(need)}\n`).join(""));
+  return parts.join("\n");
+}
+
+function scopeOf({ applications, groups }: Principal): string {
+  if (groups !== null) return `, changes ${several(groups.length, "group")}`;
+  return applications === null ? "" : ` of ${several(applications.length, "application")}`;
+}
+
+function groupTable(groups: readonly GroupStatus[]): string {
+  if (groups.length === 0) return "no groups\n";
+  const rows = groups.map(({ name, channel, version, updates_enabled: enabled, nodes }) => [
+    name,
+    channel === null ? null : `${channel} → ${version ?? "nothing"}${enabled ? "" : ", updates off"}`,
+    nodes.total,
+    nodes.complete,
+    nodes.update_granted + nodes.downloading + nodes.downloaded + nodes.installed,
+    nodes.onhold,
+    nodes.error,
+  ]);
+  return table(["GROUP", "CHANNEL", "NODES", "COMPLETE", "UNDER WAY", "ON HOLD", "FAILED"], rows);
+}
+
+function rolloutRows({ name, rollouts }: GroupStatus): string[][] {
+  return rollouts.map(({ version, state, stage, stages, next }) => {
+    const until = next?.not_before ? `, not before ${shortTime(next.not_before)}` : "";
+    return [version, name, state, `${stage} of ${stages.length}`, next === null ? "" : `${next.on}${until}`];
+  });
+}
