@@ -7,6 +7,7 @@ import { fileURLToPath } from "node:url";
 import pino, { type Logger } from "pino";
 import { openAccess } from "./admin/auth/access.ts";
 import { firstToken, rememberToken } from "./admin/auth/tokens.ts";
+import { editor, SYNC } from "./admin/editor.ts";
 import { seedFleet } from "./admin/fleet.ts";
 import { adminRouter } from "./admin/router.ts";
 import { makeUpForAbsence } from "./checkin/absence.ts";
@@ -29,6 +30,9 @@ import { readSettings, type Settings, SettingsError } from "./settings.ts";
 import { lockFolder } from "./store/sqlite/lock.ts";
 import { sqliteStore } from "./store/sqlite/open.ts";
 import type { Store } from "./store/store.ts";
+import { syncMetrics } from "./sync/metrics.ts";
+import { type OpenSyncingOptions, openSyncing } from "./sync/open.ts";
+import type { Syncing } from "./sync/syncing.ts";
 import { VERSION } from "./version.ts";
 
 const FIRST_FLEET = fileURLToPath(new URL("../config/flatcar.yaml", import.meta.url));
@@ -45,6 +49,7 @@ export interface Turnout {
   readonly notifications: Notifications;
   /** Null: there is no central server. */
   readonly edge: Edge | null;
+  readonly syncing: Syncing;
   /** Stops accepting, finishes what is in flight, writes what waits. */
   close(): Promise<void>;
 }
@@ -55,6 +60,7 @@ export interface StartOptions {
   readonly timeouts?: ServerTimeouts;
   readonly webhooks?: Pick<NotificationOptions, "timeoutMs" | "resolve">;
   readonly central?: Pick<EdgeOptions, "timeoutMs" | "random">;
+  readonly sync?: Pick<OpenSyncingOptions, "timeouts" | "resolve">;
   /** Whether time-driven tasks run by themselves; tests drive them. */
   readonly timers?: boolean;
   /** The writer's or a reader's thread died: the process can't go on. */
@@ -155,11 +161,28 @@ async function start(settings: Settings, options: StartOptions): Promise<Turnout
     publicUrl: () => settings.publicUrl ?? url,
     onTrouble: (why) => log.warn(why),
   });
+  const upstreams = syncMetrics(metrics.registry, store, clock);
+  const syncing = openSyncing({
+    store,
+    clock,
+    payloads,
+    editor: editor(store, clock, SYNC),
+    version: VERSION,
+    proxy: settings.syncProxy,
+    ...options.sync,
+    onChecked({ track, id: upstream }, error) {
+      upstreams.checked(error === null);
+      if (error !== null) log.warn({ track, upstream, error }, "an upstream could not be followed");
+    },
+    onBytes: upstreams.bytes,
+    onError: (error) => log.error({ error: String(error) }, "checking upstreams failed; it will be tried again"),
+  });
   const admin = adminRouter({
     ...forPeople,
     authenticate: access.authenticate,
     privateTargets: settings.webhookPrivateTargets,
     downloads: settings.payloads,
+    syncing,
   });
   const chores = housekeeping({
     writer,
@@ -237,6 +260,7 @@ async function start(settings: Settings, options: StartOptions): Promise<Turnout
     notifications.start();
     scrubbing.start();
     edge?.start();
+    syncing.start();
   }
   return {
     url,
@@ -245,14 +269,17 @@ async function start(settings: Settings, options: StartOptions): Promise<Turnout
     scrub: scrubbing,
     notifications,
     edge,
+    syncing,
     async close() {
       const told = notifications.stop();
+      const synced = syncing.stop();
       const closed = new Promise<void>((resolve) => server.close(() => resolve()));
       server.closeIdleConnections();
       const cutOff = setTimeout(() => server.closeAllConnections(), SHUTDOWN_MS / 2);
       await closed;
       clearTimeout(cutOff);
       await told;
+      await synced;
       await chores.stop();
       await scrubbing.stop();
       await edge?.stop();

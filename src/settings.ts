@@ -108,6 +108,7 @@ const schema = z.strictObject({
   TURNOUT_DISK_RESERVE: size.default(2 ** 30),
   TURNOUT_SCRUB_DAYS: number(0, 36_500).default(7),
   TURNOUT_SCRUB_RATE: rate.default(16 * 2 ** 20),
+  TURNOUT_SYNC_PROXY: url.optional(),
   TURNOUT_WEBHOOK_PRIVATE_TARGETS: z.enum(["yes", "no"]).default("no"),
   TURNOUT_CENTRAL_URL: url.optional(),
   TURNOUT_CENTRAL_TOKEN: z.string().min(1).optional(),
@@ -152,6 +153,8 @@ export interface Settings {
   readonly forgetSeenOnceDays: number;
   /** Whether webhooks may lead to private, loopback and link-local addresses. */
   readonly webhookPrivateTargets: boolean;
+  /** What upstreams are asked through, e.g. http://proxy.example.org:3128; null: nothing. */
+  readonly syncProxy: string | null;
   readonly payloads: PayloadSettings;
   /** Where the configuration comes from; null: it is our own. */
   readonly central: ReturnType<typeof toCentral>;
@@ -241,6 +244,7 @@ function toSettings(given: z.infer<typeof schema>): Settings {
       scrubDays: given.TURNOUT_SCRUB_DAYS,
       scrubRate: given.TURNOUT_SCRUB_RATE,
     },
+    syncProxy: given.TURNOUT_SYNC_PROXY ?? null,
     webhookPrivateTargets: given.TURNOUT_WEBHOOK_PRIVATE_TARGETS === "yes",
     central: toCentral(given),
   };

@@ -1,5 +1,6 @@
 /** The admin API: who asks, then the operation that is asked for. */
 import { Router } from "express";
+import type { Syncing } from "../sync/syncing.ts";
 import { activityOperations } from "./activity.ts";
 import { appOperations } from "./apps.ts";
 import { auditOperations } from "./audit.ts";
@@ -31,6 +32,7 @@ import { sessionOperations } from "./sessions.ts";
 import type { DownloadAccess } from "./site-documents.ts";
 import { siteOperations } from "./sites.ts";
 import { statisticsOperations } from "./statistics.ts";
+import { upstreamOperations } from "./sync.ts";
 import { tokenOperations } from "./tokens.ts";
 import { webhookDeliveryOperations } from "./webhook-deliveries.ts";
 import { webhookOperations } from "./webhooks.ts";
@@ -43,6 +45,7 @@ export interface AdminOptions extends AdminContext {
   readonly privateTargets: boolean;
   /** What downloads of files kept here need. */
   readonly downloads: DownloadAccess;
+  readonly syncing: Pick<Syncing, "begin" | "progressOf">;
   readonly onFault: (error: unknown) => void;
   readonly onFailedLogin: (address: string, why: string) => void;
 }
@@ -57,6 +60,7 @@ function allOperations(options: AdminOptions): readonly Operation[] {
     ...packageOperations,
     ...fileOperations,
     ...payloadOperations,
+    ...upstreamOperations(options),
     ...rolloutOperations,
     ...forecastOperations(),
     ...instanceOperations,

@@ -3,7 +3,8 @@ import { randomBytes, randomUUID } from "node:crypto";
 import { z } from "zod";
 import { EVENTS, type EventName } from "../notify/events.ts";
 import type { WebhookRow } from "../notify/outbox.ts";
-import { refusalOf } from "../notify/target.ts";
+import { deliveriesTo } from "../notify/send.ts";
+import { refusalOf } from "../target.ts";
 import { type Db, readOnly, type Tx, timestamp } from "./context.ts";
 import { countOf } from "./lookups.ts";
 import { type Operation, operation } from "./operation.ts";
@@ -207,7 +208,7 @@ async function columnsOf(tx: Tx, body: WebhookBody, before: WebhookRow | null, p
   if (url.username !== "" || url.password !== "") {
     throw invalid("url", "must hold no user and password: everybody who sees the webhook would see them");
   }
-  const refusal = refusalOf(url, privateTargets);
+  const refusal = refusalOf(url, deliveriesTo({ privateTargets }));
   if (refusal !== null) throw invalid("url", refusal);
   const twin = await tx
     .selectFrom("webhooks")

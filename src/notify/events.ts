@@ -15,6 +15,8 @@ const NAMES = {
   rolloutUnhealthy: "rollout-unhealthy",
   rolloutAwaitsApproval: "rollout-awaits-approval",
   payloadCorrupt: "file-corrupt",
+  releaseBroughtIn: "release-brought-in",
+  upstreamFailing: "upstream-failing",
 } as const satisfies Record<keyof typeof ACTIVITY, string>;
 
 export const EVENTS = Object.values(NAMES);

@@ -1,10 +1,10 @@
 /** The webhooks' background work: hands the activity over, ends what is not to be sent any more, sends what is due. */
 import type { Clock } from "../clock.ts";
 import type { Store } from "../store/store.ts";
+import { type Resolve, systemResolve } from "../target.ts";
 import { handOver } from "./hand-over.ts";
 import { type DeliveryRow, end, endingOf, isDue, type Queue, survey, type WebhookRow } from "./outbox.ts";
 import { type SendOptions, send } from "./send.ts";
-import { type Resolve, systemResolve } from "./target.ts";
 import { type Outcome, outcomeOf, settle, type Taken, type Tried, take } from "./tries.ts";
 
 const TICK_MS = 1_000;

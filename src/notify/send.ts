@@ -2,7 +2,7 @@
 import { createHmac } from "node:crypto";
 import { type IncomingMessage, request as requestHttp } from "node:http";
 import { request as requestHttps } from "node:https";
-import { checkedLookup, type Resolve, refusalOf } from "./target.ts";
+import { checkedLookup, type Resolve, refusalOf, type TargetRule } from "../target.ts";
 
 /** Of an answer's body, for the log. */
 const MAX_RESPONSE_BYTES = 2_048;
@@ -33,6 +33,10 @@ export interface Result {
   readonly response: string | null;
 }
 
+export function deliveriesTo({ privateTargets }: { readonly privateTargets: boolean }): TargetRule {
+  return { privateTargets, allowedBy: "TURNOUT_WEBHOOK_PRIVATE_TARGETS=yes" };
+}
+
 /** @returns `v1=` and the hexadecimal HMAC-SHA256, by the secret, over the timestamp, a dot, and the body. */
 export function signatureOf(secret: string, timestamp: string, body: string): string {
   return `v1=${createHmac("sha256", secret).update(`${timestamp}.${body}`).digest("hex")}`;
@@ -41,7 +45,7 @@ export function signatureOf(secret: string, timestamp: string, body: string): st
 /** Never rejects; null: it was broken off because the server stops. Redirects are not followed. */
 export async function send(message: Message, now: number, options: SendOptions): Promise<Result | null> {
   const url = new URL(message.url);
-  const refused = refusalOf(url, options.privateTargets);
+  const refused = refusalOf(url, deliveriesTo(options));
   if (refused !== null) return { status: null, error: refused, response: null };
   const tooLate = AbortSignal.timeout(options.timeoutMs);
   try {
@@ -65,7 +69,7 @@ function post(url: URL, message: Message, now: number, options: SendOptions, sig
   request(url, {
     method: "POST",
     agent: false, // a connection of its own, to an address that was checked just now
-    lookup: checkedLookup(options.resolve, options.privateTargets),
+    lookup: checkedLookup(options.resolve, deliveriesTo(options)),
     signal,
     headers: {
       "Content-Type": "application/json",

@@ -177,6 +177,10 @@ function messageOf(one: Happened, errorCode: number | null, reason: string | nul
       return `${node} fell back from ${version} to its old version`;
     case "file-corrupt":
       return `A file of ${version} is corrupt on this server's disk: nodes are no longer sent here for it`;
+    case "release-brought-in":
+      return `Release ${version} was brought in for channel "${one.channel?.name ?? "(deleted)"}"`;
+    case "upstream-failing":
+      return `Nothing new comes in for channel "${one.channel?.name ?? "(deleted)"}": its upstream has failed time and again${version === "" ? "" : ` with ${version}`}`;
     default:
       return event satisfies never;
   }

@@ -1,6 +1,7 @@
 /** From the body of a request to what each of its apps says. Source: OMAHA.md, "What update_engine posts", "Bad input". */
 import { isUtf8 } from "node:buffer";
 import { type X2jOptions, XMLParser } from "fast-xml-parser";
+import { REFERENCES } from "./references.ts";
 import { repairQuotes, unquoted } from "./repair.ts";
 import { examine } from "./wellformed.ts";
 
@@ -92,22 +93,13 @@ function takeElement(name: string, depth: number, attributes: Attributes): void 
   }
 }
 
-/** References as XML has them, no others; `examine` has seen to it that they are right. */
-const DECODER = {
-  decode: decodeValue,
-  reset() {},
-  setXmlVersion() {},
-  setExternalEntities() {},
-  addInputEntities() {},
-};
-
 const LEAN: X2jOptions = {
   ignoreAttributes: false,
   attributeNamePrefix: "",
   parseAttributeValue: false,
   parseTagValue: false,
   trimValues: false,
-  entityDecoder: DECODER,
+  entityDecoder: REFERENCES,
   jPath: false,
   // We take each element as it comes; the parser builds no tree of them. A quarter faster.
   updateTag(name, path, attributes) {
@@ -192,19 +184,6 @@ function readApp(app: AppElement, { request, os }: Elements, repaired: boolean):
     updateEngine: client.startsWith("update_engine") || updaterversion.startsWith("update_engine"),
     brokenQuotes: repaired,
   };
-}
-
-const PREDEFINED: Readonly<Record<string, string>> = { amp: "&", lt: "<", gt: ">", quot: '"', apos: "'" };
-
-/** An attribute's value as XML 1.0 §3.3.3 has it: references replaced, line ends and tabs as spaces. */
-function decodeValue(raw: string): string {
-  if (!/[&\t\n]/.test(raw)) return raw;
-  return raw
-    .replace(/[\t\n]/g, " ")
-    .replace(/&(?:#x([\da-fA-F]+)|#(\d+)|([a-z]+));/g, (_whole, hex?: string, decimal?: string, name = "") => {
-      if (hex !== undefined) return String.fromCodePoint(Number.parseInt(hex, 16));
-      return decimal !== undefined ? String.fromCodePoint(Number(decimal)) : (PREDEFINED[name] ?? "");
-    });
 }
 
 function readEvent(attributes: Attributes): EventReport {

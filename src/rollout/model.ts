@@ -551,6 +551,10 @@ export const ACTIVITY = {
   /** A stage has baked, and the next waits for a person. */
   rolloutAwaitsApproval: 105,
   payloadCorrupt: 110,
+  /** From an upstream: its package is here, and its files if they are kept here. */
+  releaseBroughtIn: 120,
+  /** An upstream has failed time and again, as a whole or with this version. */
+  upstreamFailing: 121,
 } as const;
 export const SEVERITY = { success: 1, info: 2, warning: 3, error: 4 } as const;
 

@@ -353,4 +353,39 @@ export interface Tables {
     lease_until: Generated<number>;
   };
   node_counts: { group_no: number; version: string; status: string; count: number };
+  upstreams: {
+    no: Generated<number>;
+    id: string;
+    application_no: number;
+    channel_no: number;
+    kind: string;
+    url: string;
+    track: string;
+    policy: string;
+    check_interval: string;
+    min_age: string | null;
+    versions: string;
+    up_to: string | null;
+    download: Flag;
+    private_addresses: Flag;
+    created_at: number;
+    created_by: string;
+    next_check_at: number | null;
+    lease: string | null;
+    lease_until: number | null;
+    checked_at: number | null;
+    succeeded_at: number | null;
+    failures: Generated<number>;
+    last_error: string | null;
+    found: string | null;
+    held_back: string | null;
+    moved_to: string | null;
+  };
+  upstream_releases: {
+    upstream_no: number;
+    version: string;
+    first_seen_at: number;
+    is_target: Flag;
+    here: Flag;
+  };
 }

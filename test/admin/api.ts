@@ -5,8 +5,10 @@ import express from "express";
 import supertest from "supertest";
 import { ANONYMOUS } from "../../src/admin/auth/principal.ts";
 import { bearerAuthentication, firstToken } from "../../src/admin/auth/tokens.ts";
+import { editor, SYNC } from "../../src/admin/editor.ts";
 import { adminRouter } from "../../src/admin/router.ts";
 import { Payloads } from "../../src/payloads/payloads.ts";
+import { openSyncing } from "../../src/sync/open.ts";
 import { aDatabase, type InProcess, NOW } from "../store/in-process.ts";
 import { VirtualClock } from "../virtual-clock.ts";
 
@@ -42,10 +44,23 @@ export async function anApi({ auth = "none" as "none" | "token" } = {}): Promise
   const authenticate = auth === "none" ? async () => ANONYMOUS : bearerAuthentication(world.store, clock);
   const app = express();
   const failedLogins: string[] = [];
+  const payloads = await Payloads.open({ folder: join(dirname(world.path), "payloads"), reserve: 0 });
+  const syncing = openSyncing({
+    store: world.store,
+    clock,
+    payloads,
+    editor: editor(world.store, clock, SYNC),
+    version: "0.0.0",
+    proxy: null,
+    onChecked() {},
+    onBytes() {},
+    onError: (error) => faults.push(error),
+  });
   const options = {
     store: world.store,
     clock,
-    payloads: await Payloads.open({ folder: join(dirname(world.path), "payloads"), reserve: 0 }),
+    payloads,
+    syncing,
     uploading: new WeakSet<Duplex>(),
     version: "0.0.0",
     authenticate,

@@ -1,6 +1,6 @@
 /**
- * Where deliveries may go. What is private, of this machine or of its own network is refused, unless a setting allows it:
- * whoever may make webhooks must not reach through this server what they can't reach themselves.
+ * Where requests of ours may go. What is private, of this machine or of its own network is refused, unless that was allowed:
+ * whoever says where this server asks must not reach through it what they can't reach themselves.
  */
 import { type LookupAddress, promises } from "node:dns";
 import { BlockList, isIP, type LookupFunction } from "node:net";
@@ -50,30 +50,36 @@ export function isPrivate(address: string): boolean {
 export type Resolve = (name: string) => Promise<readonly LookupAddress[]>;
 export const systemResolve: Resolve = (name) => promises.lookup(name, { all: true });
 
-/** What is wrong with a target as far as it can be told from the URL itself; null: nothing. */
-export function refusalOf(url: URL, privateTargets: boolean): string | null {
-  if (privateTargets) return null;
-  const host = url.hostname.replace(/^\[(.*)\]$/, "$1");
-  const isOwn = /^(.+\.)?localhost\.?$/.test(host);
-  return isOwn || (isIP(host) !== 0 && isPrivate(host)) ? refusal(host) : null;
+export interface TargetRule {
+  readonly privateTargets: boolean;
+  /** What would allow them, as people write it. */
+  readonly allowedBy: string;
 }
 
-function refusal(target: string): string {
-  return `${target} is no target: private, loopback and link-local addresses need TURNOUT_WEBHOOK_PRIVATE_TARGETS=yes`;
+/** What is wrong with a target as far as it can be told from the URL itself; null: nothing. */
+export function refusalOf(url: URL, rule: TargetRule): string | null {
+  if (rule.privateTargets) return null;
+  const host = url.hostname.replace(/^\[(.*)\]$/, "$1");
+  const isOwn = /^(.+\.)?localhost\.?$/.test(host);
+  return isOwn || (isIP(host) !== 0 && isPrivate(host)) ? refusal(host, rule) : null;
+}
+
+function refusal(target: string, { allowedBy }: TargetRule): string {
+  return `${target} is no target: private, loopback and link-local addresses need ${allowedBy}`;
 }
 
 /**
  * For a socket's `lookup`: what it hands back has been checked, and is what gets connected to. So a name that answers
  * differently the next time leads nowhere else. It is not asked about hosts that are addresses: see `refusalOf`.
  */
-export function checkedLookup(resolve: Resolve, privateTargets: boolean): LookupFunction {
+export function checkedLookup(resolve: Resolve, rule: TargetRule): LookupFunction {
   return (name, options, done) => {
     const failed = (error: Error) => done(error, "", 0);
     resolve(name).then((addresses) => {
-      const wrong = privateTargets ? undefined : addresses.find(({ address }) => isPrivate(address));
+      const wrong = rule.privateTargets ? undefined : addresses.find(({ address }) => isPrivate(address));
       const [first] = addresses;
       if (first === undefined) failed(new Error(`${name} has no address`));
-      else if (wrong !== undefined) failed(new Error(refusal(`${name} (${wrong.address})`)));
+      else if (wrong !== undefined) failed(new Error(refusal(`${name} (${wrong.address})`, rule)));
       else if (options.all) done(null, [...addresses]);
       else done(null, first.address, first.family);
     }, failed);

@@ -1,6 +1,8 @@
 import type { LookupAddress } from "node:dns";
 import { describe, expect, it } from "vitest";
-import { checkedLookup, isPrivate, refusalOf } from "../../src/notify/target.ts";
+import { checkedLookup, isPrivate, refusalOf } from "../src/target.ts";
+
+const rule = (privateTargets: boolean) => ({ privateTargets, allowedBy: "a word" });
 
 const OWN = [
   "127.0.0.1",
@@ -67,8 +69,8 @@ describe("a URL", () => {
     "http://LOCALHOST./",
     "http://receiver.localhost/",
   ])("that leads to this machine or network is refused, however it is written: %s", (text) => {
-    expect(refusalOf(new URL(text), false)).toMatch(/is no target: private, loopback and link-local/);
-    expect(refusalOf(new URL(text), true)).toBeNull();
+    expect(refusalOf(new URL(text), rule(false))).toMatch(/is no target: private, loopback and link-local/);
+    expect(refusalOf(new URL(text), rule(true))).toBeNull();
   });
 
   it.each([
@@ -76,13 +78,15 @@ describe("a URL", () => {
     "http://8.8.8.8/",
     "https://[2606:4700::1111]/",
     "http://localhost.example/",
-  ])("that leads elsewhere, or to a name, is not: %s", (text) => expect(refusalOf(new URL(text), false)).toBeNull());
+  ])("that leads elsewhere, or to a name, is not: %s", (text) =>
+    expect(refusalOf(new URL(text), rule(false))).toBeNull(),
+  );
 });
 
 describe("the look-up of a socket", () => {
   const looked = (addresses: LookupAddress[], { all = true, privateTargets = false } = {}) =>
     new Promise((done) => {
-      const lookup = checkedLookup(async () => addresses, privateTargets);
+      const lookup = checkedLookup(async () => addresses, rule(privateTargets));
       lookup("hooks.example.org", { all }, (error, address, family) => done(error?.message ?? [address, family]));
     });
   const outside = { address: "8.8.8.8", family: 4 };
@@ -102,7 +106,7 @@ describe("the look-up of a socket", () => {
     expect(await looked([])).toBe("hooks.example.org has no address");
     const lookup = checkedLookup(async () => {
       throw new Error("ENOTFOUND");
-    }, false);
+    }, rule(false));
     expect(await new Promise((done) => lookup("x", {}, (error) => done(error?.message)))).toBe("ENOTFOUND");
   });
 });

@@ -1,0 +1,184 @@
+/** One check of an upstream: ask, bring in what is new, and then move the channel as far as the policy allows. */
+import type { Kysely } from "kysely";
+import { parseInterval } from "../rollout/interval.ts";
+import { compareVersions } from "../rollout/version.ts";
+import type { Tables } from "../store/tables.ts";
+import { type BringInContext, bringIn } from "./bring-in.ts";
+import { type Desk, NotTaken } from "./editor.ts";
+import { againstTarget, type Choice, choose, type Policy } from "./policy.ts";
+import { type Release, SourceFailed } from "./release.ts";
+import type { Found, Upstream } from "./upstream.ts";
+import { noteHere, noteSeen, type Outcome, seenTargets, summaryOf, type UpstreamRow } from "./upstreams.ts";
+
+export interface CheckContext extends BringInContext {
+  readonly now: () => number;
+  readonly upstream: Upstream;
+  readonly signal: AbortSignal;
+  readonly onBytes: (version: string, file: string, received: number, total: number) => void;
+}
+
+/** What came of it, but for when to look again: `until` is when something that is held back may move. */
+export type Checked = Omit<Outcome, "nextCheckAt"> & { readonly until: number | null };
+
+type Db = Kysely<Tables>;
+
+/** @throws what is nobody's fault but ours, or the database's */
+export async function check(context: CheckContext, row: UpstreamRow): Promise<Checked> {
+  const nothing = { version: "", found: null, heldBack: null, until: null };
+  const { read } = context.store;
+  const current = await versionOf(read, row.channel_no);
+  let found: Found;
+  try {
+    const question = { ...(await channelOf(read, row)), track: row.track, have: current ?? "0.0.0" };
+    found = await context.upstream.releases(question, context.signal);
+  } catch (error) {
+    if (error instanceof SourceFailed) return { ...nothing, error: error.message };
+    throw error;
+  }
+  const { target, floors } = found;
+  const seen = [
+    ...floors.map(({ version }) => ({ version, isTarget: false })),
+    ...(target === null ? [] : [{ version: target.version, isTarget: true }]),
+  ];
+  await context.store.write((tx) => noteSeen(tx, row.no, seen, context.now()));
+
+  const summary = summaryOf(found);
+  const against = target === null ? null : againstTarget(target.version, { policy: policyOf(row), current });
+  const problem = against === null ? await bringAllIn(context, row, found) : null;
+  if (context.signal.aborted) return { ...nothing, found: summary, error: "broken off" };
+  try {
+    const { heldBack, until } = await move(context, row, found, problem?.version ?? null);
+    return { error: problem?.why ?? null, version: problem?.version ?? "", found: summary, heldBack, until };
+  } catch (error) {
+    if (!(error instanceof NotTaken)) throw error;
+    return { ...nothing, found: summary, version: target?.version ?? "", error: error.message };
+  }
+}
+
+export function policyOf({ policy, versions, up_to: upTo, min_age: minAge }: UpstreamRow): Policy {
+  // All of it was checked when it came in.
+  const kind = policy as Policy["kind"];
+  return { kind, versions: JSON.parse(versions), upTo, minAgeMs: minAge === null ? 0 : (parseInterval(minAge) ?? 0) };
+}
+
+interface Trouble {
+  readonly version: string;
+  readonly why: string;
+}
+
+/** Floors first: nobody could come to a target whose floors are missing. Null: all are here. */
+async function bringAllIn(context: CheckContext, row: UpstreamRow, found: Found): Promise<Trouble | null> {
+  const [incomplete] = found.incomplete;
+  if (incomplete !== undefined)
+    return { ...incomplete, why: `${incomplete.version} can't be offered: ${incomplete.why}` };
+  for (const release of [...found.floors, ...(found.target === null ? [] : [found.target])]) {
+    const why = await bringOneIn(context, row, release);
+    if (why !== null) return { version: release.version, why: `${release.version}: ${why}` };
+  }
+  return null;
+}
+
+async function bringOneIn(context: CheckContext, row: UpstreamRow, release: Release): Promise<string | null> {
+  const { version } = release;
+  const brought = await bringIn(context, {
+    applicationNo: row.application_no,
+    release,
+    bytes: row.download === 1 ? context.upstream.bytesOf(release) : null,
+    signal: context.signal,
+    onBytes: (file, received, total) => context.onBytes(version, file, received, total),
+  });
+  if (brought.kind !== "here") return brought.why;
+  await context.store.write((tx) => noteHere(tx, row, version, context.now()));
+  return null;
+}
+
+/**
+ * Chooses and moves in one transaction: people may have changed everything since the check began.
+ * @param trouble with this version: nothing from it on is moved to, though it may have been here once
+ */
+function move({ editor }: CheckContext, { no }: UpstreamRow, found: Found, trouble: string | null): Promise<Choice> {
+  return editor.change("followUpstream", async (desk) => {
+    const { tx, now } = desk;
+    const row = await tx.selectFrom("upstreams").selectAll().where("no", "=", no).executeTakeFirst();
+    if (row === undefined) return { version: null, heldBack: null, until: null };
+    const here = (await seenTargets(tx, no))
+      .filter(({ version }) => trouble === null || compareVersions(version, trouble) < 0)
+      .map((one) => ({ version: one.version, firstSeenAt: one.first_seen_at }));
+    const current = await versionOf(tx, row.channel_no);
+    const target = found.target?.version ?? null;
+    const choice = choose({ policy: policyOf(row), current, movedTo: row.moved_to, target, here, now });
+    if (choice.version === null) return choice;
+    if (!(await moveTo(desk, row, choice.version, found))) return { ...choice, version: null };
+    return choice;
+  });
+}
+
+/** Answers whether it could be: the package, or a floor before it, may have gone. */
+async function moveTo(desk: Desk, row: UpstreamRow, version: string, { floors }: Found): Promise<boolean> {
+  const { tx } = desk;
+  const { arch } = await tx
+    .selectFrom("channels")
+    .select("arch")
+    .where("no", "=", row.channel_no)
+    .executeTakeFirstOrThrow();
+  const packageOf = (wanted: string) =>
+    tx
+      .selectFrom("packages")
+      .select(["no", "id"])
+      .where("application_no", "=", row.application_no)
+      .where("arch", "=", arch)
+      .where("version", "=", wanted)
+      .executeTakeFirst();
+  const target = await packageOf(version);
+  if (target === undefined) return false;
+  for (const floor of floors) {
+    if (floor.version === version) break;
+    const one = await packageOf(floor.version);
+    if (one === undefined) return false;
+    await provideFloor(desk, row, one.no, floor.reason);
+  }
+  const application = await tx
+    .selectFrom("applications")
+    .selectAll()
+    .where("no", "=", row.application_no)
+    .executeTakeFirstOrThrow();
+  await desk.pointChannel(application, row.channel_no, target.id);
+  await tx.updateTable("upstreams").set({ moved_to: version }).where("no", "=", row.no).execute();
+  return true;
+}
+
+/** One that is there stays as it is: somebody may have written a better reason. */
+async function provideFloor(desk: Desk, row: UpstreamRow, packageNo: number, reason: string | null): Promise<void> {
+  const present = await desk.tx
+    .selectFrom("channel_floors")
+    .select("package_no")
+    .where("channel_no", "=", row.channel_no)
+    .where("package_no", "=", packageNo)
+    .executeTakeFirst();
+  if (present === undefined)
+    await desk.setFloor(row.channel_no, packageNo, reason ?? "a floor of the upstream's channel");
+}
+
+async function channelOf(db: Db, { channel_no, application_no }: UpstreamRow) {
+  const { arch } = await db
+    .selectFrom("channels")
+    .select("arch")
+    .where("no", "=", channel_no)
+    .executeTakeFirstOrThrow();
+  const { id, product_id } = await db
+    .selectFrom("applications")
+    .select(["id", "product_id"])
+    .where("no", "=", application_no)
+    .executeTakeFirstOrThrow();
+  return { arch, applicationId: id, productId: product_id };
+}
+
+async function versionOf(db: Db, channelNo: number): Promise<string | null> {
+  const row = await db
+    .selectFrom("channels")
+    .innerJoin("packages", "packages.no", "channels.package_no")
+    .select("packages.version")
+    .where("channels.no", "=", channelNo)
+    .executeTakeFirst();
+  return row?.version ?? null;
+}

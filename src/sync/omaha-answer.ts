@@ -1,0 +1,224 @@
+/** What an Omaha server answers to a syncer, read strictly: it comes from outside. Source: OMAHA.md, "What the client needs". */
+import { XMLParser } from "fast-xml-parser";
+import { REFERENCES } from "../omaha/references.ts";
+import { examine } from "../omaha/wellformed.ts";
+import { PACKAGE_TYPE, type PackageFile } from "../rollout/model.ts";
+import { compareVersions, isVersion } from "../rollout/version.ts";
+import { type Release, SourceFailed } from "./release.ts";
+import type { FloorRelease, Found } from "./upstream.ts";
+
+const MAX_MANIFESTS = 200;
+const MAX_FILES = 200;
+const MAX_URLS = 16;
+/** Larger than any image. */
+const MAX_FILE_BYTES = 64 * 2 ** 30;
+/** No folders, and nothing that an address would have to escape. */
+const FILE_NAME = /^(?!\.{1,2}$)[\w.~+=@,-]{1,100}$/;
+
+interface Element {
+  readonly name: string;
+  readonly attributes: Readonly<Record<string, string>>;
+  readonly children: readonly Element[];
+}
+
+/** What a manifest's files are fetched from, in the order of preference, each with a slash at its end. */
+export type Places = ReadonlyMap<Release, readonly string[]>;
+
+/**
+ * @param appId as it was sent
+ * @throws SourceFailed that says what is wrong with the answer
+ */
+export function readAnswer(text: string, appId: string, arch: number): Found & { readonly places: Places } {
+  const nothing = { target: null, floors: [], incomplete: [], places: new Map() };
+  const response = rootOf(text);
+  if (response.name !== "response") throw wrong(`its root element is <${response.name}>, not <response>`);
+  if (!/^3\.\d{1,3}$/.test(response.attributes.protocol ?? "")) throw wrong("it is not of the protocol 3.0");
+  const app = childrenOf(response, "app").find(({ attributes }) => plain(attributes.appid) === plain(appId));
+  if (app === undefined) throw wrong(`it says nothing of the application ${appId}`);
+  if (app.attributes.status !== "ok") throw wrong(`it answers "${app.attributes.status ?? ""}" for the application`);
+  const [check] = childrenOf(app, "updatecheck");
+  if (check === undefined) throw wrong("it has no updatecheck");
+  if (check.attributes.status === "noupdate") return nothing;
+  if (check.attributes.status !== "ok")
+    throw wrong(`its updatecheck has the status "${check.attributes.status ?? ""}"`);
+  return offered(check, arch);
+}
+
+function offered(check: Element, arch: number): Found & { readonly places: Places } {
+  const codebases = codebasesOf(check);
+  const manifests = childrenOf(check, "manifest");
+  if (manifests.length === 0) throw wrong("it offers an update without a manifest");
+  if (manifests.length > MAX_MANIFESTS) throw wrong(`it has more than ${MAX_MANIFESTS} manifests`);
+  const versions = manifests.map(versionOf);
+  if (new Set(versions).size < versions.length) throw wrong("it has two manifests of one version");
+  const last = manifests.findLast(({ attributes }) => attributes.is_floor !== "true");
+  const target = manifests.find(({ attributes }) => attributes.is_target === "true") ?? last;
+  const to = target === undefined ? null : versionOf(target);
+
+  const incomplete: { version: string; why: string }[] = [];
+  const places = new Map<Release, readonly string[]>();
+  const read = (manifest: Element): Release | null => {
+    const version = versionOf(manifest);
+    const where = to === null ? codebases : placesOf(codebases, version, to);
+    const [url] = where;
+    const release = url === undefined ? "the answer doesn't say where its files are" : releaseOf(manifest, url, arch);
+    if (typeof release === "string") {
+      incomplete.push({ version, why: release });
+      return null;
+    }
+    places.set(release, where);
+    return release;
+  };
+  const floors = manifests
+    .filter((manifest) => manifest !== target && to !== null && compareVersions(versionOf(manifest), to) < 0)
+    .sort((a, b) => compareVersions(versionOf(a), versionOf(b)))
+    .flatMap((manifest): FloorRelease[] => {
+      const release = read(manifest);
+      if (release === null) return [];
+      const floor = { ...release, reason: manifest.attributes.floor_reason?.slice(0, 500) ?? null };
+      places.set(floor, places.get(release) ?? []);
+      return [floor];
+    });
+  return { target: target === undefined ? null : read(target), floors, incomplete, places };
+}
+
+/**
+ * One answer has one list of codebases: the target's. Those of a floor are the same with the floor's version in the target's
+ * place; where the target's version is in none of them, nobody knows where a floor's files are.
+ */
+function placesOf(codebases: readonly string[], version: string, target: string): readonly string[] {
+  if (version === target) return codebases;
+  const segment = `/${encodeURIComponent(target)}/`;
+  return codebases
+    .filter((codebase) => codebase.includes(segment))
+    .map((codebase) => codebase.replaceAll(segment, `/${encodeURIComponent(version)}/`));
+}
+
+function codebasesOf(check: Element): readonly string[] {
+  const urls = childrenOf(check, "urls").flatMap((list) => childrenOf(list, "url"));
+  if (urls.length === 0 || urls.length > MAX_URLS)
+    throw wrong(`it names ${urls.length} codebases; 1 to ${MAX_URLS} will do`);
+  return urls.map(({ attributes: { codebase = "" } }) => {
+    const url = URL.canParse(codebase) ? new URL(codebase) : null;
+    const isPlain = url !== null && /^https?:$/.test(url.protocol) && url.search === "" && url.hash === "";
+    if (!isPlain || url.username !== "" || url.password !== "") {
+      throw wrong(`its codebase "${codebase.slice(0, 200)}" is no plain http or https URL`);
+    }
+    return url.href.endsWith("/") ? url.href : `${url.href}/`;
+  });
+}
+
+/** The release, or why it is none that can be offered to nodes. */
+function releaseOf(manifest: Element, url: string, arch: number): Release | string {
+  const version = versionOf(manifest);
+  const elements = childrenOf(manifest, "packages").flatMap((list) => childrenOf(list, "package"));
+  if (elements.length === 0) return "it has no file";
+  if (elements.length > MAX_FILES) throw wrong(`${version} has more than ${MAX_FILES} files`);
+  const files = elements.map((element) => fileOf(version, element));
+  if (new Set(files.map(({ name }) => name)).size < files.length) throw wrong(`${version} names a file twice`);
+  const [payload, ...extraFiles] = files;
+  if (payload === undefined) return "it has no file";
+  const bare = extraFiles.find(({ sha1, sha256 }) => sha1 === null && sha256 === null);
+  // ue-rs takes no file that it can't check.
+  if (bare !== undefined) return `its file ${bare.name} has no hash`;
+
+  const actions = childrenOf(manifest, "actions").flatMap((list) => childrenOf(list, "action"));
+  const action = actions.find(({ attributes }) => attributes.event === "postinstall")?.attributes;
+  const common = { version, arch, url, extraFiles, description: "" };
+  if (action === undefined) return { ...common, type: PACKAGE_TYPE.other, payload, action: {} };
+  const sha256 = hexOf(action.sha256, 32);
+  if (sha256 === null) throw wrong(`${version} has an action whose sha256 is none`);
+  if (payload.sha256 !== null && payload.sha256 !== sha256) {
+    throw wrong(`${version} has two different SHA-256 for ${payload.name}`);
+  }
+  return {
+    ...common,
+    type: PACKAGE_TYPE.flatcar,
+    payload: { ...payload, sha256 },
+    action: {
+      event: "postinstall",
+      chromeosVersion: action.DisplayVersion ?? "",
+      needsAdmin: action.needsadmin === "true",
+      isDelta: action.IsDeltaPayload === "true",
+      disablePayloadBackoff: action.DisablePayloadBackoff === "true",
+      metadataSignatureRsa: action.MetadataSignatureRsa ?? "",
+      metadataSize: action.MetadataSize ?? "",
+      deadline: action.deadline ?? "",
+    },
+  };
+}
+
+function fileOf(
+  version: string,
+  { attributes: { name = "", size = "", hash, hash_sha256: hash256 } }: Element,
+): PackageFile {
+  const shown = `${version}: the file "${name.slice(0, 100)}"`;
+  if (!FILE_NAME.test(name)) throw wrong(`${shown} has a name that is none`);
+  if (!/^\d{1,12}$/.test(size) || Number(size) === 0 || Number(size) > MAX_FILE_BYTES) {
+    throw wrong(`${shown} has the size "${size.slice(0, 30)}"`);
+  }
+  if (hash !== undefined && hexOf(hash, 20) === null) throw wrong(`${shown} has a hash that is no SHA-1 in base64`);
+  if (hash256 !== undefined && !/^[\da-fA-F]{64}$/.test(hash256)) {
+    throw wrong(`${shown} has a hash_sha256 that is no SHA-256 in hexadecimal`);
+  }
+  return { name, sizeBytes: Number(size), sha1: hash ?? null, sha256: hash256?.toLowerCase() ?? null };
+}
+
+function versionOf({ attributes: { version = "" } }: Element): string {
+  if (!isVersion(version)) throw wrong(`"${version.slice(0, 100)}" is no version`);
+  return version;
+}
+
+/** From base64 of so many bytes; null: it is something else. */
+function hexOf(text: string | undefined, bytes: number): string | null {
+  const decoded = Buffer.from(text ?? "", "base64");
+  return decoded.length === bytes && decoded.toString("base64") === text ? decoded.toString("hex") : null;
+}
+
+function plain(appId: string | undefined): string {
+  return (appId ?? "").toLowerCase().replace(/^\{(.*)\}$/, "$1");
+}
+
+function childrenOf({ children }: Element, name: string): readonly Element[] {
+  return children.filter((child) => child.name === name);
+}
+
+function wrong(why: string): SourceFailed {
+  return new SourceFailed(`the answer can't be used: ${why}`);
+}
+
+const PARSER = new XMLParser({
+  preserveOrder: true,
+  ignoreAttributes: false,
+  attributeNamePrefix: "",
+  parseAttributeValue: false,
+  parseTagValue: false,
+  removeNSPrefix: true,
+  entityDecoder: REFERENCES,
+});
+
+/** @throws SourceFailed when it is no XML, or has what no answer needs: a DTD, entities, deep nesting. */
+function rootOf(text: string): Element {
+  const document = examine(text);
+  if (!document.ok) throw wrong(document.reason);
+  let nodes: unknown;
+  try {
+    nodes = PARSER.parse(document.root);
+  } catch {
+    throw wrong("a name in it is not taken");
+  }
+  const [root] = elementsOf(nodes);
+  if (root === undefined) throw wrong("there is no element in it");
+  return root;
+}
+
+/** From the parser's own form, with `preserveOrder`: each node is an object with its name, and `:@` for attributes. */
+function elementsOf(nodes: unknown): Element[] {
+  if (!Array.isArray(nodes)) return [];
+  return nodes.flatMap((node: Readonly<Record<string, unknown>>) => {
+    const name = Object.keys(node).find((key) => key !== ":@");
+    if (name === undefined || name === "#text") return [];
+    const attributes = (node[":@"] ?? {}) as Record<string, string>; // texts: `parseAttributeValue` is off
+    return [{ name, attributes: { ...attributes }, children: elementsOf(node[name]) }];
+  });
+}

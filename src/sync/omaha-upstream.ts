@@ -1,0 +1,94 @@
+/** An Omaha server as upstream, asked as a syncer asks: it answers all floors and the target. Source: NEBRASKA.md §4. */
+import { randomUUID } from "node:crypto";
+import { fileAt, type Http, textOf } from "./http.ts";
+import { type Places, readAnswer } from "./omaha-answer.ts";
+import { type Bytes, type Release, SourceFailed } from "./release.ts";
+import type { Question, Upstream } from "./upstream.ts";
+
+const SYNCER = "CoreOSUpdateEngine-0.1.0.0";
+/** A real answer has some 10 KiB. */
+const MAX_ANSWER_BYTES = 2 ** 20;
+/** For question and answer together. */
+const ANSWER_MS = 120_000;
+/** A file may take so long, and beyond that as long as this many bytes a second take: else a trickle would hold it for ever. */
+const PATIENCE_MS = 600_000;
+const SLOWEST_RATE = 32 * 2 ** 10;
+/** By the numbers of the admin API: the os's `arch`, and what stands behind its version. */
+const ARCHES = [
+  ["all", "x86_64"],
+  ["x64", "x86_64"],
+  ["arm", "aarch64"],
+  ["x86", "i686"],
+] as const;
+
+export interface OmahaUpstreamOptions {
+  /** e.g. https://public.update.flatcar-linux.net/v1/update/ */
+  readonly url: string;
+  readonly privateAddresses: boolean;
+  readonly http: Http;
+}
+
+export function omahaUpstream({ url, privateAddresses, http }: OmahaUpstreamOptions): Upstream {
+  let places: Places = new Map();
+  return {
+    async releases(question, signal) {
+      const appId = appIdOf(question);
+      const limit = AbortSignal.any([signal, AbortSignal.timeout(ANSWER_MS)]);
+      const answer = await http.ask(url, {
+        method: "POST",
+        headers: { "Content-Type": "text/xml", Accept: "text/xml" },
+        body: requestOf(appId, question),
+        privateAddresses,
+        signal: limit,
+      });
+      const text = await textOf(url, answer, MAX_ANSWER_BYTES, limit);
+      if (answer.status !== 200) throw new SourceFailed(`it answers ${answer.status}`);
+      const found = readAnswer(text, appId, question.arch);
+      places = found.places;
+      return found;
+    },
+    bytesOf: (release) => bytesAt(http, places.get(release) ?? [release.url], release, privateAddresses),
+  };
+}
+
+/** From the first place that has it. */
+function bytesAt(http: Http, places: readonly string[], release: Release, privateAddresses: boolean): Bytes {
+  return {
+    async open(file, from, signal) {
+      const failures: string[] = [];
+      for (const place of places) {
+        try {
+          const inTime = AbortSignal.timeout(PATIENCE_MS + Math.ceil((file.sizeBytes / SLOWEST_RATE) * 1_000));
+          const asked = { privateAddresses, signal: AbortSignal.any([signal, inTime]) };
+          return await fileAt(http, `${place}${file.name}`, from, file.sizeBytes, asked);
+        } catch (error) {
+          if (!(error instanceof SourceFailed)) throw error;
+          failures.push(error.message);
+        }
+      }
+      throw new SourceFailed(failures.join("; ") || `nobody knows where ${file.name} of ${release.version} is`);
+    },
+  };
+}
+
+/** Flatcar's servers know its UUID, in braces; others an application's own name, if it has one. */
+function appIdOf({ applicationId, productId }: Question): string {
+  return productId ?? `{${applicationId}}`;
+}
+
+function requestOf(appId: string, { track, arch, have }: Question): string {
+  const [name, machine] = ARCHES[arch] ?? ARCHES[1];
+  const id = `{${randomUUID()}}`;
+  const app =
+    `<app appid="${escaped(appId)}" version="${escaped(have)}" track="${escaped(track)}" bootid="${id}"` +
+    ` machineid="${id}" multi_manifest_ok="true"><updatecheck></updatecheck></app>`;
+  return (
+    '<?xml version="1.0" encoding="UTF-8"?>\n' +
+    `<request protocol="3.0" version="${SYNCER}" updaterversion="${SYNCER}" installsource="scheduler" ismachine="1">` +
+    `<os platform="CoreOS" version="Chateau" sp="${escaped(have)}_${machine}" arch="${name}"></os>${app}</request>`
+  );
+}
+
+function escaped(text: string): string {
+  return text.replace(/[&<>"]/g, (character) => `&#${character.charCodeAt(0)};`);
+}

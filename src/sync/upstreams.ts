@@ -1,0 +1,181 @@
+/** Upstreams in the database: whose turn it is, what a check came to, what was seen when. */
+import { randomUUID } from "node:crypto";
+import type { Kysely, Selectable } from "kysely";
+import { ACTIVITY, SEVERITY } from "../rollout/model.ts";
+import type { Tables } from "../store/tables.ts";
+import type { Found } from "./upstream.ts";
+
+type Db = Kysely<Tables>;
+export type UpstreamRow = Selectable<Tables["upstreams"]>;
+
+export const KINDS = ["omaha"] as const;
+export const POLICIES = ["follow", "import-only", "off"] as const;
+
+/** What a check found, as it is shown. */
+export interface Summary {
+  readonly target: string | null;
+  readonly floors: readonly string[];
+  readonly incomplete: readonly { readonly version: string; readonly why: string }[];
+}
+
+export function summaryOf({ target, floors, incomplete }: Found): Summary {
+  return { target: target?.version ?? null, floors: floors.map(({ version }) => version), incomplete };
+}
+
+/** Has it for itself until the lease ends. Null: it is gone, or somebody else has it. */
+export async function take(tx: Db, no: number, lease: string, until: number, now: number): Promise<UpstreamRow | null> {
+  const row = await tx
+    .updateTable("upstreams")
+    .set({ lease, lease_until: until })
+    .where("no", "=", no)
+    .where((eb) => eb.or([eb("lease_until", "is", null), eb("lease_until", "<=", now)]))
+    .returningAll()
+    .executeTakeFirst();
+  return row ?? null;
+}
+
+/** Answers whether it was still there to be renewed. */
+export async function renew(tx: Db, no: number, lease: string, until: number): Promise<boolean> {
+  const { numUpdatedRows } = await tx
+    .updateTable("upstreams")
+    .set({ lease_until: until })
+    .where("no", "=", no)
+    .where("lease", "=", lease)
+    .executeTakeFirst();
+  return numUpdatedRows > 0n;
+}
+
+export async function dueUpstreams(db: Db, now: number): Promise<number[]> {
+  const rows = await db
+    .selectFrom("upstreams")
+    .select("no")
+    .where("policy", "!=", "off")
+    .where("next_check_at", "<=", now)
+    .where((eb) => eb.or([eb("lease_until", "is", null), eb("lease_until", "<=", now)]))
+    .orderBy("next_check_at")
+    .execute();
+  return rows.map(({ no }) => no);
+}
+
+/** What a check came to. */
+export interface Outcome {
+  /** Null: it went well. */
+  readonly error: string | null;
+  /** What the error is about; "": the upstream as a whole. */
+  readonly version: string;
+  /** Null: there was no answer. */
+  readonly found: Summary | null;
+  readonly heldBack: string | null;
+  readonly nextCheckAt: number;
+}
+
+/** So many failures in a row are told to people, once until it goes well again. */
+const FAILURES_TOLD = 3;
+
+/** Writes it down, if the lease is still held. */
+export async function settle(
+  tx: Db,
+  { no, application_no, channel_no }: UpstreamRow,
+  lease: string,
+  outcome: Outcome,
+  now: number,
+): Promise<void> {
+  const { error, version, found, heldBack, nextCheckAt } = outcome;
+  const settled = await tx
+    .updateTable("upstreams")
+    .set((eb) => ({
+      lease: null,
+      lease_until: null,
+      checked_at: now,
+      next_check_at: nextCheckAt,
+      last_error: error,
+      held_back: heldBack,
+      ...(found === null ? {} : { found: JSON.stringify(found) }),
+      ...(error === null ? { failures: 0, succeeded_at: now } : { failures: eb("failures", "+", 1) }),
+    }))
+    .where("no", "=", no)
+    .where("lease", "=", lease)
+    .returning("failures")
+    .executeTakeFirst();
+  if (settled?.failures !== FAILURES_TOLD) return;
+  await tell(tx, ACTIVITY.upstreamFailing, SEVERITY.error, { application_no, channel_no, version }, now);
+}
+
+/** Lets it go without a word: it was broken off, and is to be gone on with as soon as possible. */
+export async function putBack(tx: Db, no: number, lease: string, now: number): Promise<void> {
+  await tx
+    .updateTable("upstreams")
+    .set({ lease: null, lease_until: null, next_check_at: now })
+    .where("no", "=", no)
+    .where("lease", "=", lease)
+    .execute();
+}
+
+export interface Seen {
+  readonly version: string;
+  readonly isTarget: boolean;
+}
+
+/** From now on they are known, if they were not before. */
+export async function noteSeen(tx: Db, upstreamNo: number, seen: readonly Seen[], now: number): Promise<void> {
+  for (const { version, isTarget } of seen) {
+    await tx
+      .insertInto("upstream_releases")
+      .values({ upstream_no: upstreamNo, version, first_seen_at: now, is_target: Number(isTarget), here: 0 })
+      .onConflict((conflict) => conflict.columns(["upstream_no", "version"]).doNothing())
+      .execute();
+    if (!isTarget) continue;
+    await tx
+      .updateTable("upstream_releases")
+      .set({ is_target: 1 })
+      .where("upstream_no", "=", upstreamNo)
+      .where("version", "=", version)
+      .execute();
+  }
+}
+
+/** It is here; the first time, people are told. */
+export async function noteHere(tx: Db, upstream: UpstreamRow, version: string, now: number): Promise<void> {
+  const { numUpdatedRows } = await tx
+    .updateTable("upstream_releases")
+    .set({ here: 1 })
+    .where("upstream_no", "=", upstream.no)
+    .where("version", "=", version)
+    .where("here", "=", 0)
+    .executeTakeFirst();
+  if (numUpdatedRows === 0n) return;
+  const { application_no, channel_no } = upstream;
+  await tell(tx, ACTIVITY.releaseBroughtIn, SEVERITY.success, { application_no, channel_no, version }, now);
+}
+
+/** Those that a channel could be moved to. */
+export function seenTargets(db: Db, upstreamNo: number) {
+  return db
+    .selectFrom("upstream_releases")
+    .select(["version", "first_seen_at"])
+    .where("upstream_no", "=", upstreamNo)
+    .where("is_target", "=", 1)
+    .where("here", "=", 1)
+    .execute();
+}
+
+async function tell(
+  tx: Db,
+  activityClass: number,
+  severity: number,
+  about: { readonly application_no: number; readonly channel_no: number; readonly version: string },
+  now: number,
+): Promise<void> {
+  await tx
+    .insertInto("activity")
+    .values({
+      id: randomUUID(),
+      at: now,
+      class: activityClass,
+      severity,
+      group_no: null,
+      instance_id: null,
+      ...about,
+    })
+    .execute();
+}
