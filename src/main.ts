@@ -273,6 +273,7 @@ async function start(settings: Settings, options: StartOptions): Promise<Turnout
     async close() {
       const told = notifications.stop();
       const synced = syncing.stop();
+      const parted = edge?.stop();
       const closed = new Promise<void>((resolve) => server.close(() => resolve()));
       server.closeIdleConnections();
       const cutOff = setTimeout(() => server.closeAllConnections(), SHUTDOWN_MS / 2);
@@ -280,9 +281,9 @@ async function start(settings: Settings, options: StartOptions): Promise<Turnout
       clearTimeout(cutOff);
       await told;
       await synced;
+      await parted;
       await chores.stop();
       await scrubbing.stop();
-      await edge?.stop();
       await writer.close();
       await store.close();
     },

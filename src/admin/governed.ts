@@ -4,8 +4,8 @@ import type { Tx } from "./context.ts";
 import { Problem } from "./problem.ts";
 import type { SiteDocument } from "./site-document.ts";
 
-/** What the document of the central server says. Nodes, rollouts and files are the site's own. */
-const CENTRALS: ReadonlySet<string> = new Set(["application", "package", "channel", "floor", "group"]);
+/** What the document of the central server says, and what would move its channels. Nodes, rollouts and files are the site's own. */
+const CENTRALS: ReadonlySet<string> = new Set(["application", "package", "channel", "floor", "group", "upstream"]);
 
 interface Change {
   readonly subject: string;
@@ -21,6 +21,8 @@ interface Change {
  */
 export async function checkIsOurs(tx: Tx, { subject, id, applicationId, before, after }: Change): Promise<void> {
   if (!CENTRALS.has(subject) || !applicationId) return;
+  // One that was there before can go.
+  if (subject === "upstream" && after === null) return;
   const row = await tx.selectFrom("central").select(["url", "applications", "document"]).executeTakeFirst();
   if (row === undefined || !(JSON.parse(row.applications) as string[]).includes(applicationId)) return;
   const isSwitch =

@@ -128,6 +128,12 @@ describe("at the site", () => {
     await round(site);
     const { packages } = await site.api<{ packages: { id: string }[] }>("GET", `/apps/${FLATCAR}/packages`);
     const app = { name: "Mine", description: "", product_id: null };
+    const upstream = {
+      url: "https://public.update.flatcar-linux.net/v1/update/",
+      track: "stable",
+      channel_id: STABLE_CHANNEL,
+      policy: "follow",
+    };
     const here = await site.api("GET", group);
     const fleet = await site.api<{ applications: { name: string }[] }>("GET", "/fleet");
     const renamed = { applications: fleet.applications.map((one) => ({ ...one, name: "Mine" })) };
@@ -140,6 +146,7 @@ describe("at the site", () => {
       ["DELETE", `/apps/${FLATCAR}/channels/${STABLE_CHANNEL}`, undefined],
       ["DELETE", `/apps/${FLATCAR}/packages/${packages[0]?.id}`, undefined],
       ["PUT", `/channels/${STABLE_CHANNEL}/floors/${packages[0]?.id}`, { floor_reason: "mine" }],
+      ["POST", `/apps/${FLATCAR}/upstreams`, upstream],
       ["POST", "/fleet/apply", { fleet: renamed }],
     ] as const) {
       const [status, text] = await answerOf(site.url, method, path, body === undefined ? {} : { body });

@@ -1,10 +1,11 @@
 import { createHash } from "node:crypto";
 import { request as httpRequest } from "node:http";
 import { describe, expect, it } from "vitest";
+import { runFleet } from "../../src/virtual/fleet.ts";
 import { aProcess, checks, FLATCAR, release, type TestTurnout } from "../e2e/turnout.ts";
-import { aPayload } from "../payloads/build.ts";
+import { aPayload, described } from "../payloads/build.ts";
 import { get } from "../payloads/hosting.ts";
-import { channel, hostedRelease, round, type State, siteOf, siteToken, type World, worlds } from "./world.ts";
+import { bring, channel, hostedRelease, round, type State, siteOf, siteToken, type World, worlds } from "./world.ts";
 
 let world: World;
 worlds((one) => {
@@ -63,6 +64,25 @@ describe("files that the central server keeps", () => {
     expect(sha256(await downloaded(site))).toBe(sha256(payload));
     await world.stop(central.turnout);
     expect(sha256((await get(fileAt(site.url, "4230.2.1"))).body)).toBe(sha256(payload));
+  });
+
+  it("update the site's nodes, without a link, each through the site and with its hashes checked", async () => {
+    const central = await world.central();
+    await hostedRelease(central.api, central.url, "4230.2.1", payload, { hosting: "only" });
+    const site = await world.site(central);
+    await round(site);
+    await world.stop(central.turnout);
+    const report = await runFleet({
+      server: `${site.url}/v1/update/`,
+      nodes: 20,
+      version: "4081.2.0",
+      speed: Number.POSITIVE_INFINITY,
+      connections: 8,
+      fetch: true,
+      forMs: 3 * 3_600_000,
+    });
+    expect(report).toMatchObject({ end: "settled", onTarget: 20, target: "4230.2.1" });
+    expect(report.downloads).toMatchObject({ files: 20, failed: 0, bytes: 20 * payload.length });
   });
 
   it("are asked for with the central server's own token in the path, its user and its password", async () => {
@@ -147,10 +167,14 @@ describe("files that the central server keeps", () => {
 
   it("of a release that nodes may get from here only are waited for, whoever brings them", async () => {
     const central = await world.central();
-    await release(central.api, "4230.2.1", { hosting: "only" });
+    await release(central.api, "4230.2.1", { ...described(payload), hosting: "only" });
     const site = await world.site(central);
     expect(await round(site)).toMatchObject({ state: "held", held: [{ waits_for: "4230.2.1", stays: null }] });
     expect(await channel(site.api)).toBeNull();
+    const { packages } = await site.api<{ packages: { id: string }[] }>("GET", `/apps/${FLATCAR}/packages`);
+    await bring(site.url, packages[0]?.id ?? "", payload);
+    expect(await round(site)).toMatchObject({ state: "synced", held: [] });
+    expect(await channel(site.api)).toBe("4230.2.1");
   });
 });
 

@@ -1,3 +1,4 @@
+import type { ServerResponse } from "node:http";
 import { describe, expect, it } from "vitest";
 import { readConfiguration } from "../../src/edge/client.ts";
 import { aTurnout, checks, FLATCAR, release } from "../e2e/turnout.ts";
@@ -196,21 +197,38 @@ describe("what is no configuration", () => {
     return { document: JSON.parse(text), etag: headers.get("etag") ?? "" };
   };
 
-  it.each([
-    ["is no JSON", "<html>", "its answer can't be read: it is not JSON"],
-    ["breaks off", '{"path": [', "its answer can't be read"],
-    ["is not UTF-8", Buffer.from([0x22, 0xff, 0x22]), "its answer can't be read: it is not UTF-8"],
-    ["says a thing twice", '{"path":[],"path":[]}', "is there twice"],
-    ["is something else", '{"applications":[]}', "is not one that this version understands (path"],
-    ["is too large", Buffer.alloc(9 * 2 ** 20, 32), "larger than"],
-    ["is nested too deep", "[".repeat(200) + "]".repeat(200), "nested"],
-  ])("and %s is refused, and nothing is applied", async (_how, body, why) => {
-    const url = await world.impostor((_request, response) => response.setHeader("ETag", '"1"').end(body));
-    const site = await world.start(siteOf(url, "turnout_x"));
+  it("is refused, and nothing is applied", async () => {
+    let answer: (response: ServerResponse) => unknown = () => undefined;
+    const url = await world.impostor((_request, response) => answer(response));
+    const site = await world.start(siteOf(url, "turnout_x"), { central: { timeoutMs: 2_000 } });
     const before = await site.api("GET", "/fleet");
-    const state = await round(site);
-    expect(state).toMatchObject({ state: "failing", applications: [] });
-    expect(state.error).toContain(why);
+    const says = (body: string | Buffer) => (response: ServerResponse) => response.setHeader("ETag", '"1"').end(body);
+    const answers: [(response: ServerResponse) => unknown, string][] = [
+      [says("<html>"), "its answer can't be read: it is not JSON"],
+      [says('{"path": ['), "its answer can't be read"],
+      [says(Buffer.from([0x22, 0xff, 0x22])), "its answer can't be read: it is not UTF-8"],
+      [says('{"path":[],"path":[]}'), "is there twice"],
+      [says('{"applications":[]}'), "is not one that this version understands (path"],
+      [says(Buffer.alloc(9 * 2 ** 20, 32)), "larger than"],
+      [says("[".repeat(200) + "]".repeat(200)), "nested"],
+      [(response) => response.end("{}"), "has no ETag"],
+      [(response) => response.writeHead(302, { Location: "http://127.0.0.1:1/" }).end(), "redirects are not followed"],
+      [(response) => response.writeHead(404).end("<h1>not here</h1>"), "it answered 404"],
+      [(response) => response.writeHead(500).end('{"detail":"\\u001b[31mred"}'), "it answered 500: �[31mred"],
+      [(response) => response.writeHead(304).end(), "it answered 304"],
+      [(response) => response.destroy(), "can't be reached"],
+      [
+        (response) => response.writeHead(200, { ETag: '"1"', "Content-Length": "99" }).write("{"),
+        "no answer within 2 seconds",
+      ],
+      [() => undefined, "no answer within 2 seconds"],
+    ];
+    for (const [how, why] of answers) {
+      answer = how;
+      const state = await round(site, 20);
+      expect([why, state.state, state.applications]).toEqual([why, "failing", []]);
+      expect(state.error).toContain(why);
+    }
     expect(await site.api("GET", "/fleet")).toEqual(before);
   });
 
@@ -252,39 +270,6 @@ describe("what is no configuration", () => {
       expect(state.error).toContain(why);
       expect(await site.api("GET", "/fleet")).toEqual(before);
     }
-  });
-
-  it.each([
-    [
-      "a redirect",
-      (response: import("node:http").ServerResponse) =>
-        response.writeHead(302, { Location: "http://127.0.0.1:1/" }).end(),
-      "redirects are not followed",
-    ],
-    ["no ETag", (response: import("node:http").ServerResponse) => response.end("{}"), "has no ETag"],
-    [
-      "another server's page",
-      (response: import("node:http").ServerResponse) => response.writeHead(404).end("<h1>not here</h1>"),
-      "it answered 404",
-    ],
-    [
-      "a 304 to who has nothing",
-      (response: import("node:http").ServerResponse) => response.writeHead(304).end(),
-      "it answered 304",
-    ],
-    ["a broken connection", (response: import("node:http").ServerResponse) => response.destroy(), "can't be reached"],
-  ])("%s is no configuration", async (_what, answer, why) => {
-    const url = await world.impostor((_request, response) => answer(response));
-    const site = await world.start(siteOf(url, "turnout_x"));
-    const state = await round(site);
-    expect(state).toMatchObject({ state: "failing", applications: [] });
-    expect(state.error).toContain(why);
-  });
-
-  it("nor is silence, beyond some patience", async () => {
-    const url = await world.impostor(() => undefined);
-    const site = await world.start(siteOf(url, "turnout_x"), { central: { timeoutMs: 200 } });
-    expect((await round(site)).error).toContain("no answer within 0.2 seconds");
   });
 });
 

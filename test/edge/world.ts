@@ -137,11 +137,16 @@ export async function hostedRelease(
   changes: Record<string, unknown> = {},
 ): Promise<string> {
   const id = await release(api, version, { ...described(payload), ...changes });
-  const path = `${url}/api/apps/${FLATCAR}/packages/${id}/files/flatcar_production_update.gz`;
+  await bring(url, id, payload);
+  return id;
+}
+
+/** A package's payload, by hand. */
+export async function bring(url: string, packageId: string, payload: Buffer): Promise<void> {
+  const path = `${url}/api/apps/${FLATCAR}/packages/${packageId}/files/flatcar_production_update.gz`;
   const headers = { "Content-Type": "application/octet-stream", Authorization: `Bearer ${ADMIN}` };
   const answer = await fetch(path, { method: "PUT", headers, body: new Uint8Array(payload) });
   if (!answer.ok) throw new Error(`${path}: ${answer.status} ${await answer.text()}`);
-  return id;
 }
 
 /** Whatever the API answers: its status, and its body as text. */
