@@ -23,7 +23,7 @@ export async function checkIsOurs(tx: Tx, { subject, id, applicationId, before, 
   if (!CENTRALS.has(subject) || !applicationId) return;
   // One that was there before can go.
   if (subject === "upstream" && after === null) return;
-  const row = await tx.selectFrom("central").select(["url", "applications", "document"]).executeTakeFirst();
+  const row = await tx.selectFrom("central").select(["url", "applications"]).executeTakeFirst();
   if (row === undefined || !(JSON.parse(row.applications) as string[]).includes(applicationId)) return;
   const isSwitch =
     subject === "group" &&
@@ -35,12 +35,13 @@ export async function checkIsOurs(tx: Tx, { subject, id, applicationId, before, 
     throw new Problem(409, `${where}. Here, rollouts can be steered, and a group's updates turned off`);
   }
   const turnsOn = "policy_updates_enabled" in after && after.policy_updates_enabled === true;
-  if (turnsOn && !isOnAtCentral(row.document, id)) {
+  if (turnsOn && !(await isOnAtCentral(tx, id))) {
     throw new Problem(409, `${where}. The group's updates are turned off at the central server`);
   }
 }
 
-function isOnAtCentral(document: string | null, groupId: string): boolean {
+async function isOnAtCentral(tx: Tx, groupId: string): Promise<boolean> {
+  const { document } = await tx.selectFrom("central").select("document").executeTakeFirstOrThrow();
   // It was checked when it came in.
   const { fleet } = JSON.parse(document ?? '{"fleet":{"applications":[]}}') as Pick<SiteDocument, "fleet">;
   const groups = fleet.applications.flatMap(({ groups = [] }) => groups);

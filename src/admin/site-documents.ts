@@ -13,13 +13,15 @@ export interface DownloadAccess {
   readonly login: { readonly user: string; readonly password: string } | null;
 }
 
+interface Made {
+  readonly document: SiteDocument;
+  readonly etag: string;
+}
+
 export class SiteDocuments {
   readonly #store: Store;
   readonly #payloads: SiteDocument["payloads"];
-  readonly #made = new Map<
-    string,
-    { readonly revision: number; readonly document: SiteDocument; readonly etag: string }
-  >();
+  readonly #made = new Map<string, { readonly revision: number; readonly made: Promise<Made> }>();
 
   constructor(store: Store, { token, login }: DownloadAccess) {
     this.#store = store;
@@ -31,20 +33,23 @@ export class SiteDocuments {
   }
 
   /** @param applications UUIDs; null: all of them. */
-  async of(applications: readonly string[] | null): Promise<{ document: SiteDocument; etag: string }> {
+  async of(applications: readonly string[] | null): Promise<Made> {
     const scope = JSON.stringify(applications);
     const { revision } = await this.#store.read.selectFrom("meta").select("revision").executeTakeFirstOrThrow();
     const known = this.#made.get(scope);
-    if (known?.revision === revision) return known;
-    const made = await this.#store.snapshot((db) => this.#make(db, applications));
-    // Scopes of tokens that are gone are not kept for ever.
-    for (const [other, { revision: then }] of this.#made) if (then !== made.revision) this.#made.delete(other);
-    this.#made.set(scope, made);
+    if (known?.revision === revision) return known.made;
+    // Neither scopes of tokens that are gone nor failures are kept for ever.
+    for (const [other, { revision: then }] of this.#made) if (then !== revision) this.#made.delete(other);
+    const made = this.#store.snapshot((db) => this.#make(db, applications));
+    const entry = { revision, made };
+    this.#made.set(scope, entry);
+    made.catch(() => {
+      if (this.#made.get(scope) === entry) this.#made.delete(scope);
+    });
     return made;
   }
 
-  async #make(db: Db, applications: readonly string[] | null) {
-    const { revision } = await db.selectFrom("meta").select("revision").executeTakeFirstOrThrow();
+  async #make(db: Db, applications: readonly string[] | null): Promise<Made> {
     const fleet = await exportFleet(db, applications);
     const ids = new Set(fleet.applications.map(({ id }) => id));
     const document: SiteDocument = {
@@ -54,7 +59,7 @@ export class SiteDocuments {
       stopped: (await stoppedRollouts(db)).filter(({ application }) => ids.has(application)),
       fleet,
     };
-    return { revision, document, etag: etagOf(document) };
+    return { document, etag: etagOf(document) };
   }
 }
 

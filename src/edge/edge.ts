@@ -215,12 +215,12 @@ export async function openEdge(options: EdgeOptions): Promise<Edge> {
   };
 }
 
-/** Another central server begins anew; the same one is gone on with. */
+/** Another central server begins anew; the same one is gone on with, and asked for all of it once: our settings may have changed. */
 async function remember(store: Store, url: string, site: string, now: number): Promise<void> {
   await store.write(async (tx) => {
     const row = await tx.selectFrom("central").select(["url", "site"]).executeTakeFirst();
     if (row?.url === url && row.site === site) {
-      await tx.updateTable("central").set({ next_at: now }).execute();
+      await tx.updateTable("central").set({ next_at: now, etag: null }).execute();
       return;
     }
     await tx.deleteFrom("central").execute();
