@@ -10,10 +10,10 @@ import { loadFleet } from "../store/fleet.ts";
 import {
   type Actor,
   createRollout,
-  moveRevision,
   recordChange,
   recordReplan,
   retire,
+  settleConfiguration,
   strategyOf,
 } from "../store/rollouts.ts";
 import { type Db, type Tx, timestamp } from "./context.ts";
@@ -404,7 +404,7 @@ async function create(
     actor,
     now,
   });
-  await moveRevision(tx);
+  await settleConfiguration(tx, actor, now);
   return id;
 }
 

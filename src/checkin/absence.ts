@@ -36,14 +36,11 @@ export async function makeUpForAbsence(store: Store, now: number): Promise<Absen
         .where("deadline", "<", deadline)
         .execute();
     }
-    const running = fleet.rollouts.filter(({ state, awaitsApproval }) => state === "running" && !awaitsApproval);
-    const { rollouts } = await loadCounters(
-      tx,
-      running.map(({ no }) => no),
-    );
-    for (const rollout of running) {
-      const counters = rollouts.get(rollout.no) ?? emptyRolloutCounters();
-      await recordChange(tx, rollout, stoodStillFor(rollout, now - at), counters, SYSTEM, now);
+    for (const rollout of fleet.rollouts) {
+      const change = stoodStillFor(rollout, now - at);
+      if (change === null) continue;
+      const { rollouts } = await loadCounters(tx, [rollout.no]);
+      await recordChange(tx, rollout, change, rollouts.get(rollout.no) ?? emptyRolloutCounters(), SYSTEM, now);
     }
   });
   return { from: at, to: now };

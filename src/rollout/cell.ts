@@ -7,8 +7,11 @@ export interface Cell {
   readonly oem: string;
 }
 
-/** Nodes may name any OEM they like: beyond this many cells, new ones are counted under "other". */
-const MAX_CELLS = 200;
+/** What OEMs are counted under that are one too many. No node can be told to be of it. */
+export const OTHER_OEM = "other";
+/** Nodes may name any OEM they like: beyond this many cells, only OEMs that are known have new ones, for other stages. */
+const MANY_CELLS = 200;
+const MAX_CELLS = 2_000;
 const MAX_OEM_LENGTH = 64;
 
 export function cellOf(stage: number, arch: Arch, oem: string): string {
@@ -18,8 +21,14 @@ export function cellOf(stage: number, arch: Arch, oem: string): string {
 /** The node's cell in a rollout that has these already. */
 export function newCell(known: ReadonlyMap<string, unknown>, stage: number, arch: Arch, oem: string): string {
   const cell = cellOf(stage, arch, oem);
-  if (known.has(cell) || (known.size < MAX_CELLS && oem.length <= MAX_OEM_LENGTH)) return cell;
-  return cellOf(stage, arch, "other");
+  if (known.has(cell)) return cell;
+  const room = known.size < MANY_CELLS || (known.size < MAX_CELLS && isKnown(known, oem));
+  return room && oem.length <= MAX_OEM_LENGTH ? cell : cellOf(stage, arch, OTHER_OEM);
+}
+
+function isKnown(known: ReadonlyMap<string, unknown>, oem: string): boolean {
+  for (const cell of known.keys()) if (readCell(cell).oem === oem) return true;
+  return false;
 }
 
 export function readCell(cell: string): Cell {

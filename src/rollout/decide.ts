@@ -126,7 +126,8 @@ function updateCheck(
   if (tooSoon !== null) return stopped(tooSoon);
   const heldBack = heldBackBy(question, trace);
   if (heldBack !== null) {
-    if (OF_THIS_NODE.has(heldBack)) putOnHold(progress, rollout);
+    // Of a node that goes back, its grant is all that says where it got its version from.
+    if (OF_THIS_NODE.has(heldBack) && rollback === null) putOnHold(progress, rollout);
     return stopped(heldBack);
   }
   grant(group, rollout, progress, counters);
@@ -187,11 +188,14 @@ function holdsGrant({ grant, status }: Node, rollout: Rollout): boolean {
   return grant?.rolloutNo === rollout.no && isInFlight(status);
 }
 
-/** The client retries: the same again, not counted again. While nothing may be offered, a grant not begun is taken back. */
+/**
+ * The client retries: the same again, not counted again. While nothing may be offered, a grant not begun is taken back; but for
+ * one of a way back, without which the node would not be known any more: it times out, and may try again.
+ */
 function offerAgain(question: PolicyQuestion, granting: boolean, progress: Progress, trace: TraceStep[]): Verdict {
   const heldBack = granting ? offerHeldBackBy(question, trace) : "rollout-not-running";
   if (heldBack === null) return { reason: "offered-again", offer: offerOf(question.rollout.package) };
-  if (progress.node.status === "granted") takeBack(progress);
+  if (progress.node.status === "granted" && question.rollout.undoes === null) takeBack(progress);
   return stopped(heldBack);
 }
 

@@ -2,7 +2,7 @@
  * The health gate: whether what a rollout's nodes have come to is still within what its strategy allows. Statistical, over
  * finished nodes only, whatever the size of the group. Source: ROLLOUTS.md, "Stages".
  */
-import { type Cell, readCell } from "./cell.ts";
+import { type Cell, OTHER_OEM, readCell } from "./cell.ts";
 import { inFlight } from "./counters.ts";
 import {
   ARCH,
@@ -181,7 +181,9 @@ function slicesOf({ slices }: Health, cells: readonly CellHealth[]): Slice[] {
   }
   // With a single one, slice and rollout are the same.
   const several = (by: string) => [...found.values()].filter((slice) => slice.by === by).length > 1;
-  return [...found.values()].filter(({ by }) => several(by));
+  // Closing that one would hold back nobody, and hide what goes on in it.
+  const isOther = ({ by, value }: Slice) => by === "oem" && value === OTHER_OEM;
+  return [...found.values()].filter((slice) => several(slice.by) && !isOther(slice));
 }
 
 function sum(cells: readonly CellHealth[]): Finished {

@@ -24,16 +24,25 @@ export function planRollouts(groups: readonly Group[], present: readonly Rollout
       rollout.undoes === null
         ? // Deleting it from what is wanted also settles that a second one of the same kind is one too many.
           wanted.delete(`${rollout.groupNo} ${rollout.package.no}`)
-        : stillUndoes(rollout, groups);
+        : stillUndoes(rollout, groups, present);
     if (!kept) retire.push(rollout.no);
   }
   return { create: [...wanted.values()], retire };
 }
 
-/** Going back is over when the group has somewhere better to go. */
-function stillUndoes({ groupNo, undoes }: Rollout, groups: readonly Group[]): boolean {
+/**
+ * Going back is over when the group has somewhere better to go; that is also the version that was taken back, once it is rolled
+ * out again. Nodes would go to and fro between the two for ever.
+ */
+function stillUndoes({ groupNo, undoes }: Rollout, groups: readonly Group[], present: readonly Rollout[]): boolean {
   const target = groups.find(({ no }) => no === groupNo)?.channel?.package;
-  return target != null && undoes !== null && compareVersions(target.version, undoes) <= 0;
+  if (target == null || undoes === null) return false;
+  const distance = compareVersions(target.version, undoes);
+  if (distance !== 0) return distance < 0;
+  const again = present.findLast(
+    (other) => other.groupNo === groupNo && other.undoes === null && other.package.no === target.no,
+  );
+  return again?.state === "aborted";
 }
 
 function wantedPackages({ channel }: Group): Package[] {

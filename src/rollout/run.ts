@@ -173,8 +173,11 @@ export function stageName({ strategy, stage }: Rollout): string {
   return `stage ${stage + 1} of ${strategy.stages.length}`;
 }
 
-/** Nobody could be heard for so long, and nobody looked. */
-export function stoodStillFor(rollout: Rollout, ms: number): Change {
+/** Nobody could be heard for so long, and nobody looked. Null: its present stage does not go by time. */
+export function stoodStillFor(rollout: Rollout, ms: number): Change | null {
+  const { overMs = 0, maxDurationMs = null } = rollout.strategy.stages[rollout.stage] ?? {};
+  const goesByTime = overMs > 0 || maxDurationMs !== null || rollout.bakingSince !== null;
+  if (rollout.state !== "running" || rollout.awaitsApproval || !goesByTime) return null;
   const minutes = Math.round(ms / 60_000);
   return {
     next: { ...runOf(rollout), ...later(rollout, ms) },

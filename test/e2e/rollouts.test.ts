@@ -221,6 +221,13 @@ describe("the health gate", () => {
     await pass(0);
     expect(await rollout(back?.id)).toMatchObject({ state: "completed", counters: { complete: 2 } });
     expect(await ask(offered[1] ?? "", { version: "4152.0.0" })).toBe(false);
+
+    // Or it was not, and goes out again: nobody is taken back from it then.
+    await server.api("POST", `${GROUP}/rollouts`, { reason: "it was the switch" });
+    expect(await rollout(back?.id)).toMatchObject({ state: "superseded" });
+    expect(await ask(offered[5] ?? "", { version: "4152.0.0" })).toBe(true);
+    await update([offered[5] ?? ""], "4230.2.1");
+    expect(await ask(offered[5] ?? "", { version: "4230.2.1" })).toBe(false);
   });
 
   it("closes one OEM, and goes on elsewhere", async () => {

@@ -103,6 +103,14 @@ describe("the gate", () => {
     });
   });
 
+  it("blames no slice that no node can be told to be of", () => {
+    const others = standing(["failed", 40, "other"], ["complete", 40], ["complete", 40, "vmware"]);
+    expect(breachesOf(aRollout(), others)).toMatchObject([{ slice: null }]);
+    expect(breachesOf(aRollout(), standing(["lost", 3, "other"], ["complete", 4_000]))).toMatchObject([
+      { slice: null },
+    ]);
+  });
+
   it("finds a slice that is unhealthy though the whole is not", () => {
     const mixed = standing(["failed", 6, "vmware"], ["complete", 4_000]);
     expect(breachOf(aRollout({ slices: [] }), mixed)).toBeNull();

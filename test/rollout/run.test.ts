@@ -16,8 +16,10 @@ import {
   replan,
   resume,
   stageFinished,
+  stoodStillFor,
 } from "../../src/rollout/run.ts";
 import { readStrategy, type StrategyDocument } from "../../src/rollout/strategy.ts";
+import { readWindow } from "../../src/rollout/windows.ts";
 import {
   aChannel,
   aCheckIn,
@@ -166,6 +168,20 @@ describe("time", () => {
     expect(due(waiting, fleetWith(other), some, NOON + 99 * HOUR)).toBeNull();
   });
 
+  it("stands still while the server was away, where it goes by time", () => {
+    expect(stoodStillFor(aRollout(), HOUR)).toBeNull();
+    expect(stoodStillFor(aRollout(THREE, { stage: 1, awaitsApproval: true }), HOUR)).toBeNull();
+    expect(stoodStillFor(aRollout(THREE, { stage: 1, state: "paused" }), HOUR)).toBeNull();
+    expect(stoodStillFor(aRollout(THREE, { stage: 1 }), HOUR)?.next).toMatchObject({ stageOpenedAt: NOON + HOUR });
+    const baking = aRollout(THREE, { bakingSince: NOON + 1 });
+    expect(stoodStillFor(baking, HOUR)).toMatchObject({
+      next: { bakingSince: NOON + 1 + HOUR },
+      reason: expect.stringContaining("60 minutes"),
+    });
+    const longest = aRollout({ stages: [{ percent: 10, max_duration: "1h" }, { percent: 100 }] });
+    expect(stoodStillFor(longest, HOUR)?.next).toMatchObject({ stageOpenedAt: NOON + HOUR });
+  });
+
   it("does nothing to what is paused by hand or halted", () => {
     for (const state of ["paused", "halted", "aborted", "superseded"] as const) {
       expect(due(aRollout(THREE, { state }), fleet, some, NOON + 99 * HOUR)).toBeNull();
@@ -312,6 +328,41 @@ describe("going back", () => {
     expect(world.node()).toMatchObject({ status: "rolled-back", grant: { rolloutNo: 9 } });
   });
 
+  it("takes back every node that took the bad version, also one that a limit holds back first", () => {
+    const world = new World(aFleet([group]));
+    const nodes = ["1", "2", "3"].map((digit) => digit.repeat(32));
+    for (const machineId of nodes) {
+      world.checkIn(aCheckIn({ machineId }));
+      world.checkIn(aCheckIn({ machineId, version: "4230.2.1" }));
+    }
+    const [bad] = world.fleet.rollouts;
+    if (bad === undefined) throw new Error("no rollout");
+    const limited = aFleet([aGroup({ policy: { maxUpdatesPerPeriod: 1, periodMs: MINUTE } })]);
+    world.fleet = buildFleet(2, { ...limited, rollouts: [{ ...bad, state: "aborted" }, { ...bad, ...back }] }); // biome-ignore format: one line
+    const taken: string[] = [];
+    for (let round = 0; round < 3; round += 1) {
+      world.now += 10 * MINUTE;
+      for (const machineId of nodes) {
+        if (taken.includes(machineId)) continue;
+        if (world.checkIn(aCheckIn({ machineId, version: "4230.2.1" })).offer !== null) taken.push(machineId);
+      }
+      for (const machineId of taken) world.checkIn(aCheckIn({ machineId, version: "4081.2.0" }));
+    }
+    expect(taken).toEqual(nodes);
+  });
+
+  it("takes back a node also when it was offered that, did not begin, and was then held back", () => {
+    const world = aWorld();
+    const check = () => world.checkIn(aCheckIn({ version: "4230.2.1" })).reason;
+    expect(check()).toBe("granted");
+    const way = world.fleet;
+    const windows = [readWindow({ from: "20:00", to: "21:00" })];
+    world.fleet = buildFleet(3, { ...way, groups: [aGroup({ policy: { windows } })] });
+    expect(check()).toBe("outside-window");
+    world.fleet = way;
+    expect(check()).toBe("offered-again");
+  });
+
   it("leaves nodes alone that did not get the bad version from here, or never had it", () => {
     const world = aWorld();
     const other = "1".repeat(32);
@@ -324,6 +375,11 @@ describe("going back", () => {
     expect(planRollouts([group], rollouts)).toEqual({ create: [], retire: [] });
     const older = aGroup({ channel: aChannel({ package: aPackage({ version: "4081.2.0" }) }) });
     expect(planRollouts([older], rollouts)).toMatchObject({ retire: [1] });
+    // Once the bad version is rolled out again, nobody is to be taken back from it any more.
+    const [bad, way] = rollouts;
+    if (bad === undefined || way === undefined) throw new Error("two rollouts");
+    expect(planRollouts([group], [way, { ...bad, no: 10, state: "running" }])).toEqual({ create: [], retire: [9] });
+    expect(planRollouts([group], [way])).toMatchObject({ create: [{ groupNo: 1 }], retire: [9] });
     const newer = aGroup({ channel: aChannel({ package: aPackage({ version: "4593.2.5" }) }) });
     expect(planRollouts([newer], rollouts).retire).toEqual([9, 1]);
   });

@@ -1,4 +1,5 @@
 import { describe, expect, it } from "vitest";
+import { newCell } from "../../src/rollout/cell.ts";
 import { buildFleet, findGroup } from "../../src/rollout/fleet.ts";
 import { parseInterval } from "../../src/rollout/interval.ts";
 import { ARCH } from "../../src/rollout/model.ts";
@@ -128,5 +129,23 @@ describe("a fleet", () => {
       "newer",
     );
     expect(findGroup(aFleet([older]), 1, null, { track: "stable", arch: ARCH.amd64, syncer: false })?.id).toBe("older");
+  });
+});
+
+describe("the cells of a rollout", () => {
+  it("are bounded: OEMs that come too late are other ones, and those that are known go on as they are", () => {
+    const cells = new Map<string, null>();
+    const add = (stage: number, oem: string) => {
+      const cell = newCell(cells, stage, 1, oem);
+      cells.set(cell, null);
+      return cell;
+    };
+    for (let n = 0; n < 200; n += 1) expect(add(0, `oem ${n}`)).toBe(`0 1 oem ${n}`);
+    expect(add(0, "one more")).toBe("0 1 other");
+    expect(add(5, "oem 7")).toBe("5 1 oem 7");
+    expect(add(5, "one more")).toBe("5 1 other");
+    for (let stage = 1; stage < 50; stage += 1) for (let n = 0; n < 200; n += 1) add(stage, `oem ${n}`);
+    expect(cells.size).toBeLessThanOrEqual(2_000 + 50);
+    expect(newCell(new Map(), 0, 1, "x".repeat(65))).toBe("0 1 other");
   });
 });
