@@ -296,8 +296,36 @@ describe("a site's token", () => {
     ] as const) {
       expect([path, (await answerOf(central.url, "GET", path, { token }))[0]]).toEqual([path, status]);
     }
-    expect((await answerOf(central.url, "PUT", "/sites/paris/report", { token, body: {} }))[0]).toBe(400);
     expect((await answerOf(central.url, "GET", "/sites/berlin/fleet", { token: ADMIN }))[0]).toBe(403);
+    const report = (changes: object) => ({
+      token,
+      body: {
+        instance: "5f0c6a3e-6d0f-4a3b-9a55-1b1f4ad0c001",
+        version: "0.1.0",
+        sent_ts: "2026-03-04T12:00:00.000Z",
+        applied: null,
+        applied_ts: null,
+        error: null,
+        held: 0,
+        nodes: [],
+        other_nodes: 0,
+        rollouts: [],
+        ...changes,
+      },
+    });
+    const row = { group: STABLE_GROUP, version: "4230.2.1", status: "seen", nodes: 1 };
+    for (const [changes, status] of [
+      [{ nodes: "many" }, 400],
+      [{ nodes: [{ ...row, nodes: -1 }] }, 400],
+      [{ nodes: Array.from({ length: 2_001 }, () => row) }, 400],
+      [{ instance: "me" }, 400],
+      [{ error: "x".repeat(2_001) }, 400],
+      [{ error: "x".repeat(2_000_000) }, 413],
+      [{ what_a_newer_site_says: true }, 204],
+    ] as const) {
+      expect((await answerOf(central.url, "PUT", "/sites/berlin/report", report(changes)))[0]).toBe(status);
+    }
+    expect((await answerOf(central.url, "PUT", "/sites/paris/report", report({})))[0]).toBe(403);
     for (const body of [
       { name: "a", role: "site" },
       { name: "a", role: "viewer", site: "berlin" },
