@@ -89,6 +89,7 @@ function bytesOf(wanted: WantedRelease, { url, payloads, userAgent, stallMs }: F
       const names = [applicationId, arch, version, file.name].map(encodeURIComponent);
       const headers = {
         "User-Agent": userAgent,
+        "Accept-Encoding": "identity",
         ...(payloads.authorization !== null && { Authorization: payloads.authorization }),
         ...(from > 0 && { Range: `bytes=${from}-` }),
       };
