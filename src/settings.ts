@@ -108,7 +108,9 @@ const schema = z.strictObject({
   TURNOUT_DISK_RESERVE: size.default(2 ** 30),
   TURNOUT_SCRUB_DAYS: number(0, 36_500).default(7),
   TURNOUT_SCRUB_RATE: rate.default(16 * 2 ** 20),
-  TURNOUT_SYNC_PROXY: url.optional(),
+  TURNOUT_SYNC_PROXY: url
+    .refine((text) => text.startsWith("http://"), 'must begin with http://, e.g. "http://proxy.example.org:3128"')
+    .optional(),
   TURNOUT_WEBHOOK_PRIVATE_TARGETS: z.enum(["yes", "no"]).default("no"),
   TURNOUT_CENTRAL_URL: url.optional(),
   TURNOUT_CENTRAL_TOKEN: z.string().min(1).optional(),

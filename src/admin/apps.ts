@@ -8,6 +8,7 @@ import { seenIn } from "./instances.ts";
 import { type ApplicationRow, countOf, findApplication, findGroup } from "./lookups.ts";
 import { type Audit, type Operation, operation } from "./operation.ts";
 import { listOrNullOf, orNull, pageQuery, placeOf } from "./paging.ts";
+import { setPayloadKey } from "./payloads.ts";
 import { invalid } from "./problem.ts";
 
 /** Segment by segment: one pattern with nested repeats would be a denial of service. */
@@ -74,7 +75,7 @@ const postApp = operation({
   method: "post",
   path: "/apps",
   tag: TAG,
-  summary: "Make an application; with clone_from, with the channels and groups of another one",
+  summary: "Make an application; with clone_from, with the channels, groups and payload key of another one",
   role: "admin",
   confined: "everywhere",
   query: z.object({ clone_from: z.string().optional() }),
@@ -206,8 +207,9 @@ async function checkUnique(tx: Tx, body: AppBody, ownNo: number | null): Promise
   }
 }
 
-/** Channels, pointing to nothing, and groups with their policies, updates enabled. */
+/** Channels, pointing to nothing, groups with their policies, updates enabled, and the key that payloads are signed with. */
 async function clone(tx: Tx, from: ApplicationRow, to: ApplicationRow, now: number, audit: Audit): Promise<void> {
+  await setPayloadKey(tx, to, from.payload_key, audit);
   const channelIds = new Map<number, string>();
   const channels = await tx.selectFrom("channels").selectAll().where("application_no", "=", from.no).execute();
   for (const { no, name, color, arch } of channels) {

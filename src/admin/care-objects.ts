@@ -15,7 +15,6 @@ export const careFields = {
   own_group_id: z.uuid().nullable(),
 };
 
-/** Also what an `If-Match` is held against. */
 export function careOf(row: NodeColumns) {
   const hold = holdOf(row.held);
   return {
@@ -23,4 +22,9 @@ export function careOf(row: NodeColumns) {
     held: hold === null ? null : { since: timestamp(hold.at), by: hold.by, reason: hold.why },
     own_group_id: row.own_group,
   };
+}
+
+/** All that an `If-Match` is held against. */
+export function setByPeople(row: NodeColumns) {
+  return { alias: row.alias, ...careOf(row) };
 }

@@ -24,6 +24,7 @@ import type { Audit } from "./operation.ts";
 import { type PackageBody, packageBody } from "./package-bodies.ts";
 import { toPackages } from "./package-objects.ts";
 import { createPackage, deletePackage, updatePackage } from "./packages.ts";
+import { plainKey, setPayloadKey } from "./payloads.ts";
 import { invalid, Problem, validated } from "./problem.ts";
 
 export interface ApplyOptions {
@@ -54,6 +55,7 @@ export async function applyApplications(
   for (const [index, wanted] of fleet.applications.entries()) {
     await at(`applications.${index}`, async () => {
       const application = await applyApplication(tx, wanted, options);
+      await applyKey(tx, application, wanted, options);
       if (kept.has(application.no)) throw invalid("name", `application "${wanted.name}" is named twice`);
       kept.add(application.no);
       await new Applying(tx, application, options).run(wanted);
@@ -84,6 +86,16 @@ async function applyApplication(
     product_id: productId === undefined ? present.product_id : productId,
   };
   return updateApp(tx, present, validated(appBody, body), audit);
+}
+
+async function applyKey(
+  tx: Tx,
+  application: ApplicationRow,
+  { payload_key: key }: ApplicationInFile,
+  { audit }: ApplyOptions,
+): Promise<void> {
+  if (key === undefined) return;
+  await setPayloadKey(tx, application, key === null ? null : plainKey(key, "payload_key"), audit);
 }
 
 interface Rows {

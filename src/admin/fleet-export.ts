@@ -1,4 +1,7 @@
-/** The present fleet as a document: applying it changes nothing. */
+/**
+ * The present fleet as a document: applying it changes nothing. It also has the fields in which nothing is set, so that what
+ * is set later is a difference to it.
+ */
 import type { z } from "zod";
 import { archName, type fleetObject, typeName } from "../fleet/document.ts";
 import { compareVersions } from "../rollout/version.ts";
@@ -28,8 +31,9 @@ export async function exportFleet(db: Db, only: readonly string[] | null = null)
     applications.push({
       id: row.id,
       name: row.name,
-      ...(row.description !== "" && { description: row.description }),
-      ...(row.product_id !== null && { product_id: row.product_id }),
+      description: row.description,
+      product_id: row.product_id,
+      payload_key: row.payload_key,
       packages: await packagesOf(db, row, channels),
       channels: await channelsOf(db, channels),
       groups: await groupsOf(db, row, channels),
@@ -55,15 +59,13 @@ function toPackageInFile(one: PackageObject, channels: readonly ChannelRow[]): N
     type: typeName(one.type),
     url: one.url,
     filename: one.filename,
-    ...(one.description !== null && { description: one.description }),
+    description: one.description,
     size: one.size,
     hash: one.hash,
-    ...(one.hosting !== "first" && { hosting: one.hosting }),
+    hosting: one.hosting,
     ...(action !== null && { flatcar_action: actionInFile(action) }),
-    ...(files !== null && {
-      extra_files: files.map(({ name, size, hash, hash256 }) => ({ name, size, hash, hash256 })),
-    }),
-    ...(blacklist.length > 0 && { channels_blacklist: blacklist }),
+    extra_files: (files ?? []).map(({ name, size, hash, hash256 }) => ({ name, size, hash, hash256 })),
+    channels_blacklist: blacklist,
   };
 }
 
@@ -97,7 +99,7 @@ async function channelsOf(db: Db, rows: readonly ChannelRow[]): Promise<Named<"c
       arch: archName(row.arch),
       color: row.color,
       package: target?.version ?? null,
-      ...(floors.length > 0 && { floors: floors.sort((a, b) => compareVersions(a.version, b.version)) }),
+      floors: floors.sort((a, b) => compareVersions(a.version, b.version)),
     });
   }
   return channels;
@@ -112,7 +114,7 @@ async function groupsOf(db: Db, { no }: ApplicationRow, channels: readonly Chann
     groups.push({
       id: group.id,
       name: group.name,
-      ...(group.description !== "" && { description: group.description }),
+      description: group.description,
       track: group.track === group.id ? null : group.track,
       channel: channel === undefined ? null : { name: channel.name, arch: archName(channel.arch) },
       policy: {
@@ -124,9 +126,9 @@ async function groupsOf(db: Db, { no }: ApplicationRow, channels: readonly Chann
         max_updates_per_period: group.policy_max_updates_per_period,
         update_timeout: group.policy_update_timeout,
       },
-      ...(group.strategy !== null && { strategy: group.strategy }),
-      ...(group.maintenance_windows.length > 0 && { maintenance_windows: group.maintenance_windows }),
-      ...(group.freezes.length > 0 && { freezes: group.freezes }),
+      strategy: group.strategy,
+      maintenance_windows: group.maintenance_windows,
+      freezes: group.freezes,
     });
   }
   return groups;

@@ -23,7 +23,7 @@ const TAG = "fleet";
 
 const differenceObject = z.object({
   action: z.enum(["add", "change", "remove"]),
-  subject: z.enum(["application", "package", "channel", "floor", "group"]),
+  subject: z.enum(["application", "payload key", "package", "channel", "floor", "group"]),
   name: z.string(),
   application: z.string(),
   fields: z.array(z.object({ field: z.string(), before: z.unknown(), after: z.unknown() })),
@@ -221,11 +221,13 @@ function fingerprint(changes: Plan["changes"], changed: readonly Changed[]): str
 function toDifference(changed: Changed, applications: ReadonlyMap<string, string>): Difference {
   const { subject, before, after, applicationId } = changed;
   const state = { ...before, ...after } as { name?: string; version?: string; arch?: number; channel?: string };
+  const application = applications.get(applicationId ?? "") ?? state.name ?? "";
   return {
     action: before === null ? "add" : after === null ? "remove" : "change",
     subject,
-    name: nameOf(state),
-    application: applications.get(applicationId ?? "") ?? state.name ?? "",
+    // A key has no name of its own.
+    name: nameOf(state) || application,
+    application,
     fields: fieldsBetween(before, after),
   };
 }

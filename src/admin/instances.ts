@@ -3,7 +3,7 @@ import { z } from "zod";
 import { censusOf, nodesIn, type WITHIN, type Within } from "../store/census.ts";
 import { listNodes, type NodeOrder, type NodeSearch, withSeen } from "../store/node-list.ts";
 import type { Scope } from "./auth/principal.ts";
-import { careOf } from "./care-objects.ts";
+import { setByPeople } from "./care-objects.ts";
 import { type Db, readOnly, timestamp } from "./context.ts";
 import { decodeCursor, encodeCursor } from "./cursor.ts";
 import { findNode, instanceObject, toInstance } from "./instance-objects.ts";
@@ -103,7 +103,7 @@ const getInstance = operation({
   async handle(call) {
     const { application, group } = await groupOf(call.read, call.params);
     const row = await findNode(call.read, application, group, call.params.instance);
-    call.tag(careOf(row));
+    call.tag(setByPeople(row));
     return toInstance(row, application, group);
   },
 });
@@ -165,6 +165,8 @@ const putInstance = operation({
       const rows = await withSeen(tx).selectAll("nodes").select("seen.at").where("nodes.id", "=", id).execute();
       const [first] = rows;
       if (first === undefined) throw notFound("instance", id);
+      // It was read in one of its applications.
+      call.expect(...rows.map(setByPeople));
       for (const row of rows) {
         const { application, group } = await ownersOf(tx, row);
         if (!mayChange(call.who.scope, application, group)) {

@@ -9,6 +9,7 @@ import type { NodeRow } from "../store/node-list.ts";
 import { type NodeSelection, selectedNodes } from "../store/node-selection.ts";
 import { StoreUnavailable } from "../store/store.ts";
 import { filterBody, readSelection } from "./bulk-filter.ts";
+import { careOf } from "./care-objects.ts";
 import type { Db, Tx } from "./context.ts";
 import { type ApplicationRow, countOf, findApplication } from "./lookups.ts";
 import { reasonField, targetField, targetGroup } from "./node-care.ts";
@@ -112,8 +113,9 @@ async function changeAll(
           .select("seen.at")
           .execute();
         const done = await act(tx, application, nodes, call, now);
-        const instances = done.map(({ id }) => id);
-        if (done.length > 0) await audit({ ...subject, after: { action: what.action, instances } });
+        const before = { instances: await statesOf(tx, application, call.body, done) };
+        const after = { action: what.action, instances: done.map(({ id }) => id) };
+        if (done.length > 0) await audit({ ...subject, before, after });
         return done.length;
       });
     }
@@ -144,6 +146,48 @@ async function* chunks(
     const last = nos.at(-1);
     if (last === undefined || nos.length < PAGE) return;
     after = last;
+  }
+}
+
+/** What is to be changed of these nodes, as it is before: those that are alike together. */
+async function statesOf(
+  tx: Tx,
+  application: ApplicationRow,
+  body: BulkBody,
+  nodes: readonly NodeRow[],
+): Promise<object[]> {
+  const groups = await tx
+    .selectFrom("groups")
+    .select(["no", "id"])
+    .where("application_no", "=", application.no)
+    .execute();
+  const groupIds = new Map(groups.map(({ no, id }) => [no, id]));
+  const states = Map.groupBy(nodes, (node) => JSON.stringify(stateOf(body, node, groupIds)));
+  return [...states].map(([state, alike]) => ({ ...JSON.parse(state), ids: alike.map(({ id }) => id) }));
+}
+
+function stateOf(body: BulkBody, node: NodeRow, groupIds: ReadonlyMap<number, string>): object {
+  const { labels, held, own_group_id } = careOf(node);
+  const place = { group_id: groupIds.get(node.group_no) ?? null, own_group_id };
+  switch (body.action) {
+    case "hold":
+    case "release":
+      return { held };
+    case "label":
+      return { labels: Object.fromEntries(Object.keys(body.labels).map((name) => [name, labels[name] ?? null])) };
+    case "move":
+      return place;
+    case "delete":
+      return {
+        ...place,
+        labels,
+        held,
+        alias: node.alias || node.machine_alias,
+        version: node.version,
+        state: node.status,
+      };
+    default:
+      throw new Error(`unknown action: ${JSON.stringify(body satisfies never)}`);
   }
 }
 

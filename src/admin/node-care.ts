@@ -4,7 +4,7 @@ import { labelsSchema } from "../fleet/labels.ts";
 import { deleteNodes, holdNodes, labelNodes, letNodesGo, moveNodes } from "../store/node-care.ts";
 import { type NodeRow, withSeen } from "../store/node-list.ts";
 import type { Principal } from "./auth/principal.ts";
-import { careOf } from "./care-objects.ts";
+import { careOf, setByPeople } from "./care-objects.ts";
 import type { Db, Tx } from "./context.ts";
 import { findNode, instanceObject, toInstance } from "./instance-objects.ts";
 import { type ApplicationRow, findApplication, findGroup, type GroupRow } from "./lookups.ts";
@@ -109,7 +109,7 @@ async function found(tx: Tx, call: Call<Params, unknown, unknown>): Promise<Foun
   const application = await findApplication(tx, call.params.app);
   const group = await findGroup(tx, application, call.params.group);
   const node = await findNode(tx, application, group, call.params.instance);
-  call.expect(careOf(node));
+  call.expect(setByPeople(node));
   return { application, group, node };
 }
 
@@ -129,7 +129,7 @@ function changing(
     const group = await tx.selectFrom("groups").selectAll().where("no", "=", node.group_no).executeTakeFirstOrThrow();
     const [before, after] = [stateOf(present.node, present.group), stateOf(node, group)];
     await audit({ ...subject(present.application, present.group, node), before, after });
-    call.tag(careOf(node));
+    call.tag(setByPeople(node));
     return toInstance(node, present.application, group);
   });
 }

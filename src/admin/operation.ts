@@ -138,9 +138,9 @@ export class Call<P, Q, B> {
     this.#response.set("ETag", etagOf(state));
   }
 
-  /** @throws Problem 412 when the caller has seen another state than `present`. */
-  expect(present: unknown): void {
-    if (matches(this.ifMatch, etagOf(present))) return;
+  /** @throws Problem 412 when the caller has seen none of these states. */
+  expect(...present: readonly unknown[]): void {
+    if (present.some((one) => matches(this.ifMatch, etagOf(one)))) return;
     throw new Problem(412, "it has changed since it was read (If-Match); read it again, and then decide");
   }
 

@@ -3,9 +3,10 @@ import { z } from "zod";
 import { readPayloadKey } from "../payloads/format.ts";
 import { findGarbage, forgetGarbage, GARBAGE_KINDS, removeGarbage } from "../payloads/garbage.ts";
 import { usageOf } from "../payloads/usage.ts";
+import type { Tx } from "./context.ts";
 import { type ApplicationRow, findApplication } from "./lookups.ts";
-import { type Operation, operation } from "./operation.ts";
-import { invalid, notFound } from "./problem.ts";
+import { type Audit, type Operation, operation } from "./operation.ts";
+import { invalid, notFound, type Problem } from "./problem.ts";
 
 const TAG = "payloads";
 
@@ -97,7 +98,10 @@ const getKey = operation({
   role: "viewer",
   answer: keyObject,
   async handle(call) {
-    return shownKey(await findApplication(call.read, call.params.app));
+    const row = await findApplication(call.read, call.params.app);
+    const key = shownKey(row);
+    call.tag(row.payload_key);
+    return key;
   },
 });
 
@@ -116,10 +120,11 @@ const putKey = operation({
   handle: (call) =>
     call.change(async (tx, _now, audit) => {
       const row = await findApplication(tx, call.params.app);
-      const key = { public_key: plainKey(call.body.public_key) };
-      await tx.updateTable("applications").set({ payload_key: key.public_key }).where("no", "=", row.no).execute();
-      await audit({ ...subject(row), before: row.payload_key === null ? null : shownKey(row), after: key });
-      return key;
+      call.expect(row.payload_key);
+      const key = plainKey(call.body.public_key, "public_key");
+      await setPayloadKey(tx, row, key, audit);
+      call.tag(key);
+      return { public_key: key };
     }),
 });
 
@@ -134,28 +139,37 @@ const removeKey = operation({
   handle: (call) =>
     call.change(async (tx, _now, audit) => {
       const row = await findApplication(tx, call.params.app);
-      const before = shownKey(row);
-      await tx.updateTable("applications").set({ payload_key: null }).where("no", "=", row.no).execute();
-      await audit({ ...subject(row), before, after: null });
+      if (row.payload_key === null) throw noKey(row);
+      call.expect(row.payload_key);
+      await setPayloadKey(tx, row, null, audit);
     }),
 });
 
 export const payloadOperations: readonly Operation[] = [showUsage, collect, getKey, putKey, removeKey];
 
-function subject({ id }: ApplicationRow) {
-  return { subject: "payload key", id, applicationId: id };
+/** @param key as `plainKey` writes it; null: none. */
+export async function setPayloadKey(tx: Tx, row: ApplicationRow, key: string | null, audit: Audit): Promise<void> {
+  if (key === row.payload_key) return;
+  await tx.updateTable("applications").set({ payload_key: key }).where("no", "=", row.no).execute();
+  const subject = { subject: "payload key", id: row.id, applicationId: row.id };
+  const stateOf = (present: string | null) => (present === null ? null : { public_key: present });
+  await audit({ ...subject, before: stateOf(row.payload_key), after: stateOf(key) });
 }
 
-function shownKey({ payload_key: key, name }: ApplicationRow): { public_key: string } {
-  if (key === null) throw notFound("payload key of application", name);
-  return { public_key: key };
+function shownKey(row: ApplicationRow): { public_key: string } {
+  if (row.payload_key === null) throw noKey(row);
+  return { public_key: row.payload_key };
 }
 
-/** One way to write it, whatever was around it. */
-function plainKey(pem: string): string {
+function noKey({ name }: ApplicationRow): Problem {
+  return notFound("payload key of application", name);
+}
+
+/** One way to write it, whatever was around it. @param field where it came from */
+export function plainKey(pem: string, field: string): string {
   try {
     return String(readPayloadKey(pem).export({ type: "spki", format: "pem" }));
   } catch (error) {
-    throw invalid("public_key", error instanceof Error ? error.message : String(error));
+    throw invalid(field, error instanceof Error ? error.message : String(error));
   }
 }

@@ -86,7 +86,7 @@ const postRollout = operation({
     const id = await call.change(async (tx, now, audit) => {
       const made = await create(tx, call.params, call.body, call.who, now);
       const view = await shown(tx, { ...call.params, rollout: made }, now);
-      await audit({ ...subject(call.params, view), before: null, after: stateOf(view) });
+      await audit({ ...(await subject(tx, call.params, view)), before: null, after: stateOf(view) });
       return made;
     });
     return shown(call.read, { ...call.params, rollout: id }, call.now);
@@ -187,7 +187,11 @@ const retryRollout = operation({
       const { rollout } = await found(tx, call.params, call.ifMatch, seen);
       const nodes = await retryFailed(tx, rollout, instances ?? null);
       if (nodes > 0)
-        await audit({ ...subject(call.params, rollout), before: {}, after: { retried: nodes, reason: why } });
+        await audit({
+          ...(await subject(tx, call.params, rollout)),
+          before: {},
+          after: { retried: nodes, reason: why },
+        });
       return nodes;
     });
     return { retried };
@@ -270,15 +274,16 @@ async function steer(
     const before = await shown(tx, call.params, now);
     await work(tx, await found(tx, call.params, call.ifMatch, seen), now);
     const after = await shown(tx, call.params, now);
-    await audit({ ...subject(call.params, after), before: stateOf(before), after: stateOf(after) });
+    await audit({ ...(await subject(tx, call.params, after)), before: stateOf(before), after: stateOf(after) });
   });
   const view = await shown(call.read, call.params, call.now);
   call.tag(view.revision);
   return view;
 }
 
-function subject({ group }: { readonly group: string }, { id }: { readonly id: string }) {
-  return { subject: "rollout", id, groupId: group.toLowerCase() };
+async function subject(tx: Tx, { app, group }: Omit<Params, "rollout">, { id }: { readonly id: string }) {
+  const { id: applicationId } = await findApplication(tx, app);
+  return { subject: "rollout", id, applicationId, groupId: group.toLowerCase() };
 }
 
 /** What people decide about a rollout, for the audit log; its counters and the time's own moves are in its history. */

@@ -1,6 +1,6 @@
 /** Tokens: made, listed, revoked. */
 import { z } from "zod";
-import { type Scope, TOKEN_ROLES } from "./auth/principal.ts";
+import { EVERYWHERE, type Scope, TOKEN_ROLES } from "./auth/principal.ts";
 import { isActive, issueToken, roleOf, scopeOf, type TokenRow } from "./auth/tokens.ts";
 import { type Db, type Tx, timestamp } from "./context.ts";
 import { countOf, findApplication } from "./lookups.ts";
@@ -84,7 +84,7 @@ const postToken = operation({
       if (role !== "site" && site !== null) throw invalid("site", `is for the role site; this one is ${role}`);
       if (role === "site" && groups) throw invalid("groups", "a site gets its applications with all of their groups");
       await checkName(tx, name, now);
-      const scope = await readScope(tx, call.body);
+      const scope = await readScope(tx, call.body, EVERYWHERE);
       const { token, row } = await issueToken(
         tx,
         { name, role, scope, site, createdBy: call.who.name, expiresAt },
@@ -104,7 +104,7 @@ const getToken = operation({
   role: "admin",
   confined: "everywhere",
   answer: tokenObject,
-  handle: async ({ read, params, now }) => toToken(await findToken(read, params.token), now),
+  handle: async ({ read, params, now }) => toToken(await findToken(read, params.token, now), now),
 });
 
 const deleteToken = operation({
@@ -118,7 +118,7 @@ const deleteToken = operation({
   answer: null,
   handle: (call) =>
     call.change(async (tx, now, audit) => {
-      const row = await findToken(tx, call.params.token);
+      const row = await findToken(tx, call.params.token, now);
       if (row.revoked_at !== null) return;
       await checkNotLast(tx, row, now);
       await tx.updateTable("tokens").set({ revoked_at: now }).where("no", "=", row.no).execute();
@@ -152,14 +152,18 @@ const whoAmI = operation({
 
 export const tokenOperations: readonly Operation[] = [listTokens, postToken, getToken, deleteToken, whoAmI];
 
-/** @param name the id, or the name of one that is not revoked. */
-async function findToken(db: Db, name: string): Promise<TokenRow> {
+/** @param name the id, or the name of one that is in use, or else of the last that expired. */
+async function findToken(db: Db, name: string, now: number): Promise<TokenRow> {
   const rows = await db
     .selectFrom("tokens")
     .selectAll()
     .where((eb) => eb.or([eb("id", "=", name.toLowerCase()), eb("name", "=", name)]))
+    .orderBy("no", "desc")
     .execute();
-  const found = rows.find(({ id }) => id === name.toLowerCase()) ?? rows.find((row) => row.revoked_at === null);
+  const found =
+    rows.find(({ id }) => id === name.toLowerCase()) ??
+    rows.find((row) => isActive(row, now)) ??
+    rows.find((row) => row.revoked_at === null);
   if (found === undefined) throw notFound("token", name);
   return found;
 }
@@ -172,14 +176,22 @@ async function checkName(tx: Tx, name: string, now: number): Promise<void> {
   }
 }
 
-/** Applications by id or product id; groups are in them, and name theirs when no application is named. */
+/**
+ * Applications by id or product id; groups are in them, and name theirs when no application is named.
+ * @param before what it was kept to: of that some may be deleted by now, and can be sent back.
+ */
 export async function readScope(
   tx: Tx,
   body: Pick<z.output<typeof tokenBody>, "applications" | "groups">,
+  before: Scope,
 ): Promise<Scope> {
   const applications: string[] | null = body.applications ? [] : null;
   for (const [index, name] of (body.applications ?? []).entries()) {
     const row = await findApplication(tx, name).catch(() => null);
+    if (row === null && before.applications?.includes(name.toLowerCase())) {
+      applications?.push(name.toLowerCase());
+      continue;
+    }
     if (row === null) throw invalid(`applications.${index}`, `there is no application "${name}"`);
     applications?.push(row.id);
   }
@@ -193,6 +205,10 @@ export async function readScope(
       .select(["groups.id", "applications.id as application"])
       .where("groups.id", "=", id.toLowerCase())
       .executeTakeFirst();
+    if (row === undefined && before.groups?.includes(id.toLowerCase())) {
+      groups.push(id.toLowerCase());
+      continue;
+    }
     if (row === undefined) throw invalid(`groups.${index}`, `there is no group "${id}"`);
     if (applications !== null && !applications.includes(row.application)) {
       throw invalid(`groups.${index}`, "the group is in none of the applications");
@@ -200,7 +216,7 @@ export async function readScope(
     named.add(row.application);
     groups.push(row.id);
   }
-  return { applications: applications ?? [...named], groups };
+  return { applications: applications ?? (named.size > 0 ? [...named] : before.applications), groups };
 }
 
 /** Who revokes the last token that may do everything has locked the door and thrown away the key. */

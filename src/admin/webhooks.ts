@@ -5,6 +5,8 @@ import { EVENTS, type EventName } from "../notify/events.ts";
 import type { WebhookRow } from "../notify/outbox.ts";
 import { deliveriesTo } from "../notify/send.ts";
 import { refusalOf } from "../target.ts";
+import { EVERYWHERE } from "./auth/principal.ts";
+import { scopeOf } from "./auth/tokens.ts";
 import { type Db, readOnly, type Tx, timestamp } from "./context.ts";
 import { countOf } from "./lookups.ts";
 import { type Operation, operation } from "./operation.ts";
@@ -217,7 +219,7 @@ async function columnsOf(tx: Tx, body: WebhookBody, before: WebhookRow | null, p
     .where("no", "!=", before?.no ?? 0)
     .executeTakeFirst();
   if (twin !== undefined) throw invalid("name", `there is a webhook "${body.name}" already`, 409);
-  const { applications, groups } = await readScope(tx, body);
+  const { applications, groups } = await readScope(tx, body, before === null ? EVERYWHERE : scopeOf(before));
   return {
     name: body.name,
     url: url.href,

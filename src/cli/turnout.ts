@@ -19,6 +19,7 @@ import { rolloutsCommand } from "./rollouts.ts";
 import { simulateCommand } from "./simulate.ts";
 import { statusCommand } from "./status.ts";
 import { tokenCommand } from "./token.ts";
+import { upstreamsCommand } from "./upstreams.ts";
 
 /** Handed in: they wire everything, and the other subcommands need none of it. */
 export interface Parts {
@@ -59,6 +60,7 @@ export function programOf({ serve, database }: Parts): Command {
     packagesCommand(),
     payloadsCommand(),
     channelsCommand(),
+    upstreamsCommand(),
     groupsCommand(),
   );
   add("Rollouts:", rolloutsCommand(), simulateCommand());

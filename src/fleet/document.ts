@@ -20,10 +20,19 @@ const text = z.string().max(10_000).optional();
 const packageInFile = z.strictObject({
   version: z.string().max(255),
   arch,
-  type: z.enum(TYPE_NAMES).optional(),
+  /** A number: one that has no name. */
+  type: z
+    .union([
+      z.enum(TYPE_NAMES),
+      z
+        .int()
+        .min(TYPE_NAMES.length + 1)
+        .max(1_000),
+    ])
+    .optional(),
   url: z.string().max(2048).optional(),
   filename: z.string().max(100).nullable().optional(),
-  description: text,
+  description: text.nullable(),
   size: z.union([z.string(), z.int().nonnegative()]).nullable().optional(),
   /** SHA-1, base64. */
   hash: z.string().nullable().optional(),
@@ -106,6 +115,8 @@ const fleetOf = (strategy: z.ZodType) =>
           name: z.string().min(1).max(50),
           description: text,
           product_id: z.string().max(155).nullable().optional(),
+          /** Payloads must be signed with it: RSA, PEM; null: whoever has signed them. */
+          payload_key: z.string().max(10_000).nullable().optional(),
           packages: z.array(packageInFile).max(100_000).optional(),
           channels: z.array(channelInFile).max(10_000).optional(),
           groups: z.array(groupInFile(strategy)).max(10_000).optional(),
@@ -139,8 +150,9 @@ export const FIRST_COLOR = "#14b9d6";
 
 export const archNumber = (name: (typeof ARCH_NAMES)[number]): Arch => ARCH[name];
 export const archName = (number: number): (typeof ARCH_NAMES)[number] => ARCH_NAMES[number] ?? "all";
-export const typeNumber = (name: (typeof TYPE_NAMES)[number]): number => PACKAGE_TYPE[name];
-export const typeName = (number: number): (typeof TYPE_NAMES)[number] => TYPE_NAMES[number - 1] ?? "other";
+type PackageTypeInFile = (typeof TYPE_NAMES)[number] | number;
+export const typeNumber = (type: PackageTypeInFile): number => (typeof type === "number" ? type : PACKAGE_TYPE[type]);
+export const typeName = (number: number): PackageTypeInFile => TYPE_NAMES[number - 1] ?? number;
 
 /** @throws Error with one line for each thing that is wrong, and where */
 export function readFleetFile(file: string): FleetDocument {

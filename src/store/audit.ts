@@ -77,8 +77,9 @@ export async function verifyAudit(db: Kysely<Tables>): Promise<AuditVerdict> {
   let last: Link = BEGINNING;
   const verdict = (broken: Break | null): AuditVerdict => ({ lines: last.no, head: head.hash, broken });
   for (;;) {
-    const newer = db.selectFrom("audit").selectAll().where("no", ">", last.no);
-    const rows = await newer.orderBy("no").limit(PORTION).execute();
+    const lines = db.selectFrom("audit").selectAll().orderBy("no").limit(PORTION);
+    // At first whatever is there: a line that was put in before the first one must not be passed over.
+    const rows = await (last === BEGINNING ? lines : lines.where("no", ">", last.no)).execute();
     for (const row of rows) {
       const found = breakAfter(last, row);
       if (found !== null) return verdict(found);

@@ -108,8 +108,8 @@ function move({ editor }: CheckContext, { no }: UpstreamRow, found: Found, troub
     const target = found.target?.version ?? null;
     const choice = choose({ policy: policyOf(row), current, movedTo: row.moved_to, target, here, now });
     if (choice.version === null) return choice;
-    if (!(await moveTo(desk, row, choice.version, found))) return { ...choice, version: null };
-    return choice;
+    if (await moveTo(desk, row, choice.version, found)) return choice;
+    return { ...choice, heldBack: `the package of ${choice.version}, or of a floor before it, is gone` };
   });
 }
 
@@ -131,12 +131,14 @@ async function moveTo(desk: Desk, row: UpstreamRow, version: string, { floors }:
       .executeTakeFirst();
   const target = await packageOf(version);
   if (target === undefined) return false;
-  for (const floor of floors) {
-    if (floor.version === version) break;
-    const one = await packageOf(floor.version);
+  const before: { readonly no: number; readonly reason: string | null }[] = [];
+  for (const { version: floor, reason } of floors) {
+    if (compareVersions(floor, version) >= 0) break;
+    const one = await packageOf(floor);
     if (one === undefined) return false;
-    await provideFloor(desk, row, one.no, floor.reason);
+    before.push({ no: one.no, reason });
   }
+  for (const { no, reason } of before) await provideFloor(desk, row, no, reason);
   const application = await tx
     .selectFrom("applications")
     .selectAll()

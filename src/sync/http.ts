@@ -4,9 +4,10 @@
  */
 import type { IncomingHttpHeaders } from "node:http";
 import type { Readable } from "node:stream";
-import { Agent, type Dispatcher, ProxyAgent, request } from "undici";
+import { Agent, buildConnector } from "undici";
 import { checkedLookup, type Resolve, refusalOf } from "../target.ts";
 import { SourceFailed } from "./release.ts";
+import { tunnelThrough } from "./tunnel.ts";
 
 const MAX_REDIRECTS = 5;
 
@@ -18,7 +19,7 @@ export interface HttpTimeouts {
 export const TIMEOUTS: HttpTimeouts = { connectMs: 30_000, idleMs: 60_000 };
 
 export interface HttpOptions {
-  /** e.g. http://proxy.example.org:3128; null: none. With a proxy, it is the proxy that decides where names lead. */
+  /** e.g. http://proxy.example.org:3128, never https; null: none. With a proxy, it is the proxy that decides where names lead. */
   readonly proxy: string | null;
   readonly resolve: Resolve;
   readonly userAgent: string;
@@ -43,21 +44,26 @@ export interface Answered {
 
 export class Http {
   readonly #options: HttpOptions;
-  readonly #anywhere: Dispatcher;
-  readonly #outside: Dispatcher;
+  readonly #wait: HttpTimeouts;
+  readonly #anywhere: Agent;
+  readonly #outside: Agent;
 
   constructor(options: HttpOptions) {
     this.#options = options;
-    const { proxy } = options;
-    this.#anywhere = proxy === null ? this.#agent(true) : new ProxyAgent({ uri: proxy, ...this.#timeouts() });
-    this.#outside = proxy === null ? this.#agent(false) : this.#anywhere;
+    this.#wait = options.timeouts ?? TIMEOUTS;
+    this.#anywhere = this.#agent(true);
+    this.#outside = this.#agent(false);
   }
 
   /** @throws SourceFailed when there is no answer, or it leads where it must not */
   async ask(address: string, asked: Asked): Promise<Answered> {
     let url = new URL(address);
     for (let hops = 0; ; hops += 1) {
-      const answer = await this.#once(url, asked);
+      const { headers = {} } = asked;
+      // What somebody may do here is nobody else's business.
+      const { Authorization: _, ...others } = headers;
+      const isHome = url.origin === new URL(address).origin;
+      const answer = await this.#once(url, { ...asked, headers: isHome ? headers : others });
       const target = redirectOf(answer, asked);
       if (target === null) return answer;
       answer.body.on("error", () => undefined).destroy();
@@ -80,31 +86,37 @@ export class Http {
     const { method = "GET", headers = {}, body = null, privateAddresses, signal } = asked;
     const refusal = refusalOf(url, ruleOf(privateAddresses));
     if (refusal !== null) throw new SourceFailed(refusal);
+    const agent = privateAddresses ? this.#anywhere : this.#outside;
+    const { proxy, userAgent } = this.#options;
+    // A proxy takes the whole address where nothing is encrypted, and is tunnelled through else.
+    const isProxied = proxy !== null && url.protocol === "http:";
+    const where = isProxied
+      ? { origin: new URL(proxy).origin, path: `${url.origin}${url.pathname}${url.search}` }
+      : { origin: url.origin, path: `${url.pathname}${url.search}` };
+    const sent = { Host: url.host, "User-Agent": userAgent, ...headers };
     try {
-      const dispatcher = privateAddresses ? this.#anywhere : this.#outside;
-      const sent = { "User-Agent": this.#options.userAgent, ...headers };
-      const {
-        statusCode,
-        headers: got,
-        body: data,
-      } = await request(url.href, { method, headers: sent, body, signal, dispatcher });
-      return { status: statusCode, headers: got, body: data };
+      const { statusCode, ...got } = await agent.request({ ...where, method, headers: sent, body, signal });
+      return { status: statusCode, headers: got.headers, body: got.body };
     } catch (error) {
       throw failureOf(url, error, signal);
     }
   }
 
   #agent(privateTargets: boolean): Agent {
-    const lookup = checkedLookup(this.#options.resolve, ruleOf(privateTargets));
-    return new Agent({ ...this.#timeouts(), connect: { lookup, timeout: this.#wait.connectMs } });
-  }
-
-  #timeouts() {
-    return { headersTimeout: this.#wait.idleMs, bodyTimeout: this.#wait.idleMs };
-  }
-
-  get #wait(): HttpTimeouts {
-    return this.#options.timeouts ?? TIMEOUTS;
+    const { proxy, resolve } = this.#options;
+    const { connectMs, idleMs } = this.#wait;
+    const direct = buildConnector({ lookup: checkedLookup(resolve, ruleOf(privateTargets)), timeout: connectMs });
+    const toProxy = buildConnector({ timeout: connectMs });
+    const tunnel = proxy === null ? null : tunnelThrough(proxy, connectMs);
+    return new Agent({
+      headersTimeout: idleMs,
+      bodyTimeout: idleMs,
+      connect(to, done) {
+        if (tunnel === null) direct(to, done);
+        else if (to.protocol === "https:") tunnel(to, done);
+        else toProxy(to, done);
+      },
+    });
   }
 }
 

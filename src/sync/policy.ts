@@ -67,7 +67,10 @@ export function choose({ policy, current, movedTo, target, here, now }: Situatio
     .sort((a, b) => compareVersions(b.version, a.version));
   const [newest] = newer;
   if (newest === undefined) return stays(against);
-  if (policy.kind !== "follow") return stays(`${newest.version} is here; by the policy, a person moves the channel`);
+  if (policy.kind !== "follow") {
+    const byHand = `${newest.version} is here; by the policy, a person moves the channel`;
+    return stays(against === null ? byHand : `${byHand}; ${against}`);
+  }
   const unmoved = newer.filter(({ version }) => movedTo === null || compareVersions(version, movedTo) > 0);
   if (unmoved.length === 0) {
     return stays(

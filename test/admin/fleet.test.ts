@@ -1,3 +1,4 @@
+import { generateKeyPairSync } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
@@ -24,6 +25,9 @@ const apply = async (fleet: unknown, prune = false) =>
   (await api.post("/fleet/apply", { fleet, prune }).expect(200)).body;
 const revision = async () =>
   (await api.world.store.read.selectFrom("meta").select("revision").executeTakeFirstOrThrow()).revision;
+
+const aKey = () =>
+  String(generateKeyPairSync("rsa", { modulusLength: 2048 }).publicKey.export({ type: "spki", format: "pem" }));
 
 const WHOLE: Fleet = {
   applications: [
@@ -112,6 +116,86 @@ describe("a fleet's document", () => {
     } finally {
       other.close();
     }
+  });
+
+  it("has all that steers a fleet, and is the same text again from a server that had none of it", async () => {
+    const key = aKey();
+    await api.aPackage("4081.2.0");
+    const far = "ab".repeat(32);
+    await api.point(STABLE, await api.aPackage("4230.2.1", { hosting: "only", extra_files: [{ name: "oem-azure.gz", size: "1", hash256: far }] })); // biome-ignore format: one line
+    await api.put(`/apps/${FLATCAR}/payload-key`, { public_key: key }).expect(200);
+    const { body: channels } = await api.get(`/apps/${FLATCAR}/channels?perpage=50`).expect(200);
+    const [, blacklisted] = channels.channels.filter(({ arch }: { arch: number }) => arch === 1);
+    const odd = await api.aPackage("7.0.0", {
+      type: 7,
+      channels_blacklist: [blacklisted.id],
+      flatcar_action: undefined,
+    });
+    await api.put(`/channels/${STABLE}/floors/${odd}`, { floor_reason: "the disk's layout" }).expect(200);
+    const { body: group } = await api.get(`/apps/${FLATCAR}/groups/${GROUP}`).expect(200);
+    const strategy = {
+      stages: [{ match: { labels: { rack: "7" }, alias: "lab-*" }, bake: "1h", approval: "manual" }, { percent: 100 }],
+      health: { max_lost: 1, on_breach: "pause", slices: ["oem"] },
+      after: [{ group: "beta", bake: "1d" }],
+      max_in_flight: 5,
+    };
+    const [windows, freezes] = [[{ days: ["sat"], from: "22:00", to: "04:00" }], [{ from: "2026-12-20", to: "2027-01-06", reason: "holidays" }]]; // biome-ignore format: one line
+    await api.put(`/apps/${FLATCAR}/groups/${GROUP}`, { ...group, strategy, maintenance_windows: windows, freezes, policy_safe_mode: true }).expect(200); // biome-ignore format: one line
+    const { body: copy } = await api.post(`/apps?clone_from=${FLATCAR}`, { name: "Copy" }).expect(200);
+    expect((await api.get(`/apps/${copy.id}/payload-key`).expect(200)).body).toEqual({ public_key: key });
+    const cloned = copy.groups.find(({ name }: { name: string }) => name === group.name);
+    expect(cloned).toMatchObject({ strategy: { ...strategy, after: [{ group: "beta" }] }, maintenance_windows: windows, freezes, policy_safe_mode: true }); // biome-ignore format: one line
+
+    const before = await exported();
+    expect(JSON.stringify(before)).toContain("BEGIN PUBLIC KEY");
+    expect((await plan(before, true)).changes).toEqual([]);
+    const empty = await anApi();
+    try {
+      await empty.del(`/apps/${FLATCAR}`).expect(204);
+      const { body } = await empty.post("/fleet/apply", { fleet: before }).expect(200);
+      expect(body.changes).toContainEqual(
+        expect.objectContaining({ action: "add", subject: "payload key", name: "Flatcar Container Linux" }),
+      );
+      const after = (await empty.get("/fleet").expect(200)).body;
+      expect(JSON.stringify(after)).toBe(JSON.stringify(before));
+    } finally {
+      empty.close();
+    }
+    const other = aKey();
+    before.applications[0].payload_key = other;
+    expect((await apply(before)).changes).toMatchObject([
+      { action: "change", subject: "payload key", fields: [{ field: "public_key", before: key, after: other }] },
+    ]);
+    before.applications[0].payload_key = null;
+    expect((await apply(before)).changes).toMatchObject([{ action: "remove", subject: "payload key" }]);
+    before.applications[0].payload_key = "mine";
+    const { body: refused } = await api.post("/fleet/apply", { fleet: before }).expect(400);
+    expect(refused.errors[0].path).toBe("applications.0.payload_key");
+  });
+
+  it("tells what was set by hand since it was exported, also where nothing was set before", async () => {
+    await api.aPackage("4230.2.1");
+    const fleet = await exported();
+    const [floor] = (await api.get(`/apps/${FLATCAR}/packages`).expect(200)).body.packages;
+    await api.put(`/channels/${STABLE}/floors/${floor.id}`, {}).expect(200);
+    const { body: group } = await api.get(`/apps/${FLATCAR}/groups/${GROUP}`).expect(200);
+    const freezes = [{ from: "2026-12-20", to: "2027-01-06" }];
+    await api.put(`/apps/${FLATCAR}/groups/${GROUP}`, { ...group, strategy: { preset: "fast" }, freezes }).expect(200);
+    await api.put(`/apps/${FLATCAR}/packages/${floor.id}`, { ...floor, hosting: "only", extra_files: [{ name: "a.gz" }] }).expect(200); // biome-ignore format: one line
+    await api.put(`/apps/${FLATCAR}/payload-key`, { public_key: aKey() }).expect(200);
+    const { changes } = await apply(fleet, true);
+    expect(
+      changes.map((one: { action: string; subject: string; fields: { field: string }[] }) => [
+        `${one.action} ${one.subject}`,
+        ...new Set(one.fields.map(({ field }) => field.split(".")[0])),
+      ]),
+    ).toEqual([
+      ["remove payload key", "public_key"],
+      ["change package", "hosting", "extra_files"],
+      ["change group", "strategy", "freezes"],
+      ["remove floor", "version", "channel"],
+    ]);
+    expect(await exported()).toEqual(fleet);
   });
 
   it("says what would change, field by field, and changes nothing by that", async () => {

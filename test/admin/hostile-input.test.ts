@@ -79,6 +79,7 @@ const KNOWN: Readonly<Record<string, Json>> = {
   createPackage: packageBody("5000.0.0", { extra_files: [{ name: "a.gz", size: "1" }] }) as Json,
   setFloor: { floor_reason: "the disk's layout" },
   updateRollout: { stages: [{ percent: 50, bake: "1h" }, { percent: 100 }], revision: 1, reason: "slower" },
+  changeInstances: { action: "hold", reason: "a try", filter: { state: ["failed"] } },
   createToken: { name: "other", role: "viewer", applications: [FLATCAR] },
 };
 
@@ -106,6 +107,8 @@ interface Schema {
   readonly required?: readonly string[];
   readonly properties?: Readonly<Record<string, Schema>>;
   readonly anyOf?: readonly Schema[];
+  readonly oneOf?: readonly Schema[];
+  readonly const?: Json;
 }
 
 function schemaOf(operation: Located): Schema {
@@ -120,7 +123,9 @@ const SAMPLES: Readonly<Record<string, string>> = {
 };
 
 function sample(schema: Schema): Json {
-  if (schema.anyOf?.[0] !== undefined) return sample(schema.anyOf[0]);
+  const [first] = schema.anyOf ?? schema.oneOf ?? [];
+  if (first !== undefined) return sample(first);
+  if (schema.const !== undefined) return schema.const;
   if (schema.enum?.[0] !== undefined) return schema.enum[0];
   switch (schema.type) {
     case "object":

@@ -3,7 +3,7 @@ import { generateKeyPairSync } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { aTurnout, checks, FLATCAR, STABLE_GROUP, type TestTurnout } from "../e2e/turnout.ts";
-import { groupBody, packageBody } from "./api.ts";
+import { groupBody, packageBody, STABLE } from "./api.ts";
 import { aSession } from "./auth/session-row.ts";
 import { Documented } from "./documented.ts";
 
@@ -35,6 +35,7 @@ async function everything(): Promise<string> {
     "nodes",
     "webhooks",
     "webhook_deliveries",
+    "upstreams",
     "sessions",
     "sites",
     "central",
@@ -163,6 +164,7 @@ async function walk(): Promise<void> {
 
   await api.call("listActivity", { query: { severity: 2, perpage: 50 } });
   await webhooks();
+  await upstreams();
   await api.call("recountCounters", { body: { repair: true } });
   const token = (
     await api.call("createToken", { body: { name: "ci", role: "operator", applications: ["io.example.lab"] } })
@@ -247,6 +249,22 @@ async function webhooks(): Promise<void> {
   await api.call("deleteWebhook", { params: hook });
 }
 
+async function upstreams(): Promise<void> {
+  const at = { app: FLATCAR };
+  const [channel] = (await api.call("listChannels", { params: at })).body.channels;
+  const given = { url: "https://updates.example.org/v1/update/", track: "stable", channel_id: channel.id };
+  const { body: made } = await api.call("createUpstream", { params: at, body: { ...given, policy: "off" } });
+  const upstream = { ...at, upstream: made.id };
+  await api.call("listUpstreams", { params: at });
+  const { body, headers } = await api.call("getUpstream", { params: upstream });
+  const seen = { "If-Match": headers.get("etag") ?? "" };
+  const nowhere = { ...body, url: "http://127.0.0.1:9/", private_addresses: true, policy: "import-only" };
+  await api.call("updateUpstream", { params: upstream, body: nowhere, headers: seen });
+  await api.call("checkUpstream", { params: upstream });
+  await turnout.turnout.syncing.idle();
+  await api.call("deleteUpstream", { params: upstream });
+}
+
 /** Something in the path and body for whoever wants to be refused. */
 const params = { app: FLATCAR, group: STABLE_GROUP };
 
@@ -268,6 +286,11 @@ describe("the API", () => {
     expect([...audited].sort()).toEqual(changing.filter((id) => !nothingToSay.includes(id)).sort());
     for (const entry of byPeople)
       expect(entry).toMatchObject({ actor: "admin", actor_kind: "token", address: "127.0.0.1" });
+    const ofTheServer = ["webhook", "webhook-delivery", "token", "session", "payloads"];
+    const ofNoApplication = byPeople.filter((entry: { application_id: null }) => entry.application_id === null);
+    expect([...new Set(ofNoApplication.map((entry: { subject: string }) => entry.subject))].sort()).toEqual(
+      ofTheServer.sort(),
+    );
     const moved = entries.find((entry: { action: string }) => entry.action === "updateChannel");
     expect(moved).toMatchObject({ subject: "channel", before: { version: null }, after: { version: "4230.2.1" } });
   });
@@ -442,5 +465,44 @@ describe("changes that cross", () => {
     expect(await everything()).toBe(before);
     const { headers: now } = await api.call("getGroup", at);
     await api.call("updateGroup", { ...at, body: mine, headers: { "If-Match": now.get("etag") ?? "" } });
+  });
+
+  it("are refused with 412 for whatever can be read and changed", async () => {
+    const flatcar = { app: FLATCAR };
+    await turnout.omaha(checks({ machineId: "e1", track: "stable" }));
+    const node = { ...params, instance: "e1" };
+    const key = () => String(generateKeyPairSync("rsa", { modulusLength: 2048 }).publicKey.export({ type: "spki", format: "pem" })); // biome-ignore format: one line
+    await api.call("setPayloadKey", { params: flatcar, body: { public_key: key() } });
+    const url = "https://hooks.example.org/";
+    const { body: made } = await api.call("createWebhook", { body: { name: "crossing", url } });
+    const { body: pack } = await api.call("createPackage", { params: flatcar, body: packageBody("9.9.9") });
+    const hook = { webhook: made.id };
+    for (const [read, write, at, body] of [
+      ["getApplication", "updateApplication", flatcar, { name: "Flatcar" }],
+      ["getChannel", "updateChannel", { ...flatcar, channel: STABLE }, { name: "stable", color: "red", arch: 1 }],
+      ["getPackage", "updatePackage", { ...flatcar, package: pack.id }, packageBody("9.9.9", { description: "x" })],
+      ["getPayloadKey", "setPayloadKey", flatcar, { public_key: key() }],
+      ["getWebhook", "updateWebhook", hook, { name: "crossing", url, enabled: false }],
+      ["getInstance", "updateInstance", node, { alias: "rack 8" }],
+      ["getInstance", "setInstanceLabels", node, { labels: { rack: "8" } }],
+    ] as const) {
+      const seen = { "If-Match": (await api.call(read, { params: at })).headers.get("etag") ?? "" };
+      const given = { params: write === "updateInstance" ? { instance: node.instance } : at, body, headers: seen };
+      await api.call(write, given);
+      const before = await everything();
+      expect((await api.send(write, given)).status, write).toBe(412);
+      expect(await everything()).toBe(before);
+    }
+    const seen = { "If-Match": '"of long ago"' };
+    for (const [id, at] of [
+      ["deletePayloadKey", flatcar],
+      ["deleteWebhook", hook],
+      ["deleteInstance", node],
+    ] as const) {
+      // biome-ignore format: one line
+      expect((await api.send(id, { params: at, headers: seen })).status, id).toBe(412);
+      await api.call(id, { params: at });
+    }
+    await api.call("deletePackage", { params: { ...flatcar, package: pack.id } });
   });
 });

@@ -1,5 +1,6 @@
 import fc from "fast-check";
 import { afterEach, describe, expect, it } from "vitest";
+import { rememberToken } from "../../src/admin/auth/tokens.ts";
 import { Decisions } from "../../src/checkin/decisions.ts";
 import { aCheckIn, anEvent, aReport } from "../rollout/builders.ts";
 import { NOW } from "../store/in-process.ts";
@@ -24,6 +25,39 @@ describe("who may use it", () => {
     const kept = JSON.stringify(api.world.db.prepare("SELECT * FROM tokens").all());
     expect(kept).not.toContain(api.token);
     expect(api.token).toMatch(/^turnout_[\w-]{43}$/);
+  });
+
+  it("is told by a name of its own, and in the audit log, also when the settings bring another token", async () => {
+    api = await anApi({ auth: "token" });
+    const from = "a-token-of-the-settings";
+    for (const token of [from, from, `${from}-2`]) await rememberToken(api.world.store, token, NOW);
+    const asked = (path: string, token = from) => api.get(path).set("Authorization", `Bearer ${token}`);
+    expect((await asked("/whoami").expect(200)).body).toMatchObject({ name: "admin-2", role: "admin" });
+    expect((await asked("/whoami", `${from}-2`).expect(200)).body.name).toBe("admin-3");
+    const { body } = await asked("/audit?subject=token").expect(200);
+    expect(JSON.stringify(body)).not.toContain(from);
+    expect(
+      body.entries.map((one: { actor: string; action: string; after: { name: string } }) => [
+        one.actor,
+        one.action,
+        one.after.name,
+      ]),
+    ).toEqual([
+      ["system", "tokenFromSettings", "admin-3"],
+      ["system", "tokenFromSettings", "admin-2"],
+      ["system", "firstToken", "admin"],
+    ]);
+  });
+
+  it("is not who has a token that was revoked by its name, whichever had that name before", async () => {
+    api = await anApi({ auth: "token" });
+    const asked = (token: string) => api.get("/whoami").set("Authorization", `Bearer ${token}`);
+    const make = async (body: object) => (await api.post("/tokens", { name: "ci", role: "viewer", ...body }).set("Authorization", `Bearer ${api.token}`).expect(201)).body.token; // biome-ignore format: one line
+    const expired = await make({ expires_ts: new Date(NOW + 60_000).toISOString() });
+    api.clock.move({ minutes: 2 });
+    const token = await make({});
+    await api.del("/tokens/ci").set("Authorization", `Bearer ${api.token}`).expect(204);
+    for (const one of [expired, token]) await asked(one).expect(401);
   });
 
   it("is nobody any more when the token is gone", async () => {

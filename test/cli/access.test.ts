@@ -189,7 +189,29 @@ describe("turnout audit", () => {
     expect((await turnout(["audit", "verify", "--head", "12"])).code).toBe(2);
   });
 
-  it("finds out a log that was altered in the database", async () => {
+  it("finds out a log that was altered, shortened or added to in the database", async () => {
+    const copy = join(folder, "copy.db");
+    const columns = "at, actor_kind, actor, actor_id, address, request_id, action, subject, subject_id, hash";
+    for (const [tampering, place] of [
+      ["UPDATE audit SET after = '{}' WHERE no = 7", "broken at line 7: "],
+      ["DELETE FROM audit WHERE no = 7", "broken at line 7: "],
+      ["DELETE FROM audit WHERE no = (SELECT max(no) FROM audit)", "1 lines are missing at the end"],
+      ["DELETE FROM audit", "lines are missing at the end"],
+      [
+        `INSERT INTO audit (${columns}) SELECT ${columns} FROM audit WHERE no = 7`,
+        "the line, or its place, is not as it was written",
+      ],
+      [`INSERT INTO audit (no, ${columns}) SELECT 0, ${columns} FROM audit WHERE no = 7`, "broken at line 0: "],
+      [`INSERT INTO audit (no, ${columns}) SELECT -9, ${columns} FROM audit WHERE no = 7`, "broken at line -9: "],
+    ] as const) {
+      rmSync(copy, { force: true });
+      new Database(join(server.dataDir, "turnout.db")).exec(`VACUUM INTO '${copy}'`).close();
+      const db = new Database(copy);
+      db.exec(`DROP TRIGGER audit_is_not_altered; DROP TRIGGER audit_is_not_shortened; ${tampering}`);
+      db.close();
+      const { code, out } = await turnout(["db", "check", copy]);
+      expect([code, out], tampering).toEqual([6, expect.stringContaining(place)]);
+    }
     const db = new Database(join(server.dataDir, "turnout.db"));
     db.exec("DROP TRIGGER audit_is_not_altered; UPDATE audit SET actor = 'nobody' WHERE no = 2");
     db.close();

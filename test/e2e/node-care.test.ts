@@ -273,6 +273,18 @@ describe("many nodes", () => {
       subject_id: lines[0].subject_id,
       after: { action: "label", instances: filter.id },
     });
+    const before = lines.flatMap((line: { before: { instances: object[] } | null }) => line.before?.instances ?? []);
+    const others = [machine(0), machine(2)];
+    expect(before).toMatchObject([
+      { labels: { rack: "7", old: "x" }, ids: [machine(0)] },
+      { labels: { rack: null, old: null }, ids: [machine(1), machine(2)] },
+      { held: null, ids: others },
+      { held: { reason: "a flood" }, ids: others },
+      { held: { reason: "by hand" }, ids: [machine(1)] },
+      { group_id: STABLE_GROUP, own_group_id: null, ids: filter.id },
+      { group_id: lab, own_group_id: lab, ids: filter.id },
+      { group_id: lab, own_group_id: null, labels: { rack: "7" }, held: null, version: "4081.2.0", ids: filter.id },
+    ]);
   });
 
   it("keep the labels that they have when they can't have more", async () => {

@@ -3,6 +3,8 @@ import { createHash, randomBytes, randomUUID, timingSafeEqual } from "node:crypt
 import type { Request } from "express";
 import type { Selectable } from "kysely";
 import type { Clock } from "../../clock.ts";
+import { appendAudit } from "../../store/audit.ts";
+import { SYSTEM } from "../../store/rollouts.ts";
 import type { Store } from "../../store/store.ts";
 import type { Tables } from "../../store/tables.ts";
 import type { Tx } from "../context.ts";
@@ -44,13 +46,44 @@ export async function issueToken(tx: Tx, wanted: NewToken, now: number): Promise
 export async function firstToken(store: Store, now: number): Promise<string | null> {
   const existing = await store.read.selectFrom("tokens").select("no").limit(1).executeTakeFirst();
   if (existing !== undefined) return null;
-  return (await store.write((tx) => issueToken(tx, FIRST, now))).token;
+  return store.write(async (tx) => {
+    const { token, row } = await issueToken(tx, FIRST, now);
+    await auditMaster(tx, "firstToken", row, now);
+    return token;
+  });
 }
 
 /** Takes an administrator's token that somebody else made up, e.g. from the settings. Taking it twice changes nothing. */
 export async function rememberToken(store: Store, token: string, now: number): Promise<void> {
   const known = await store.read.selectFrom("tokens").select("no").where("hash", "=", hashOf(token)).executeTakeFirst();
-  if (known === undefined) await store.write((tx) => keepToken(tx, FIRST, token, now));
+  if (known !== undefined) return;
+  await store.write(async (tx) => {
+    const rows = await tx.selectFrom("tokens").selectAll().execute();
+    const taken = new Set(rows.filter((row) => isActive(row, now)).map(({ name }) => name));
+    let { name } = FIRST;
+    // Whoever puts another one into the settings still has the one before, until it is revoked.
+    for (let number = 2; taken.has(name); number += 1) name = `${FIRST.name}-${number}`;
+    await auditMaster(tx, "tokenFromSettings", await keepToken(tx, { ...FIRST, name }, token, now), now);
+  });
+}
+
+/** Whoever can start the server can make one: that, too, is a change of who may do what. */
+async function auditMaster(tx: Tx, action: string, { id, name, role }: TokenRow, now: number): Promise<void> {
+  await appendAudit(tx, {
+    at: now,
+    actorKind: "system",
+    actor: SYSTEM.name,
+    actorId: null,
+    address: "",
+    requestId: "",
+    action,
+    subject: "token",
+    subjectId: id,
+    applicationId: null,
+    groupId: null,
+    before: null,
+    after: JSON.stringify({ name, role, ...EVERYWHERE }),
+  });
 }
 
 function keepToken(tx: Tx, { name, role, scope, site, createdBy, expiresAt }: NewToken, token: string, now: number) {
@@ -102,7 +135,7 @@ export function roleOf({ role }: TokenRow): TokenRole {
   return role as TokenRole; // the store has no other
 }
 
-export function scopeOf({ applications, groups }: TokenRow): Scope {
+export function scopeOf({ applications, groups }: Pick<TokenRow, "applications" | "groups">): Scope {
   return { applications: JSON.parse(applications ?? "null"), groups: JSON.parse(groups ?? "null") };
 }
 

@@ -1,0 +1,236 @@
+/** What people set, what time does, and what happens when a process ends in the middle. */
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { describe, expect, it } from "vitest";
+import { editor, SYNC } from "../../src/admin/editor.ts";
+import { bringIn } from "../../src/sync/bring-in.ts";
+import { openSyncing } from "../../src/sync/open.ts";
+import { aProcess, apiClient, FLATCAR, STABLE_CHANNEL } from "../e2e/turnout.ts";
+import { extraFile, sha256 } from "../payloads/build.ts";
+import { VirtualClock } from "../virtual-clock.ts";
+import {
+  aFollower,
+  afterwards,
+  aServer,
+  aVersion,
+  Follower,
+  fileStates,
+  handmade,
+  MAIN,
+  OEM,
+  packagesOf,
+  point,
+  versionOf,
+} from "./world.ts";
+
+const first = aVersion("4152.2.0");
+const second = aVersion("4230.2.1", 64);
+const file = `${second.version}/${MAIN}`;
+
+describe("a channel that follows", () => {
+  it("is moved only when the release is old enough, and not to one that upstream has taken back meanwhile", async () => {
+    const upstream = await handmade();
+    upstream.offer(first);
+    const site = await aFollower(upstream.omaha, { min_age: "3d" });
+    const { clock } = site.server;
+    expect((await site.sync()).held_back).toBe(
+      "4152.2.0 is too young; the channel is moved to it at 2026-03-07T12:00:00.000Z",
+    );
+    clock.move({ days: 2 });
+    upstream.offer(aVersion("4200.0.0"), second);
+    await site.sync();
+    expect(await site.version()).toBeNull();
+    clock.move({ days: 1 });
+    expect(await site.sync()).toMatchObject({ moved_to: "4152.2.0", next_check_ts: expect.anything() });
+    expect(await site.version()).toBe("4152.2.0");
+    const floors = async () => (await site.server.api("GET", `/channels/${STABLE_CHANNEL}/floors`)).packages;
+    expect(await floors()).toEqual([]);
+
+    upstream.offer(first); // 4230.2.1 was no good
+    clock.move({ days: 4 });
+    await site.sync();
+    expect(await site.version()).toBe("4152.2.0");
+    upstream.offer(aVersion("4200.0.0"), second);
+    await site.check();
+    expect(await site.version()).toBe("4230.2.1");
+    expect(await floors()).toMatchObject([{ version: "4200.0.0" }]);
+  });
+
+  it("stays where a person has moved it back to, until something newer comes", async () => {
+    const upstream = await handmade();
+    upstream.offer(first, second);
+    const site = await aFollower(upstream.omaha);
+    await site.sync();
+    const { "4152.2.0": before } = await packagesOf(site.server);
+    await point(site.server, String(before?.id));
+    expect((await site.check()).held_back).toMatch(
+      /^the channel had 4230\.2\.1 from here, and somebody has moved it since/,
+    );
+    expect(await site.version()).toBe("4152.2.0");
+    upstream.offer(aVersion("4230.2.2"));
+    await site.check();
+    expect(await site.version()).toBe("4230.2.2");
+  });
+
+  it("is left to people by import-only, and brought nothing that the pins are against", async () => {
+    const upstream = await handmade();
+    upstream.offer(first);
+    const site = await aFollower(upstream.omaha, { policy: "import-only", up_to: "4200.0.0" });
+    expect((await site.sync()).held_back).toBe("4152.2.0 is here; by the policy, a person moves the channel");
+    upstream.offer(second);
+    expect((await site.check()).held_back).toBe(
+      "4152.2.0 is here; by the policy, a person moves the channel; 4230.2.1 is beyond 4200.0.0, the pinned one",
+    );
+    expect(Object.keys(await packagesOf(site.server))).toEqual(["4152.2.0"]);
+    await site.set({ policy: "off" });
+    site.server.clock.move({ days: 1 });
+    const asked = upstream.asked.length;
+    await site.sync();
+    expect(upstream.asked).toHaveLength(asked);
+    await expect(site.check()).rejects.toThrow(/409 .*policy is off/);
+  });
+});
+
+describe("what is brought in by several at once", () => {
+  it("is asked for by one process of two", async () => {
+    const upstream = await handmade();
+    upstream.offer(second);
+    const site = await aFollower(upstream.omaha);
+    const { store } = site.server.turnout;
+    const { payloads } = await opened(site);
+    const other = openSyncing({
+      store,
+      payloads,
+      clock: site.server.clock,
+      editor: editor(store, site.server.clock, SYNC),
+      version: "0",
+      proxy: null,
+      onChecked() {},
+      onBytes() {},
+      onError: (error) => {
+        throw error;
+      },
+    });
+    await Promise.all([site.sync(), other.run()]);
+    await other.stop();
+    expect(upstream.asked).toHaveLength(1);
+    expect(await site.version()).toBe("4230.2.1");
+  });
+
+  it("is made once, and whole", async () => {
+    const site = await aFollower("http://127.0.0.1:9/", { policy: "off" });
+    const context = await opened(site);
+    const { no } = await context.store.read.selectFrom("applications").select("no").executeTakeFirstOrThrow();
+    const release = {
+      type: 1,
+      arch: 1,
+      version: second.version,
+      url: "https://updates.example.org/",
+      description: "",
+      payload: {
+        name: MAIN,
+        sizeBytes: second.payload.length,
+        sha1: null,
+        sha256: sha256(second.payload).toString("hex"),
+      },
+      extraFiles: [{ name: OEM, sizeBytes: second.oem.length, sha1: extraFile(OEM, second.oem).hash, sha256: null }],
+      action: {},
+    };
+    let opens = 0;
+    const bytes = {
+      async open({ name }: { name: string }, from: number) {
+        opens += 1;
+        const whole = name === MAIN ? second.payload : second.oem;
+        return (async function* () {
+          for (let at = from; at < whole.length; at += 10_000) yield whole.subarray(at, at + 10_000);
+        })();
+      },
+    };
+    const wanted = { applicationNo: no, release, bytes, signal: new AbortController().signal };
+    const kinds = (await Promise.all([1, 2, 3].map(() => bringIn(context, wanted)))).map(({ kind }) => kind);
+    expect(kinds).toContain("here");
+    expect(kinds.every((kind) => kind === "here" || kind === "unfinished")).toBe(true);
+    expect(await bringIn(context, wanted)).toMatchObject({ kind: "here", made: false });
+    expect(opens).toBe(2);
+    const { "4230.2.1": one } = await packagesOf(site.server);
+    expect(await fileStates(site.server, one?.id)).toEqual({ [MAIN]: "hosted", [OEM]: "hosted" });
+  });
+});
+
+/** What bringing in needs, of a server that runs. */
+async function opened(site: Follower) {
+  const { Payloads } = await import("../../src/payloads/payloads.ts");
+  const { store } = site.server.turnout;
+  const payloads = await Payloads.open({ folder: join(site.server.dataDir, "payloads"), reserve: 0 });
+  return { store, payloads, editor: editor(store, site.server.clock, SYNC) };
+}
+
+describe("a download that is under way", () => {
+  const stalled = async (upstream: Awaited<ReturnType<typeof handmade>>) => {
+    const begun = Promise.withResolvers<void>();
+    upstream.files.set(file, (_, response) => {
+      response.writeHead(200, { "Content-Length": second.payload.length });
+      response.write(second.payload.subarray(0, 100_000), () => begun.resolve());
+    });
+    return begun.promise;
+  };
+  const folder = () => {
+    const dataDir = mkdtempSync(join(tmpdir(), "turnout-sync-"));
+    afterwards(() => rmSync(dataDir, { recursive: true, force: true }));
+    return dataDir;
+  };
+
+  it("is shown, is broken off when the server stops, and goes on at once after its start", async () => {
+    const upstream = await handmade();
+    upstream.offer(second);
+    const waiting = stalled(upstream);
+    const dataDir = folder();
+    const clock = new VirtualClock();
+    const before = await aServer({}, { dataDir, clock });
+    const site = await aFollower(upstream.omaha, {}, before);
+    await before.api("POST", `${site.path}/check`);
+    await waiting;
+    await expect.poll(async () => (await site.state()).downloading?.received, { interval: 20 }).toBe(100_000);
+    expect((await site.upstream()).state).toMatchObject({
+      checking: true,
+      downloading: { version: "4230.2.1", file: MAIN, received: 100_000, total: second.payload.length },
+    });
+    const began = performance.now();
+    await before.close();
+    expect(performance.now() - began).toBeLessThan(8_000);
+
+    upstream.files.set(file, second.payload);
+    const after = new Follower(await aServer({}, { dataDir, clock }), site.id);
+    expect(await after.sync()).toMatchObject({ last_error: null, moved_to: "4230.2.1", consecutive_failures: 0 });
+    expect(upstream.fetched).toContain(`${file} bytes=100000-`);
+  });
+
+  it("survives a process that is killed: another goes on with it when the lease has ended", async () => {
+    const upstream = await handmade();
+    upstream.offer(second);
+    const waiting = stalled(upstream);
+    const dataDir = folder();
+    const { url, child, ended } = await aProcess(dataDir, { TURNOUT_DISK_RESERVE: "0" });
+    const api = apiClient(url);
+    const { id } = await api<{ id: string }>("POST", `/apps/${FLATCAR}/upstreams`, {
+      url: upstream.omaha,
+      track: "stable",
+      channel_id: STABLE_CHANNEL,
+      policy: "follow",
+      private_addresses: true,
+    });
+    await api("POST", `/apps/${FLATCAR}/upstreams/${id}/check`);
+    await waiting;
+    child.kill("SIGKILL");
+    await ended;
+
+    upstream.files.set(file, second.payload);
+    const server = await aServer({}, { dataDir, clock: new VirtualClock(Date.now()) });
+    const site = new Follower(server, id);
+    await site.sync();
+    expect(await versionOf(server)).toBeNull();
+    server.clock.move({ minutes: 6 });
+    expect(await site.sync()).toMatchObject({ last_error: null, moved_to: "4230.2.1" });
+  });
+});
