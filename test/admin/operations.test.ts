@@ -286,7 +286,7 @@ describe("the API", () => {
     expect([...audited].sort()).toEqual(changing.filter((id) => !nothingToSay.includes(id)).sort());
     for (const entry of byPeople)
       expect(entry).toMatchObject({ actor: "admin", actor_kind: "token", address: "127.0.0.1" });
-    const ofTheServer = ["webhook", "webhook-delivery", "token", "session", "payloads"];
+    const ofTheServer = ["webhook", "webhook-delivery", "token", "session", "site", "payloads"];
     const ofNoApplication = byPeople.filter((entry: { application_id: null }) => entry.application_id === null);
     expect([...new Set(ofNoApplication.map((entry: { subject: string }) => entry.subject))].sort()).toEqual(
       ofTheServer.sort(),
