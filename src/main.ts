@@ -17,6 +17,7 @@ import type { CheckInRequest, Decision } from "./checkin/decisions.ts";
 import { housekeeping } from "./checkin/housekeeping.ts";
 import { startWriter } from "./checkin/writer.ts";
 import { type Clock, systemClock } from "./clock.ts";
+import { type Edge, type EdgeOptions, forgetCentral, openEdge } from "./edge/edge.ts";
 import { createMetrics } from "./metrics.ts";
 import { MirrorError, type PublicKey, readPublicKeys } from "./mirror/keys.ts";
 import { type NotificationOptions, Notifications } from "./notify/notifications.ts";
@@ -48,6 +49,8 @@ export interface Turnout {
   readonly housekeeping: ReturnType<typeof housekeeping>;
   readonly scrub: Scrub;
   readonly notifications: Notifications;
+  /** Null: there is no central server. */
+  readonly edge: Edge | null;
   readonly syncing: Syncing;
   /** Stops accepting, finishes what is in flight, writes what waits. */
   close(): Promise<void>;
@@ -58,6 +61,7 @@ export interface StartOptions {
   readonly log?: Logger;
   readonly timeouts?: ServerTimeouts;
   readonly webhooks?: Pick<NotificationOptions, "timeoutMs" | "resolve">;
+  readonly central?: Pick<EdgeOptions, "timeoutMs" | "random">;
   readonly sync?: Pick<OpenSyncingOptions, "timeouts" | "resolve">;
   /** Whether time-driven tasks run by themselves; tests drive them. */
   readonly timers?: boolean;
@@ -181,6 +185,7 @@ async function start(settings: Settings, options: StartOptions): Promise<Turnout
     ...forPeople,
     authenticate: access.authenticate,
     privateTargets: settings.webhookPrivateTargets,
+    downloads: settings.payloads,
     syncing,
   });
   const chores = housekeeping({
@@ -214,6 +219,25 @@ async function start(settings: Settings, options: StartOptions): Promise<Turnout
     onError: (error) => log.error({ error: String(error) }, "checking files failed; it will be tried again"),
   });
 
+  if (settings.central === null) await forgetCentral(store);
+  const edge =
+    settings.central === null
+      ? null
+      : await openEdge({
+          store,
+          clock,
+          payloads,
+          central: settings.central,
+          version: VERSION,
+          ...options.central,
+          onRound: (why) =>
+            why === null
+              ? log.debug("synced with the central server")
+              : log.warn({ why }, "syncing with the central server failed; it will be tried again"),
+          onError: (error) =>
+            log.error({ error: String(error) }, "syncing with the central server failed; it will be tried again"),
+        });
+
   const app = createApp({
     omaha,
     admin,
@@ -239,6 +263,7 @@ async function start(settings: Settings, options: StartOptions): Promise<Turnout
     chores.start();
     notifications.start();
     scrubbing.start();
+    edge?.start();
     syncing.start();
   }
   return {
@@ -247,10 +272,12 @@ async function start(settings: Settings, options: StartOptions): Promise<Turnout
     housekeeping: chores,
     scrub: scrubbing,
     notifications,
+    edge,
     syncing,
     async close() {
       const told = notifications.stop();
       const synced = syncing.stop();
+      const parted = edge?.stop();
       const closed = new Promise<void>((resolve) => server.close(() => resolve()));
       server.closeIdleConnections();
       const cutOff = setTimeout(() => server.closeAllConnections(), SHUTDOWN_MS / 2);
@@ -258,6 +285,7 @@ async function start(settings: Settings, options: StartOptions): Promise<Turnout
       clearTimeout(cutOff);
       await told;
       await synced;
+      await parted;
       await chores.stop();
       await scrubbing.stop();
       await writer.close();

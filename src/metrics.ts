@@ -57,6 +57,8 @@ export function createMetrics(store: Store): Metrics {
   nodesGauge(store, registers);
   rolloutsGauge(store, registers);
   webhooksGauge(store, registers);
+  centralGauges(store, registers);
+  sitesGauge(store, registers);
 
   return {
     registry,
@@ -151,6 +153,59 @@ function presentRollouts(store: Store) {
     .select(["groups.id as group", "packages.version", "rollouts.state"])
     .where("rollouts.present", "=", 1)
     .execute();
+}
+
+/** At a site. */
+function centralGauges(store: Store, registers: Registry[]): void {
+  const row = () =>
+    store.read.selectFrom("central").select(["fetched_at", "reported_at", "failures", "held"]).executeTakeFirst();
+  new Gauge({
+    name: "turnout_central_contact_timestamp_seconds",
+    help: "When the central server last answered with the configuration, and last took a report",
+    labelNames: ["what"],
+    registers,
+    async collect() {
+      this.reset();
+      const { fetched_at: fetched = null, reported_at: reported = null } = (await row()) ?? {};
+      if (fetched !== null) this.set({ what: "configuration" }, fetched / 1000);
+      if (reported !== null) this.set({ what: "report" }, reported / 1000);
+    },
+  });
+  new Gauge({
+    name: "turnout_central_failures",
+    help: "Tries to sync with the central server that failed since the last that went well",
+    registers,
+    async collect() {
+      this.reset();
+      const central = await row();
+      if (central !== undefined) this.set(central.failures);
+    },
+  });
+  new Gauge({
+    name: "turnout_central_held_channels",
+    help: "Channels that wait for files before they move to what the central server says",
+    registers,
+    async collect() {
+      this.reset();
+      const central = await row();
+      if (central !== undefined) this.set(JSON.parse(central.held).length);
+    },
+  });
+}
+
+/** At a central server. */
+function sitesGauge(store: Store, registers: Registry[]): void {
+  new Gauge({
+    name: "turnout_site_contact_timestamp_seconds",
+    help: "When a site last reported",
+    labelNames: ["site"],
+    registers,
+    async collect() {
+      this.reset();
+      const rows = await store.read.selectFrom("sites").select(["name", "reported_at"]).execute();
+      for (const { name, reported_at: at } of rows) this.set({ site: name }, at / 1000);
+    },
+  });
 }
 
 function webhooksGauge(store: Store, registers: Registry[]): void {

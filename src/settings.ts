@@ -113,6 +113,16 @@ const schema = z.strictObject({
     .refine((text) => text.startsWith("http://"), 'must begin with http://, e.g. "http://proxy.example.org:3128"')
     .optional(),
   TURNOUT_WEBHOOK_PRIVATE_TARGETS: z.enum(["yes", "no"]).default("no"),
+  TURNOUT_CENTRAL_URL: url.optional(),
+  TURNOUT_CENTRAL_TOKEN: z.string().min(1).optional(),
+  TURNOUT_SITE: z
+    .string()
+    .regex(/^\w[\w.-]{0,62}$/, "must be 1 to 63 letters, digits and . _ -, the first of them no . or -")
+    .optional(),
+  TURNOUT_CENTRAL_INTERVAL: duration
+    .refine((ms) => ms >= 10_000 && ms <= 86_400_000, "must be between 10 seconds and 1 day")
+    .default(60_000),
+  TURNOUT_CENTRAL_PAYLOADS: z.enum(["yes", "no"]).default("yes"),
 });
 
 export interface Settings {
@@ -151,6 +161,8 @@ export interface Settings {
   /** Files with the public keys that mirrors may be signed with. */
   readonly mirrorKeys: readonly string[];
   readonly payloads: PayloadSettings;
+  /** Where the configuration comes from; null: it is our own. */
+  readonly central: ReturnType<typeof toCentral>;
 }
 
 export interface PayloadSettings {
@@ -245,7 +257,29 @@ function toSettings(given: z.infer<typeof schema>): Settings {
     mirrorKeys: given.TURNOUT_MIRROR_KEYS,
     syncProxy: given.TURNOUT_SYNC_PROXY ?? null,
     webhookPrivateTargets: given.TURNOUT_WEBHOOK_PRIVATE_TARGETS === "yes",
+    central: toCentral(given),
   };
+}
+
+/** @throws SettingsError when a part is missing, or the token would go over the network in plain sight. */
+function toCentral(given: z.infer<typeof schema>) {
+  const { TURNOUT_CENTRAL_URL: central, TURNOUT_CENTRAL_TOKEN: token, TURNOUT_SITE: site } = given;
+  if (central === undefined && token === undefined && site === undefined) return null;
+  if (central === undefined || token === undefined || site === undefined) {
+    throw new SettingsError("TURNOUT_CENTRAL_URL, TURNOUT_CENTRAL_TOKEN and TURNOUT_SITE: set all three, or none");
+  }
+  if (!isConfidential(central)) {
+    throw new SettingsError(`TURNOUT_CENTRAL_URL: "${central}" must begin with https:// (http only on this machine)`);
+  }
+  const { TURNOUT_CENTRAL_INTERVAL: intervalMs, TURNOUT_CENTRAL_PAYLOADS: payloads } = given;
+  return { url: central, token, site, intervalMs, payloads: payloads === "yes" };
+}
+
+/** Nobody listens on the way. */
+function isConfidential(address: string): boolean {
+  if (!URL.canParse(address)) return false;
+  const { protocol, hostname } = new URL(address);
+  return protocol === "https:" || (protocol === "http:" && LOOPBACK.test(hostname.replace(/[[\]]/g, "")));
 }
 
 /** @throws SettingsError when somebody could not log in, or only in plain sight. */
@@ -257,8 +291,7 @@ function toOidc(given: z.infer<typeof schema>) {
   };
   const issuer = needed("TURNOUT_OIDC_ISSUER", "the identity provider's URL, e.g. https://id.example.org/realms/fleet");
   const clientId = needed("TURNOUT_OIDC_CLIENT_ID", "what Turnout is called there");
-  const { protocol, hostname } = URL.canParse(issuer) ? new URL(issuer) : { protocol: "", hostname: "" };
-  if (protocol !== "https:" && !(protocol === "http:" && LOOPBACK.test(hostname.replace(/[[\]]/g, "")))) {
+  if (!isConfidential(issuer)) {
     throw new SettingsError(`TURNOUT_OIDC_ISSUER: "${issuer}" must begin with https:// (http only on this machine)`);
   }
   if (given.TURNOUT_PUBLIC_URL === undefined && !LOOPBACK.test(given.TURNOUT_HOST)) {

@@ -8,6 +8,7 @@ import { type Desk, type Editor, NotTaken, type Tx } from "../sync/editor.ts";
 import type { Release } from "../sync/release.ts";
 import { updateChannel } from "./channels.ts";
 import { setFloor } from "./floors.ts";
+import { checkIsOurs } from "./governed.ts";
 import type { Audit } from "./operation.ts";
 import { packageBody } from "./package-bodies.ts";
 import { toPackages } from "./package-objects.ts";
@@ -24,6 +25,8 @@ export interface Author {
 }
 
 export const SYNC: Author = { kind: "system", name: "sync", id: null, address: "", requestId: "" };
+/** The central server, at a site. */
+export const CENTRAL: Author = { kind: "system", name: "central", id: null, address: "", requestId: "" };
 
 export function editor(store: Store, clock: Clock, author: Author): Editor {
   return {
@@ -36,6 +39,7 @@ export function editor(store: Store, clock: Clock, author: Author): Editor {
             const before = states.before && JSON.stringify(states.before);
             const after = states.after && JSON.stringify(states.after);
             if (before !== null && before === after) return;
+            if (author !== CENTRAL) await checkIsOurs(tx, { subject, id, applicationId, ...states });
             changed = true;
             const { kind: actorKind, name: actor, id: actorId, address, requestId } = author;
             const who = { actorKind, actor, actorId, address, requestId };

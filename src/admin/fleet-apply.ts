@@ -30,12 +30,27 @@ import { invalid, Problem, validated } from "./problem.ts";
 export interface ApplyOptions {
   /** Removes what the document does not name: of each kind that it lists at all. */
   readonly prune: boolean;
+  /** Packages of the document that are known to be here as it says: nothing is done about them. */
+  readonly unchanged?: ReadonlySet<PackageInFile>;
   readonly now: number;
   readonly audit: Audit;
 }
 
 /** @throws Problem with the path in the document */
 export async function applyFleet(tx: Tx, fleet: FleetDocument, options: ApplyOptions): Promise<void> {
+  const kept = await applyApplications(tx, fleet, options);
+  if (!options.prune) return;
+  for (const row of await tx.selectFrom("applications").selectAll().execute()) {
+    if (!kept.has(row.no)) await deleteApp(tx, row, options.audit);
+  }
+}
+
+/** The same, but that other applications are let be, also when pruning. Answers the numbers of those that it names. */
+export async function applyApplications(
+  tx: Tx,
+  fleet: FleetDocument,
+  options: ApplyOptions,
+): Promise<ReadonlySet<number>> {
   const kept = new Set<number>();
   for (const [index, wanted] of fleet.applications.entries()) {
     await at(`applications.${index}`, async () => {
@@ -46,10 +61,7 @@ export async function applyFleet(tx: Tx, fleet: FleetDocument, options: ApplyOpt
       await new Applying(tx, application, options).run(wanted);
     });
   }
-  if (!options.prune) return;
-  for (const row of await tx.selectFrom("applications").selectAll().execute()) {
-    if (!kept.has(row.no)) await deleteApp(tx, row, options.audit);
-  }
+  return kept;
 }
 
 async function applyApplication(
@@ -156,6 +168,7 @@ class Applying {
   }
 
   async #applyPackage(wanted: PackageInFile, how: "without what is new on its blacklist" | "whole"): Promise<void> {
+    if (this.#options.unchanged?.has(wanted)) return;
     const arch = archNumber(wanted.arch);
     const row = (await this.#rows("packages")).find((one) => one.version === wanted.version && one.arch === arch);
     const [present] = row === undefined ? [] : await toPackages(this.#tx, [row]);

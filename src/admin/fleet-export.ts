@@ -14,10 +14,14 @@ type FleetObject = z.input<typeof fleetObject>;
 type ApplicationObject = FleetObject["applications"][number];
 type Named<K extends "packages" | "channels" | "groups"> = NonNullable<ApplicationObject[K]>;
 
-/** @param db a snapshot: the parts must be of one moment. */
-export async function exportFleet(db: Db): Promise<FleetObject> {
+/**
+ * @param db a snapshot: the parts must be of one moment.
+ * @param only UUIDs; null: all applications.
+ */
+export async function exportFleet(db: Db, only: readonly string[] | null = null): Promise<FleetObject> {
   const applications: ApplicationObject[] = [];
   for (const row of await db.selectFrom("applications").selectAll().orderBy("no").execute()) {
+    if (only !== null && !only.includes(row.id)) continue;
     const channels = await db
       .selectFrom("channels")
       .selectAll()

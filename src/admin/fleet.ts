@@ -11,7 +11,7 @@ import {
   readFleetFile,
 } from "../fleet/document.ts";
 import { appendAudit } from "../store/audit.ts";
-import { SYSTEM, settleConfiguration } from "../store/rollouts.ts";
+import { type Actor, SYSTEM, settleConfiguration } from "../store/rollouts.ts";
 import type { Store } from "../store/store.ts";
 import type { Tx } from "./context.ts";
 import { applyFleet } from "./fleet-apply.ts";
@@ -49,7 +49,7 @@ const getFleet = operation({
   role: "viewer",
   confined: "everywhere",
   answer: fleetObject,
-  handle: ({ store }) => store.snapshot(exportFleet),
+  handle: ({ store }) => store.snapshot((db) => exportFleet(db)),
 });
 
 const getSchema = operation({
@@ -128,28 +128,41 @@ export async function seedFleet(store: Store, file: string, now: number): Promis
   if (present !== undefined) return false;
   const fleet: FleetDocument = readFleetFile(file);
   await store.write(async (tx) => {
-    const collected = new Collected();
-    await applyFleet(tx, fleet, { prune: false, now, audit: collected.audit });
-    for (const { subject, id, applicationId = null, groupId = null, after } of collected.changes()) {
-      await appendAudit(tx, {
-        at: now,
-        actorKind: "system",
-        actor: SYSTEM.name,
-        actorId: null,
-        address: "",
-        requestId: "",
-        action: "firstFleet",
-        subject,
-        subjectId: id,
-        applicationId,
-        groupId,
-        before: null,
-        after: JSON.stringify(after),
-      });
-    }
+    await auditedAs(tx, SYSTEM, "firstFleet", now, (audit) => applyFleet(tx, fleet, { prune: false, now, audit }));
     await settleConfiguration(tx, SYSTEM, now);
   });
   return true;
+}
+
+/** What `work` does to each thing, written into the audit log as the system's doing. Answers how many things changed. */
+export async function auditedAs(
+  tx: Tx,
+  actor: Actor,
+  action: string,
+  now: number,
+  work: (audit: Audit) => Promise<unknown>,
+): Promise<number> {
+  const collected = new Collected();
+  await work(collected.audit);
+  const changes = collected.changes();
+  for (const { subject, id, applicationId = null, groupId = null, before, after } of changes) {
+    await appendAudit(tx, {
+      at: now,
+      actorKind: "system",
+      actor: actor.name,
+      actorId: null,
+      address: "",
+      requestId: "",
+      action,
+      subject,
+      subjectId: id,
+      applicationId,
+      groupId,
+      before: before && JSON.stringify(before),
+      after: after && JSON.stringify(after),
+    });
+  }
+  return changes.length;
 }
 
 /** Thrown to take back what was only planned. */

@@ -2,6 +2,7 @@
 import type { Request, RequestHandler, Response, Router } from "express";
 import { hasRole, type Principal } from "./auth/principal.ts";
 import { type AdminContext, principalOf } from "./context.ts";
+import { matches } from "./etag.ts";
 import { jsonBody, sendJson } from "./json.ts";
 import { findApplication } from "./lookups.ts";
 import { Call, type Operation } from "./operation.ts";
@@ -47,7 +48,8 @@ function handler(context: AdminContext, operation: Operation): RequestHandler {
     const answer = operation.streamed
       ? await patiently(context, request, () => operation.handle(call))
       : await operation.handle(call);
-    send(response, operation, answer);
+    if (operation.conditional && isKnown(request, response)) response.status(304).end();
+    else send(response, operation, answer);
   };
 }
 
@@ -69,6 +71,12 @@ async function patiently<T>({ uploading }: AdminContext, request: Request, work:
   } finally {
     uploading.delete(socket);
   }
+}
+
+/** Source: RFC 9110, 13.1.2. `request.fresh` won't do: `fetch` asks for no cached answer when it is given the header. */
+function isKnown({ headers }: Request, response: Response): boolean {
+  const known = headers["if-none-match"];
+  return known !== undefined && matches(known, String(response.getHeader("ETag")));
 }
 
 function bodyOf(operation: Operation, request: Request): unknown {

@@ -18,6 +18,7 @@ const PARAMETERS: Readonly<Record<string, string>> = {
   webhook: "The webhook's UUID, or its name",
   delivery: "The delivery's UUID",
   session: "The session's UUID",
+  site: "The site's name",
 };
 
 const TAGS: Readonly<Record<string, string>> = {
@@ -33,6 +34,7 @@ const TAGS: Readonly<Record<string, string>> = {
   fleet: "Applications, packages, channels, floors and groups as one document",
   activity: "What happened",
   notifications: "Who is told of what happens",
+  sites: "Servers that get their configuration from this one, and where this one gets its own",
   access: "Who may do what",
   audit: "Who changed what",
   server: "The server itself",
@@ -96,10 +98,13 @@ const PROBLEM = {
   content: { "application/problem+json": { schema: { $ref: "#/components/schemas/Problem" } } },
 };
 
-function success({ answer, status }: Operation, schemas: Json): Json {
+function success({ answer, status, conditional }: Operation, schemas: Json): Json {
   if (answer === null) return { 204: { description: "Done" } };
   const content = { "application/json": { schema: schemaOf(answer, "output", schemas) } };
-  return { [status ?? 200]: { description: "Done", content } };
+  return {
+    [status ?? 200]: { description: "Done", content },
+    ...(conditional && { 304: { description: "It is as it was (`If-None-Match`)" } }),
+  };
 }
 
 function pathParameters({ path }: Operation): Json[] {

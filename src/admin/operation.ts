@@ -7,9 +7,10 @@ import type { z } from "zod";
 import type { Payloads } from "../payloads/payloads.ts";
 import { type AuditEntry, appendAudit } from "../store/audit.ts";
 import { settleConfiguration } from "../store/rollouts.ts";
-import type { Principal, Role } from "./auth/principal.ts";
+import type { Principal, TokenRole } from "./auth/principal.ts";
 import type { AdminContext, Db, Tx } from "./context.ts";
 import { etagOf, matches } from "./etag.ts";
+import { checkIsOurs } from "./governed.ts";
 import { Problem } from "./problem.ts";
 
 export type Method = "get" | "post" | "put" | "delete";
@@ -41,7 +42,7 @@ export interface Declaration<P extends string, Q, B, A> {
   /** One line. */
   readonly summary: string;
   readonly description?: string;
-  readonly role: Role;
+  readonly role: TokenRole;
   /** By default `path`. */
   readonly confined?: Confinement;
   /** It is asked with POST, but changes nothing. */
@@ -54,6 +55,8 @@ export interface Declaration<P extends string, Q, B, A> {
   readonly headers?: Readonly<Record<string, string>>;
   /** A body may be left out. */
   readonly bodyOptional?: true;
+  /** Who has it as it is (`If-None-Match`) is answered 304. It tells its version with `call.tag`. */
+  readonly conditional?: true;
   /** 200 by default; 204 without an answer. */
   readonly status?: 201 | 202;
   readonly answer: z.ZodType<unknown, A> | null;
@@ -172,6 +175,7 @@ export class Call<P, Q, B> {
     const before = changed.before === null ? null : JSON.stringify(changed.before);
     const after = changed.after === null ? null : JSON.stringify(changed.after);
     if (before !== null && before === after) return;
+    await checkIsOurs(tx, changed);
     const entry: AuditEntry = {
       at: now,
       actorKind: this.who.kind,

@@ -25,7 +25,7 @@ export type RolloutRow = Selectable<Tables["rollouts"]> & { package_id: string; 
 const time = z.iso.datetime();
 const nodes = z.int().nonnegative();
 
-const countersObject = z
+export const countersObject = z
   .object({
     granted: nodes,
     in_flight: nodes,

@@ -6,6 +6,7 @@ import { appOperations } from "./apps.ts";
 import { auditOperations } from "./audit.ts";
 import { authenticated } from "./auth/authenticated.ts";
 import type { Authenticate } from "./auth/tokens.ts";
+import { centralOperations } from "./central.ts";
 import { channelOperations } from "./channels.ts";
 import type { AdminContext } from "./context.ts";
 import { counterOperations } from "./counters.ts";
@@ -29,6 +30,8 @@ import { payloadOperations } from "./payloads.ts";
 import { problems, unknownPath } from "./problem.ts";
 import { rolloutOperations } from "./rollouts.ts";
 import { sessionOperations } from "./sessions.ts";
+import type { DownloadAccess } from "./site-documents.ts";
+import { siteOperations } from "./sites.ts";
 import { statisticsOperations } from "./statistics.ts";
 import { upstreamOperations } from "./sync.ts";
 import { tokenOperations } from "./tokens.ts";
@@ -41,6 +44,8 @@ export interface AdminOptions extends AdminContext {
   readonly authenticate: Authenticate;
   /** Whether webhooks may lead to private addresses. */
   readonly privateTargets: boolean;
+  /** What downloads of files kept here need. */
+  readonly downloads: DownloadAccess;
   readonly syncing: Pick<Syncing, "begin" | "progressOf">;
   readonly onFault: (error: unknown) => void;
   readonly onFailedLogin: (address: string, why: string) => void;
@@ -69,6 +74,8 @@ function allOperations(options: AdminOptions): readonly Operation[] {
     ...activityOperations,
     ...webhookOperations(options),
     ...webhookDeliveryOperations,
+    ...siteOperations(options),
+    ...centralOperations,
     ...tokenOperations,
     ...sessionOperations,
     ...auditOperations,

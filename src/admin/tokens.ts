@@ -1,6 +1,6 @@
 /** Tokens: made, listed, revoked. */
 import { z } from "zod";
-import { EVERYWHERE, ROLES, type Scope } from "./auth/principal.ts";
+import { EVERYWHERE, type Scope, TOKEN_ROLES } from "./auth/principal.ts";
 import { isActive, issueToken, roleOf, scopeOf, type TokenRow } from "./auth/tokens.ts";
 import { type Db, type Tx, timestamp } from "./context.ts";
 import { countOf, findApplication } from "./lookups.ts";
@@ -10,9 +10,15 @@ import { invalid, notFound, Problem } from "./problem.ts";
 
 const TAG = "access";
 
+export const siteName = z
+  .string()
+  .regex(/^\w[\w.-]{0,62}$/, "must be 1 to 63 letters, digits and . _ -, the first of them no . or -");
+
 const tokenBody = z.strictObject({
   name: z.string().min(1).max(100),
-  role: z.enum(ROLES),
+  role: z.enum(TOKEN_ROLES),
+  /** Whose it is, when its role is `site`. */
+  site: siteName.nullish(),
   applications: z.array(z.string().max(155)).min(1).max(1_000).nullish(),
   groups: z.array(z.uuid()).min(1).max(1_000).nullish(),
   expires_ts: z.iso
@@ -24,7 +30,8 @@ const tokenBody = z.strictObject({
 const tokenFields = {
   id: z.uuid(),
   name: z.string(),
-  role: z.enum(ROLES),
+  role: z.enum(TOKEN_ROLES),
+  site: z.string().nullable(),
   /** Null: all. */
   applications: z.array(z.uuid()).nullable(),
   /** Only these may be changed; null: all of the applications'. */
@@ -71,11 +78,18 @@ const postToken = operation({
   answer: z.object({ ...tokenFields, token: z.string() }).meta({ id: "NewToken" }),
   handle: (call) =>
     call.change(async (tx, now, audit) => {
-      const { name, role, expires_ts: expiresAt = null } = call.body;
+      const { name, role, site = null, groups, expires_ts: expiresAt = null } = call.body;
       if (expiresAt !== null && expiresAt <= now) throw invalid("expires_ts", "must be in the future");
+      if (role === "site" && site === null) throw invalid("site", "must be the site's name");
+      if (role !== "site" && site !== null) throw invalid("site", `is for the role site; this one is ${role}`);
+      if (role === "site" && groups) throw invalid("groups", "a site gets its applications with all of their groups");
       await checkName(tx, name, now);
       const scope = await readScope(tx, call.body, EVERYWHERE);
-      const { token, row } = await issueToken(tx, { name, role, scope, createdBy: call.who.name, expiresAt }, now);
+      const { token, row } = await issueToken(
+        tx,
+        { name, role, scope, site, createdBy: call.who.name, expiresAt },
+        now,
+      );
       await audit({ subject: "token", id: row.id, before: null, after: stateOf(row, now) });
       return { ...toToken(row, now), token };
     }),
@@ -126,7 +140,7 @@ const whoAmI = operation({
       kind: z.enum(["token", "user", "anonymous"]),
       name: z.string(),
       id: z.string().nullable(),
-      role: z.enum(ROLES),
+      role: z.enum(TOKEN_ROLES),
       applications: z.array(z.uuid()).nullable(),
       groups: z.array(z.uuid()).nullable(),
     })
@@ -221,6 +235,7 @@ function toToken(row: TokenRow, now: number): z.input<typeof tokenObject> {
     id: row.id,
     name: row.name,
     role: roleOf(row),
+    site: row.site,
     ...copied(scopeOf(row)),
     state: row.revoked_at !== null ? "revoked" : isActive(row, now) ? "active" : "expired",
     created_ts: timestamp(row.created_at),

@@ -10,7 +10,8 @@ import { freezesSchema, strategyObject, strategySchema, windowsSchema } from "./
 
 const ARCH_NAMES = ["all", "amd64", "aarch64", "x86"] as const;
 const TYPE_NAMES = ["flatcar", "docker", "rkt", "other"] as const;
-const arch = z.enum(ARCH_NAMES);
+export const archSchema = z.enum(ARCH_NAMES);
+const arch = archSchema;
 
 const id = z.uuid().optional();
 const text = z.string().max(10_000).optional();

@@ -4,7 +4,7 @@ import type { Generated } from "kysely";
 type Flag = number; // 0 or 1
 
 export interface Tables {
-  meta: { revision: number };
+  meta: { revision: number; instance_id: Generated<string> };
   applications: {
     no: Generated<number>;
     id: string;
@@ -153,6 +153,7 @@ export interface Tables {
     role: string;
     applications: string | null;
     groups: string | null;
+    site: Generated<string | null>;
     created_by: Generated<string>;
     expires_at: number | null;
     used_at: number | null;
@@ -333,6 +334,32 @@ export interface Tables {
     imported_at: number;
   };
   numbers: { of: string; last: number };
+  sites: {
+    no: Generated<number>;
+    name: string;
+    instance_id: string;
+    applications: string | null;
+    report: string;
+    first_at: number;
+    reported_at: number;
+  };
+  central: {
+    one: number;
+    url: string;
+    site: string;
+    path: Generated<string>;
+    etag: string | null;
+    document: string | null;
+    applications: Generated<string>;
+    held: Generated<string>;
+    fetched_at: number | null;
+    applied_at: number | null;
+    reported_at: number | null;
+    error: string | null;
+    failures: Generated<number>;
+    next_at: number;
+    lease_until: Generated<number>;
+  };
   node_counts: { group_no: number; version: string; status: string; count: number };
   upstreams: {
     no: Generated<number>;

@@ -66,6 +66,7 @@ export async function anApi({ auth = "none" as "none" | "token" } = {}): Promise
     version: "0.0.0",
     authenticate,
     privateTargets: false,
+    downloads: { token: null, login: null },
     onFault: (error: unknown) => faults.push(error),
     onFailedLogin: (address: string) => failedLogins.push(address),
   };

@@ -42,7 +42,9 @@ beforeAll(async () => {
     rollout: rollouts[0]?.id ?? "",
     token: token.id,
   };
-  operations = [...(await Documented.of(turnout.url, "")).operations.values()];
+  const all = [...(await Documented.of(turnout.url, "")).operations.values()];
+  // Sites need a token, and bodies of theirs are tried in test/edge/.
+  operations = all.filter(({ description }) => !description.includes("the role `site`"));
   const { components } = (await (await fetch(`${turnout.url}/api/openapi.json`)).json()) as Document;
   ajv.addSchema({ $id: "turnout", components });
   await findBodies();

@@ -37,6 +37,8 @@ async function everything(): Promise<string> {
     "webhook_deliveries",
     "upstreams",
     "sessions",
+    "sites",
+    "central",
     "audit",
     "audit_head",
   ] as const;
@@ -174,6 +176,7 @@ async function walk(): Promise<void> {
   await api.call("listTokens");
   await api.call("getToken", { params: { token: "ci" } });
   await api.call("whoAmI", { token: token.token });
+  await walkSites();
   await api.call("revokeToken", { params: { token: token.id } });
   const session = await aSession(turnout.turnout.store, turnout.clock.now());
   await api.call("listSessions");
@@ -206,6 +209,32 @@ async function walkFiles(app: { app: string }, id: string): Promise<void> {
   await api.call("showPayloadUsage");
   await api.call("collectPayloads", { body: { dry_run: true } });
   expect((await api.call("collectPayloads")).body).toMatchObject({ bytes: 11, removed: [{ kind: "unreferenced" }] });
+}
+
+async function walkSites(): Promise<void> {
+  const site = { site: "berlin" };
+  const { token } = (await api.call("createToken", { body: { name: "berlin", role: "site", ...site } })).body;
+  const { headers } = await api.call("getSiteFleet", { params: site, token });
+  const known = { "If-None-Match": headers.get("etag") ?? "" };
+  expect((await api.send("getSiteFleet", { params: site, token, headers: known })).status).toBe(304);
+  const body = {
+    instance: "5f0c6a3e-6d0f-4a3b-9a55-1b1f4ad0c001",
+    version: "0.1.0",
+    sent_ts: "2026-03-04T12:00:00.000Z",
+    applied: null,
+    applied_ts: null,
+    error: null,
+    held: 0,
+    nodes: [{ group: STABLE_GROUP, version: "4081.2.0", status: "seen", nodes: 3 }],
+    other_nodes: 0,
+    rollouts: [],
+  };
+  await api.call("reportSite", { params: site, token, body });
+  await api.call("listSites", { query: { perpage: 50 } });
+  await api.call("getSite", { params: site });
+  await api.call("deleteSite", { params: site });
+  await api.call("getCentral");
+  await api.call("revokeToken", { params: { token: "berlin" } });
 }
 
 async function webhooks(): Promise<void> {
@@ -254,14 +283,14 @@ describe("the API", () => {
     const changing = [...api.operations.values()]
       .filter(({ method }) => method !== "get")
       .map(({ operationId }) => operationId);
-    // Nothing had failed that could be tried again, and no counter was wrong.
-    const nothingToSay = ["simulateRollout", "planFleet", "recountCounters", "retryFailedNodes"];
+    // Nothing had failed that could be tried again, no counter was wrong, and what a site reports is not its own doing.
+    const nothingToSay = ["simulateRollout", "planFleet", "recountCounters", "retryFailedNodes", "reportSite"];
     const byPeople = entries.filter((entry: { actor_kind: string }) => entry.actor_kind !== "system");
     const audited = new Set(byPeople.map((entry: { action: string }) => entry.action));
     expect([...audited].sort()).toEqual(changing.filter((id) => !nothingToSay.includes(id)).sort());
     for (const entry of byPeople)
       expect(entry).toMatchObject({ actor: "admin", actor_kind: "token", address: "127.0.0.1" });
-    const ofTheServer = ["webhook", "webhook-delivery", "token", "session", "payloads"];
+    const ofTheServer = ["webhook", "webhook-delivery", "token", "session", "site", "payloads"];
     const ofNoApplication = byPeople.filter((entry: { application_id: null }) => entry.application_id === null);
     expect([...new Set(ofNoApplication.map((entry: { subject: string }) => entry.subject))].sort()).toEqual(
       ofTheServer.sort(),
@@ -323,7 +352,7 @@ describe("who may do what", () => {
         params,
         ...(method === "post" || method === "put" ? { body: {} } : {}),
       });
-      if ((forbidden as readonly string[]).includes(needed)) {
+      if ([...forbidden, "site"].includes(needed)) {
         expect(status, id).toBe(403);
         refused += 1;
       } else expect(status, id).not.toBe(403);

@@ -91,7 +91,7 @@ describe("turnout fleet-sim", () => {
     ["--no-such-option", "1"],
   ])("says in one line what is wrong with %s %s", async (option, value) => {
     const { code, stdout, stderr } = await fleetSim([option, value]);
-    expect([code, stdout]).toEqual([1, ""]);
+    expect([code, stdout]).toEqual([2, ""]);
     expect(stderr).toMatch(/^error: .*\n$/);
     expect(stderr).toContain(option);
   });

@@ -8,7 +8,7 @@ import { SYSTEM } from "../../store/rollouts.ts";
 import type { Store } from "../../store/store.ts";
 import type { Tables } from "../../store/tables.ts";
 import type { Tx } from "../context.ts";
-import { EVERYWHERE, type Principal, type Role, type Scope } from "./principal.ts";
+import { EVERYWHERE, type Principal, type Scope, type TokenRole } from "./principal.ts";
 
 export type TokenRow = Selectable<Tables["tokens"]>;
 
@@ -20,12 +20,21 @@ const USE_MS = 60_000;
 
 export interface NewToken {
   readonly name: string;
-  readonly role: Role;
+  readonly role: TokenRole;
   readonly scope: Scope;
+  /** Not null when its role is `site`. */
+  readonly site: string | null;
   readonly createdBy: string;
   readonly expiresAt: number | null;
 }
-const FIRST: NewToken = { name: "admin", role: "admin", scope: EVERYWHERE, createdBy: "system", expiresAt: null };
+const FIRST: NewToken = {
+  name: "admin",
+  role: "admin",
+  scope: EVERYWHERE,
+  site: null,
+  createdBy: "system",
+  expiresAt: null,
+};
 
 /** Makes a token and answers it: there is no way to see it again. */
 export async function issueToken(tx: Tx, wanted: NewToken, now: number): Promise<{ token: string; row: TokenRow }> {
@@ -77,7 +86,7 @@ async function auditMaster(tx: Tx, action: string, { id, name, role }: TokenRow,
   });
 }
 
-function keepToken(tx: Tx, { name, role, scope, createdBy, expiresAt }: NewToken, token: string, now: number) {
+function keepToken(tx: Tx, { name, role, scope, site, createdBy, expiresAt }: NewToken, token: string, now: number) {
   return tx
     .insertInto("tokens")
     .values({
@@ -87,6 +96,7 @@ function keepToken(tx: Tx, { name, role, scope, createdBy, expiresAt }: NewToken
       role,
       applications: scope.applications === null ? null : JSON.stringify(scope.applications),
       groups: scope.groups === null ? null : JSON.stringify(scope.groups),
+      site,
       created_by: createdBy,
       expires_at: expiresAt,
       created_at: now,
@@ -108,7 +118,8 @@ export function bearerAuthentication(store: Store, clock: Clock): Authenticate {
     const now = clock.now();
     if (found === null || !isActive(found, now)) return null;
     if ((found.used_at ?? 0) < now - USE_MS) noteUse(store, found.no, now);
-    return { kind: "token", name: found.name, id: found.id, role: roleOf(found), scope: scopeOf(found) };
+    const { name, id, site } = found;
+    return { kind: "token", name, id, role: roleOf(found), scope: scopeOf(found), ...(site !== null && { site }) };
   };
 }
 
@@ -120,8 +131,8 @@ export function isActive({ revoked_at, expires_at }: TokenRow, now: number): boo
   return revoked_at === null && (expires_at === null || expires_at > now);
 }
 
-export function roleOf({ role }: TokenRow): Role {
-  return role as Role; // the store has no other
+export function roleOf({ role }: TokenRow): TokenRole {
+  return role as TokenRole; // the store has no other
 }
 
 export function scopeOf({ applications, groups }: Pick<TokenRow, "applications" | "groups">): Scope {

@@ -1,0 +1,54 @@
+/** What a site says of itself: who it is, how its nodes stand, how its rollouts go. The newest is all there is. */
+import { z } from "zod";
+import { archSchema } from "../fleet/document.ts";
+import { ROLLOUT_STATES } from "../rollout/model.ts";
+import { countersObject } from "./rollout-views.ts";
+
+const count = z.int().nonnegative();
+const text = z.string().max(2_000);
+
+/** What nodes make up must not fill the central server's disk. */
+export const MAX_NODE_ROWS = 2_000;
+export const MAX_ROLLOUT_ROWS = 1_000;
+
+const nodeRow = z.object({
+  group: z.uuid(),
+  version: z.string().max(255),
+  status: z.string().max(50),
+  nodes: count,
+});
+
+const rolloutRow = z.object({
+  group: z.uuid(),
+  version: z.string().max(255),
+  arch: archSchema,
+  state: z.enum(ROLLOUT_STATES),
+  /** From 1. */
+  stage: z.int().positive(),
+  stages: z.int().positive(),
+  /** Why it is as it is. */
+  reason: text,
+  counters: countersObject,
+});
+
+export const siteReport = z
+  .object({
+    instance: z.uuid(),
+    /** Turnout's own. */
+    version: z.string().max(100),
+    /** The site's clock. */
+    sent_ts: z.iso.datetime(),
+    /** Of the configuration: the ETag of what it has applied; null: nothing yet. */
+    applied: z.string().max(200).nullable(),
+    applied_ts: z.iso.datetime().nullable(),
+    /** Why it could not get or apply the configuration; null: it could. */
+    error: text.nullable(),
+    /** Channels that wait for their release's files. */
+    held: z.int().nonnegative(),
+    nodes: z.array(nodeRow).max(MAX_NODE_ROWS),
+    /** Nodes that are in none of the rows: there are too many versions. */
+    other_nodes: count,
+    rollouts: z.array(rolloutRow).max(MAX_ROLLOUT_ROWS),
+  })
+  .meta({ id: "SiteReport" });
+export type SiteReport = z.output<typeof siteReport>;

@@ -1,0 +1,144 @@
+/** The central server's configuration made true here, in one transaction. */
+import type { Db, Tx } from "../admin/context.ts";
+import { CENTRAL } from "../admin/editor.ts";
+import { auditedAs } from "../admin/fleet.ts";
+import { applyApplications } from "../admin/fleet-apply.ts";
+import { exportFleet } from "../admin/fleet-export.ts";
+import type { SiteDocument } from "../admin/site-document.ts";
+import { hostedPackages } from "../admin/site-documents.ts";
+import { archName, type FleetDocument, type PackageInFile } from "../fleet/document.ts";
+import { emptyRolloutCounters } from "../rollout/counters.ts";
+import type { Rollout } from "../rollout/model.ts";
+import { abort, halt, resume } from "../rollout/run.ts";
+import { loadCounters } from "../store/counters.ts";
+import { loadParts } from "../store/fleet.ts";
+import { recordChange, settleConfiguration } from "../store/rollouts.ts";
+import type { Store } from "../store/store.ts";
+import { type Configuration, fleetIn } from "./client.ts";
+import { localize, namesOf } from "./localize.ts";
+
+export interface ApplyDocument extends Configuration {
+  readonly etag: string;
+  /** Whether files are brought in from the central server. */
+  readonly payloads: boolean;
+  readonly now: number;
+}
+
+/**
+ * Applications that it names no more are the site's own from then on; their nodes are not forgotten because a token changed.
+ * @throws Problem when something of the site's own is in the way
+ */
+export async function applyDocument(store: Store, wanted: ApplyDocument): Promise<void> {
+  const ids = wanted.fleet.applications.flatMap(({ id }) => id ?? []);
+  // Check-ins wait while something is written: most of the work is done before.
+  const prepared = await store.snapshot((db) => prepare(db, wanted, ids));
+  await store.write(async (tx) => {
+    const isStill = (await revisionOf(tx)) === prepared.revision;
+    await apply(tx, wanted, ids, isStill ? prepared : await prepare(tx, wanted, ids));
+  });
+}
+
+async function prepare(db: Db, { document, fleet, payloads }: ApplyDocument, ids: readonly string[]) {
+  const row = await db.selectFrom("central").select("document").executeTakeFirstOrThrow();
+  const present = await exportFleet(db, ids);
+  const { fleet: local, held } = localize(fleet, {
+    fleet: present,
+    // It was checked when it came in.
+    previous: row.document === null ? null : (JSON.parse(row.document) as SiteDocument).fleet,
+    complete: namesOf(await hostedPackages(db)),
+    wanted: namesOf(payloads ? document.hosted : []),
+  });
+  return { revision: await revisionOf(db), local, held, unchanged: samePackages(local, fleetIn(present)) };
+}
+
+async function revisionOf(db: Db): Promise<number> {
+  return (await db.selectFrom("meta").select("revision").executeTakeFirstOrThrow()).revision;
+}
+
+async function apply(
+  tx: Tx,
+  { document, etag, now }: ApplyDocument,
+  ids: readonly string[],
+  { local, held, unchanged }: Awaited<ReturnType<typeof prepare>>,
+): Promise<void> {
+  const row = await tx.selectFrom("central").select("etag").executeTakeFirstOrThrow();
+  const changed = await auditedAs(tx, CENTRAL, "syncFleet", now, (audit) =>
+    applyApplications(tx, local, { prune: true, now, audit, unchanged }),
+  );
+  await tx
+    .updateTable("central")
+    .set({
+      etag,
+      document: JSON.stringify(document),
+      path: JSON.stringify(document.path),
+      applications: JSON.stringify(ids),
+      held: JSON.stringify(held),
+      applied_at: now,
+    })
+    .execute();
+  if (changed > 0 || etag !== row.etag) await settleConfiguration(tx, CENTRAL, now);
+  await followStops(tx, document.stopped, now);
+}
+
+/** Most packages are as they were. */
+function samePackages(wanted: FleetDocument, present: FleetDocument): ReadonlySet<PackageInFile> {
+  const same = new Set<PackageInFile>();
+  for (const { id, packages = [] } of wanted.applications) {
+    const here = present.applications.find((one) => one.id === id)?.packages ?? [];
+    const texts = new Set(here.map((one) => JSON.stringify(one)));
+    for (const one of packages) if (texts.has(JSON.stringify(one))) same.add(one);
+  }
+  return same;
+}
+
+/** What is halted or aborted there is so here; what was halted from there, and is not any more, goes on. */
+async function followStops(tx: Tx, stopped: SiteDocument["stopped"], now: number): Promise<void> {
+  const { groups, rollouts } = await loadParts(tx);
+  const groupIds = new Map(groups.map(({ no, id }) => [no, id]));
+  for (const rollout of rollouts) {
+    if (rollout.undoes !== null) continue;
+    const { version, arch } = rollout.package;
+    const stop = stopped.find(
+      (one) => one.group === groupIds.get(rollout.groupNo) && one.version === version && one.arch === archName(arch),
+    );
+    await follow(tx, rollout, stop, now);
+  }
+}
+
+async function follow(
+  tx: Tx,
+  rollout: Rollout,
+  stop: SiteDocument["stopped"][number] | undefined,
+  now: number,
+): Promise<void> {
+  const { state } = rollout;
+  const counters = (await loadCounters(tx, [rollout.no])).rollouts.get(rollout.no) ?? emptyRolloutCounters();
+  if (stop?.state === "aborted" && state !== "aborted" && state !== "superseded") {
+    const change = abort(rollout, now, `aborted at the central server: ${stop.reason}`);
+    await recordChange(tx, rollout, change, counters, CENTRAL, now);
+  } else if (stop?.state === "halted" && (state === "scheduled" || state === "running" || state === "paused")) {
+    const change = halt(rollout, now, `halted at the central server: ${stop.reason}`);
+    await recordChange(tx, rollout, change, counters, CENTRAL, now);
+  } else if (stop === undefined && state === "halted" && (await haltedBy(tx, rollout)) === CENTRAL.name) {
+    await recordChange(
+      tx,
+      rollout,
+      resume(rollout, counters, now, "resumed at the central server"),
+      counters,
+      CENTRAL,
+      now,
+    );
+  }
+}
+
+async function haltedBy(tx: Tx, { no }: Rollout): Promise<string | undefined> {
+  const line = await tx
+    .selectFrom("rollout_history")
+    .select("actor")
+    .where("rollout_no", "=", no)
+    .where("to_state", "=", "halted")
+    .orderBy("no", "desc")
+    .limit(1)
+    .executeTakeFirst();
+  return line?.actor;
+}

@@ -1,0 +1,192 @@
+/** What a site asks of its central server. Nothing that comes from there is trusted before it has been looked at. */
+import { z } from "zod";
+import { parseJson } from "../admin/json.ts";
+import { Problem } from "../admin/problem.ts";
+import { type SiteDocument, siteDocument } from "../admin/site-document.ts";
+import type { SiteReport } from "../admin/site-report.ts";
+import { type FleetDocument, fleetSchema } from "../fleet/document.ts";
+
+/** Some thousand packages. */
+const MAX_DOCUMENT_BYTES = 8 * 2 ** 20;
+const MAX_PROBLEM_BYTES = 4_096;
+
+export interface CentralOptions {
+  /** Without a slash at its end. */
+  readonly url: string;
+  readonly token: string;
+  readonly site: string;
+  /** Of this server. */
+  readonly instance: string;
+  readonly userAgent: string;
+  /** For an answer, all of it. */
+  readonly timeoutMs: number;
+  /** The server is stopping. */
+  readonly stop: AbortSignal;
+}
+
+/** It did not answer, or not as it should. The message says why. */
+export class CentralFailed extends Error {
+  override readonly name = "CentralFailed";
+  /** There was no answer at all. */
+  readonly silent: boolean;
+
+  constructor(message: string, silent = false) {
+    super(message);
+    this.silent = silent;
+  }
+}
+
+/** The same document twice: as it is kept and handed on, and as it is applied. */
+export interface Configuration {
+  readonly document: SiteDocument;
+  readonly fleet: FleetDocument;
+}
+
+export class Central {
+  readonly #options: CentralOptions;
+
+  constructor(options: CentralOptions) {
+    this.#options = options;
+  }
+
+  /** Null: it is still what has this ETag. @throws CentralFailed */
+  async configuration(etag: string | null): Promise<(Configuration & { readonly etag: string }) | null> {
+    const headers = { "Turnout-Instance": this.#options.instance, ...(etag !== null && { "If-None-Match": etag }) };
+    const signal = AbortSignal.timeout(this.#options.timeoutMs);
+    const answer = await this.#ask("fleet", { headers }, signal);
+    if (answer.status === 304 && etag !== null) return null;
+    if (answer.status !== 200) throw new CentralFailed(await refusalOf(answer));
+    const given = answer.headers.get("etag") ?? "";
+    if (!/^"[^"]{1,100}"$/.test(given)) throw new CentralFailed("its answer has no ETag: is it a Turnout?");
+    const bytes = await this.#reading(() => readAtMost(answer, MAX_DOCUMENT_BYTES), signal);
+    if (bytes === null) throw new CentralFailed(`its configuration is larger than ${MAX_DOCUMENT_BYTES} bytes`);
+    return { ...readConfiguration(bytes), etag: given };
+  }
+
+  /** @throws CentralFailed */
+  async report(report: SiteReport): Promise<void> {
+    const headers = { "Content-Type": "application/json" };
+    const signal = AbortSignal.timeout(this.#options.timeoutMs);
+    const answer = await this.#ask("report", { method: "PUT", headers, body: JSON.stringify(report) }, signal);
+    if (answer.status !== 204) throw new CentralFailed(`it did not take the report: ${await refusalOf(answer)}`);
+    await answer.body?.cancel();
+  }
+
+  #ask(what: "fleet" | "report", init: RequestInit & { headers: Record<string, string> }, signal: AbortSignal) {
+    const { url, site, token, userAgent, stop } = this.#options;
+    const headers = { ...init.headers, Authorization: `Bearer ${token}`, "User-Agent": userAgent };
+    const request = { ...init, headers, redirect: "manual" as const, signal: AbortSignal.any([signal, stop]) };
+    return this.#reading(() => fetch(`${url}/api/sites/${encodeURIComponent(site)}/${what}`, request), signal);
+  }
+
+  async #reading<T>(work: () => Promise<T>, tooLate: AbortSignal): Promise<T> {
+    try {
+      return await work();
+    } catch (error) {
+      if (error instanceof CentralFailed) throw error;
+      const why = tooLate.aborted ? `no answer within ${this.#options.timeoutMs / 1000} seconds` : reasonOf(error);
+      throw new CentralFailed(`the central server can't be reached: ${why}`, true);
+    }
+  }
+}
+
+/** @throws CentralFailed that says what is wrong, and where */
+export function readConfiguration(bytes: Uint8Array): Configuration {
+  let given: unknown;
+  try {
+    given = parseJson(bytes);
+  } catch (error) {
+    if (!(error instanceof Problem)) throw error;
+    throw new CentralFailed(`its answer can't be read: ${error.message.replace(/^the body/, "it")}`);
+  }
+  const document = read(siteDocument, given, "");
+  const fleet = fleetIn(document.fleet);
+  for (const { id, name, packages, channels, groups } of fleet.applications) {
+    const parts = [...(channels ?? []), ...(groups ?? [])];
+    // What is not listed would be let be; what has no id could be taken for something else.
+    if (!id || !packages || !channels || !groups || parts.some((part) => part.id === undefined)) {
+      throw new CentralFailed(`its configuration of application "${name}" is not whole; nothing of it was applied`);
+    }
+  }
+  return { document, fleet };
+}
+
+/**
+ * The fleet to be applied. What a file leaves out is let be; what an export leaves out is empty, and is to become so here.
+ * @throws CentralFailed
+ */
+export function fleetIn(fleet: SiteDocument["fleet"]): FleetDocument {
+  const applications = read(fleetSchema, fleet, "fleet.").applications.map((application) => ({
+    description: "",
+    product_id: null,
+    ...application,
+    packages: application.packages?.map((one) => ({
+      description: "",
+      hosting: "first" as const,
+      extra_files: [],
+      channels_blacklist: [],
+      ...one,
+    })),
+    channels: application.channels?.map((one) => ({ floors: [], ...one })),
+    groups: application.groups?.map((one) => ({
+      description: "",
+      strategy: null,
+      maintenance_windows: [],
+      freezes: [],
+      ...one,
+    })),
+  }));
+  return { applications };
+}
+
+function read<S extends z.ZodType>(schema: S, given: unknown, prefix: string): z.output<S> {
+  const parsed = schema.safeParse(given);
+  if (parsed.success) return parsed.data;
+  const [first] = parsed.error.issues;
+  const where = `${prefix}${first?.path.join(".") ?? ""}`;
+  throw new CentralFailed(
+    `its configuration is not one that this version understands (${where}: ${first?.message}); nothing of it was applied`,
+  );
+}
+
+/** Null: there is more. */
+async function readAtMost(answer: Response, limit: number): Promise<Uint8Array | null> {
+  const chunks: Uint8Array[] = [];
+  let size = 0;
+  for await (const chunk of answer.body ?? []) {
+    size += chunk.length;
+    // Leaving the loop hangs up.
+    if (size > limit) return null;
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks);
+}
+
+/** What it says of why not; as far as it is a Turnout. */
+async function refusalOf(answer: Response): Promise<string> {
+  const { status } = answer;
+  if (status >= 300 && status < 400) {
+    await answer.body?.cancel();
+    return `it answered ${status}; redirects are not followed`;
+  }
+  const bytes = await readAtMost(answer, MAX_PROBLEM_BYTES).catch(() => null);
+  const detail = z.object({ detail: z.string().max(1_000) }).safeParse(readJson(bytes));
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: no log or terminal wants to see them
+  const said = detail.success ? `: ${detail.data.detail.replace(/[\u0000-\u001f\u007f]/g, "�")}` : "";
+  return `it answered ${status}${said}`;
+}
+
+function readJson(bytes: Uint8Array | null): unknown {
+  try {
+    return JSON.parse(Buffer.from(bytes ?? []).toString("utf8"));
+  } catch {
+    return null;
+  }
+}
+
+/** What `fetch` says itself is no more than that it failed. */
+function reasonOf(error: unknown): string {
+  if (error instanceof AggregateError && error.errors.length > 0) return reasonOf(error.errors[0]);
+  if (error instanceof Error && error.cause !== undefined) return reasonOf(error.cause);
+  return error instanceof Error ? error.message : String(error);
+}

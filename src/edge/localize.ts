@@ -1,0 +1,113 @@
+/**
+ * From the central server's configuration to what of it holds here now: a channel moves when the files are here that its
+ * release needs, and what the site has stopped stays so. Pure.
+ */
+import type { HeldChannel } from "../admin/central.ts";
+import type { SiteDocument } from "../admin/site-document.ts";
+import type { ApplicationInFile, ChannelInFile, FleetDocument, PackageInFile } from "../fleet/document.ts";
+
+type Exported = SiteDocument["fleet"]["applications"][number];
+
+export interface Here {
+  /** The same applications as they are here now. */
+  readonly fleet: SiteDocument["fleet"];
+  /** What was applied last; null: nothing yet. */
+  readonly previous: SiteDocument["fleet"] | null;
+  /** `nameOf` the packages whose files are all here. */
+  readonly complete: ReadonlySet<string>;
+  /** `nameOf` those that are to be brought in from the central server. */
+  readonly wanted: ReadonlySet<string>;
+}
+
+export interface Local {
+  readonly fleet: FleetDocument;
+  readonly held: HeldChannel[];
+}
+
+export function nameOf(applicationId: string, { version, arch }: { version: string; arch: string }): string {
+  return `${applicationId} ${arch} ${version}`;
+}
+
+export function namesOf(packages: SiteDocument["hosted"]): ReadonlySet<string> {
+  return new Set(packages.map((one) => nameOf(one.application, one)));
+}
+
+export function localize(fleet: FleetDocument, here: Here): Local {
+  const held: HeldChannel[] = [];
+  const applications = fleet.applications.map((application) => {
+    const present = here.fleet.applications.find(({ id }) => id === application.id);
+    const previous = here.previous?.applications.find(({ id }) => id === application.id);
+    return withSwitches(withHeld(application, present, here, held), present, previous);
+  });
+  return { fleet: { applications }, held };
+}
+
+/** Channels that must wait stay as they are here, and so do the packages that they point to. */
+function withHeld(
+  application: ApplicationInFile,
+  present: Exported | undefined,
+  { complete, wanted }: Here,
+  held: HeldChannel[],
+): ApplicationInFile {
+  const { id = "", packages = [] } = application;
+  const kept = new Map<string, PackageInFile>(packages.map((one) => [nameOf(id, one), one]));
+  const waits = (version: string, { arch }: ChannelInFile) => {
+    const name = nameOf(id, { version, arch });
+    const only = kept.get(name)?.hosting === "only";
+    return (only || wanted.has(name)) && !complete.has(name);
+  };
+  const channels = (application.channels ?? []).map((channel) => {
+    const { name, arch, package: target, floors = [] } = channel;
+    if (target == null) return channel;
+    const missing = [target, ...floors.map(({ version }) => version)].find((version) => waits(version, channel));
+    if (missing === undefined) return channel;
+    const now = present?.channels?.find((one) => one.id === channel.id);
+    const stays = now?.package ?? null;
+    held.push({ application: id, channel: name, arch, version: target, stays, waits_for: missing });
+    const floorsNow = now?.floors ?? [];
+    for (const version of [stays, ...floorsNow.map((floor) => floor.version)]) {
+      if (version !== null) keep(kept, id, present, version, channel);
+    }
+    return { ...channel, package: stays, floors: floorsNow };
+  });
+  return { ...application, channels, packages: [...kept.values()] };
+}
+
+/** Whether the central server has it any more or not, and whatever it says by now of the channel that stays with it. */
+function keep(
+  kept: Map<string, PackageInFile>,
+  applicationId: string,
+  present: Exported | undefined,
+  version: string,
+  { name: channel, arch }: ChannelInFile,
+): void {
+  const name = nameOf(applicationId, { version, arch });
+  const theirs = kept.get(name);
+  if (theirs !== undefined) {
+    const { channels_blacklist: blacklist } = theirs;
+    if (blacklist?.includes(channel)) {
+      kept.set(name, { ...theirs, channels_blacklist: blacklist.filter((one) => one !== channel) });
+    }
+    return;
+  }
+  const ours = present?.packages?.find((one) => one.version === version && one.arch === arch);
+  if (ours === undefined) return;
+  // Its blacklist may name channels that are gone.
+  const { channels_blacklist: _, ...rest } = ours;
+  kept.set(name, rest);
+}
+
+/** A group whose updates were turned off here, by a person or by its safe mode, is not turned on from elsewhere. */
+function withSwitches(
+  application: ApplicationInFile,
+  present: Exported | undefined,
+  previous: Exported | undefined,
+): ApplicationInFile {
+  const isOn = (groups: Exported["groups"], id: string | undefined) =>
+    groups?.find((group) => group.id === id)?.policy?.updates_enabled;
+  const groups = (application.groups ?? []).map((group) => {
+    const offHere = isOn(present?.groups, group.id) === false && isOn(previous?.groups, group.id) !== false;
+    return offHere ? { ...group, policy: { ...group.policy, updates_enabled: false } } : group;
+  });
+  return { ...application, groups };
+}

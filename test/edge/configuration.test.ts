@@ -1,0 +1,338 @@
+import { describe, expect, it } from "vitest";
+import { checks, FLATCAR, pings, release, reports, STABLE_CHANNEL, STABLE_GROUP } from "../e2e/turnout.ts";
+import { ADMIN, answerOf, type CentralServer, channel, round, siteOf, siteToken, type World, worlds } from "./world.ts";
+
+let world: World;
+worlds((one) => {
+  world = one;
+});
+
+const group = `/apps/${FLATCAR}/groups/${STABLE_GROUP}`;
+const stages = { stages: [{ percent: 10 }, { percent: 100 }] };
+
+async function changeGroup(api: CentralServer["api"], changes: Record<string, unknown>): Promise<void> {
+  await api("PUT", group, { ...(await api("GET", group)), ...changes });
+}
+
+describe("the configuration of a central server", () => {
+  it("arrives at its site, with ids, plans and policies, and a node there is updated by it", async () => {
+    const central = await world.central();
+    await release(central.api, "4230.2.1");
+    await changeGroup(central.api, { strategy: { stages: [{ percent: 100 }] }, policy_timezone: "Asia/Tokyo" });
+    const site = await world.site(central);
+    expect(await site.api("GET", "/central")).toMatchObject({ state: "new", site: "berlin", url: central.url });
+
+    const state = await round(site);
+    expect(state).toMatchObject({ state: "synced", error: null, held: [], applications: [{ id: FLATCAR }] });
+    expect(state.path).toEqual([(await central.api<{ instance: string }>("GET", "/central")).instance]);
+    expect(await channel(site.api)).toBe("4230.2.1");
+    const here = await site.api("GET", group);
+    expect(here).toMatchObject({ policy_timezone: "Asia/Tokyo", strategy: { stages: [{ percent: 100 }] } });
+    expect(await site.omaha(checks())).toContain('status="ok"');
+    const { entries } = await site.api<{ entries: object[] }>("GET", "/audit?perpage=1000");
+    expect(entries).toContainEqual(
+      expect.objectContaining({ action: "syncFleet", actor: "central", actor_kind: "system", subject: "package" }),
+    );
+  });
+
+  it("follows: what is changed there changes here, what is removed there goes here", async () => {
+    const central = await world.central();
+    await release(central.api, "4081.2.0");
+    const site = await world.site(central);
+    await round(site);
+    const old = await central.api<{ packages: { id: string }[] }>("GET", `/apps/${FLATCAR}/packages`);
+    const id = await release(central.api, "4230.2.1");
+    await central.api("PUT", `/channels/${STABLE_CHANNEL}/floors/${id}`, { floor_reason: "the disk's layout" });
+    await central.api("DELETE", `/apps/${FLATCAR}/packages/${old.packages[0]?.id}`);
+    await central.api("POST", `/apps/${FLATCAR}/channels`, { name: "canary", color: "#ffcc00", arch: 1 });
+    await round(site);
+    expect(await channel(site.api)).toBe("4230.2.1");
+    expect(await site.api("GET", `/apps/${FLATCAR}/packages`)).toMatchObject({ totalCount: 1 });
+    expect(await site.api("GET", `/channels/${STABLE_CHANNEL}/floors`)).toMatchObject({ totalCount: 1 });
+    const { channels } = await site.api<{ channels: { id: string; name: string }[] }>(
+      "GET",
+      `/apps/${FLATCAR}/channels?perpage=100`,
+    );
+    const canary = channels.find(({ name }) => name === "canary");
+    await central.api("DELETE", `/apps/${FLATCAR}/channels/${canary?.id}`);
+    await central.api("DELETE", `/channels/${STABLE_CHANNEL}/floors/${id}`);
+    await round(site);
+    expect(await answerOf(site.url, "GET", `/apps/${FLATCAR}/channels/${canary?.id}`)).toMatchObject({ 0: 404 });
+    expect(await site.api("GET", `/channels/${STABLE_CHANNEL}/floors`)).toMatchObject({ totalCount: 0 });
+  });
+
+  it("leaves the site's own applications alone, and costs nothing when nothing has changed", async () => {
+    const central = await world.central();
+    const site = await world.site(central);
+    const own = await site.api<{ id: string }>("POST", "/apps", { name: "Of the site", product_id: "io.example.own" });
+    await round(site);
+    await site.api("PUT", `/apps/${own.id}`, {
+      name: "Of the site",
+      description: "still",
+      product_id: "io.example.own",
+    });
+    const revision = () => site.turnout.store.read.selectFrom("meta").select("revision").executeTakeFirstOrThrow();
+    const before = await revision();
+    await round(site);
+    expect(await round(site)).toMatchObject({ state: "synced" });
+    expect(await revision()).toEqual(before);
+    expect(await site.api("GET", "/apps")).toMatchObject({ totalCount: 2 });
+  });
+
+  it("is answered with 304 to who has it", async () => {
+    const central = await world.central();
+    const token = await siteToken(central.api, "berlin");
+    const [status, , headers] = await answerOf(central.url, "GET", "/sites/berlin/fleet", { token });
+    const known = { "If-None-Match": headers.get("etag") ?? "" };
+    expect(status).toBe(200);
+    expect((await answerOf(central.url, "GET", "/sites/berlin/fleet", { token, headers: known }))[0]).toBe(304);
+    await release(central.api, "4230.2.1");
+    expect((await answerOf(central.url, "GET", "/sites/berlin/fleet", { token, headers: known }))[0]).toBe(200);
+  });
+
+  it("is only of the token's applications; one that the site gets no more becomes its own, with its nodes", async () => {
+    const central = await world.central();
+    const lab = await central.api<{ id: string }>("POST", "/apps", { name: "Lab" });
+    const site = await world.site(central, { applications: [lab.id, FLATCAR] });
+    await round(site);
+    await site.omaha(checks());
+    await central.api("DELETE", `/apps/${FLATCAR}`);
+    const { applications } = await round(site);
+    expect(applications).toEqual([{ id: lab.id, name: "Lab" }]);
+    await changeGroup(site.api, { name: "Its own by now" });
+    expect(await site.api("GET", `${group}/instancescount?duration=1d`)).toMatchObject({ count: 1 });
+  });
+
+  it("is refused whole, with a reason, when something of the site's own is in the way", async () => {
+    const central = await world.central();
+    await central.api("POST", "/apps", { name: "Lab" });
+    await release(central.api, "4230.2.1");
+    const site = await world.site(central);
+    const own = await site.api<{ id: string }>("POST", "/apps", { name: "Lab" });
+    const state = await round(site);
+    expect(state).toMatchObject({ state: "failing", applications: [], failures: 1 });
+    expect(state.error).toContain(`has the id ${own.id}`);
+    expect(await channel(site.api)).toBeNull();
+    expect(await central.api("GET", "/sites/berlin")).toMatchObject({ error: state.error, up_to_date: false });
+    await site.api("DELETE", `/apps/${own.id}`);
+    expect(await round(site)).toMatchObject({ state: "synced", error: null, failures: 0 });
+    expect(await channel(site.api)).toBe("4230.2.1");
+  });
+});
+
+describe("at the site", () => {
+  it("what comes from the central server is changed there: a change here is refused, and says where", async () => {
+    const central = await world.central();
+    const packageId = await release(central.api, "4230.2.1");
+    const site = await world.site(central);
+    await round(site);
+    const { packages } = await site.api<{ packages: { id: string }[] }>("GET", `/apps/${FLATCAR}/packages`);
+    const app = { name: "Mine", description: "", product_id: null };
+    const upstream = {
+      url: "https://public.update.flatcar-linux.net/v1/update/",
+      track: "stable",
+      channel_id: STABLE_CHANNEL,
+      policy: "follow",
+    };
+    const here = await site.api("GET", group);
+    const fleet = await site.api<{ applications: { name: string }[] }>("GET", "/fleet");
+    const renamed = { applications: fleet.applications.map((one) => ({ ...one, name: "Mine" })) };
+    for (const [method, path, body] of [
+      ["PUT", `/apps/${FLATCAR}`, app],
+      ["DELETE", `/apps/${FLATCAR}`, undefined],
+      ["PUT", group, { ...here, name: "Mine" }],
+      ["DELETE", group, undefined],
+      ["POST", `/apps/${FLATCAR}/channels`, { name: "mine", color: "#ffcc00", arch: 1 }],
+      ["DELETE", `/apps/${FLATCAR}/channels/${STABLE_CHANNEL}`, undefined],
+      ["DELETE", `/apps/${FLATCAR}/packages/${packages[0]?.id}`, undefined],
+      ["PUT", `/channels/${STABLE_CHANNEL}/floors/${packages[0]?.id}`, { floor_reason: "mine" }],
+      ["POST", `/apps/${FLATCAR}/upstreams`, upstream],
+      ["POST", "/fleet/apply", { fleet: renamed }],
+    ] as const) {
+      const [status, text] = await answerOf(site.url, method, path, body === undefined ? {} : { body });
+      expect([method, path, status, text.includes(`comes from ${central.url}: change it there`)]).toEqual([
+        method,
+        path,
+        409,
+        true,
+      ]);
+    }
+    expect(await site.api("GET", "/fleet")).toEqual(fleet);
+    await site.api("POST", "/fleet/apply", { fleet }); // changes nothing
+    await central.api("GET", `/apps/${FLATCAR}/packages/${packageId}`);
+  });
+
+  it("rollouts and nodes are its own, and so is a group's switch, which nothing from elsewhere turns on", async () => {
+    const central = await world.central();
+    await release(central.api, "4230.2.1");
+    await changeGroup(central.api, { strategy: stages });
+    const site = await world.site(central);
+    await round(site);
+    await site.omaha(checks());
+    const { rollouts } = await site.api<{ rollouts: { id: string }[] }>("GET", `${group}/rollouts`);
+    await site.api("POST", `${group}/rollouts/${rollouts[0]?.id}/pause`, { reason: "lunch" });
+    await changeGroup(site.api, { policy_updates_enabled: false });
+    await changeGroup(central.api, { description: "something else" });
+    await round(site);
+    expect(await site.api("GET", group)).toMatchObject({
+      policy_updates_enabled: false,
+      description: "something else",
+    });
+    expect(await site.api("GET", `${group}/rollouts/${rollouts[0]?.id}`)).toMatchObject({ state: "paused" });
+    await changeGroup(site.api, { policy_updates_enabled: true });
+
+    await changeGroup(central.api, { policy_updates_enabled: false });
+    await round(site);
+    const on = { body: { ...(await site.api("GET", group)), policy_updates_enabled: true } };
+    expect(await answerOf(site.url, "PUT", group, on)).toMatchObject({ 0: 409 });
+    await changeGroup(central.api, { policy_updates_enabled: true });
+    await round(site);
+    expect(await site.api("GET", group)).toMatchObject({ policy_updates_enabled: true });
+  });
+
+  it("everything is its own again when it is started without a central server", async () => {
+    const central = await world.central();
+    const token = await siteToken(central.api, "berlin");
+    const dataDir = world.folder();
+    const site = await world.start(siteOf(central.url, token), { dataDir });
+    await round(site);
+    await world.stop(site);
+    const free = await world.start({}, { dataDir });
+    expect(await free.api("GET", "/central")).toMatchObject({ state: "none", url: null, applications: [] });
+    await changeGroup(free.api, { name: "Mine" });
+  });
+});
+
+describe("a rollout that is halted at the central server", () => {
+  it("is halted at the site, and goes on when it does there; one that the site halted stays so", async () => {
+    const central = await world.central();
+    await release(central.api, "4230.2.1");
+    await changeGroup(central.api, { strategy: stages });
+    const site = await world.site(central);
+    await round(site);
+    type Rollouts = { rollouts: { id: string; state: string }[] };
+    const [there, here] = await Promise.all(
+      [central.api, site.api].map(async (api) => (await api<Rollouts>("GET", `${group}/rollouts`)).rollouts[0]?.id),
+    );
+    const stateHere = () =>
+      site.api<{ state: string; history: { reason: string; actor: string }[] }>("GET", `${group}/rollouts/${here}`);
+    await central.api("POST", `${group}/rollouts/${there}/halt`, { reason: "it does not boot" });
+    await round(site);
+    expect(await stateHere()).toMatchObject({ state: "halted" });
+    expect((await stateHere()).history.at(-1)).toMatchObject({
+      actor: "central",
+      reason: "halted at the central server: it does not boot",
+    });
+    expect(await site.omaha(checks())).toContain('status="noupdate"');
+
+    await central.api("POST", `${group}/rollouts/${there}/resume`);
+    await round(site);
+    expect(await stateHere()).toMatchObject({ state: "running" });
+    await site.api("POST", `${group}/rollouts/${here}/halt`, { reason: "our own" });
+    await changeGroup(central.api, { description: "something else" });
+    await round(site);
+    expect(await stateHere()).toMatchObject({ state: "halted" });
+    expect(await central.api("GET", "/sites/berlin")).toMatchObject({
+      halted: 1,
+      rollouts: [{ state: "halted", reason: "our own" }],
+    });
+
+    await central.api("POST", `${group}/rollouts/${there}/abort`, { reason: "enough" });
+    await round(site);
+    expect(await stateHere()).toMatchObject({ state: "aborted" });
+  });
+});
+
+describe("a site's report", () => {
+  it("tells how its nodes and rollouts are; the central server shows when it last heard of it", async () => {
+    const central = await world.central();
+    await release(central.api, "4230.2.1");
+    const site = await world.site(central);
+    await round(site);
+    await site.omaha(checks());
+    await site.omaha(reports(13, 1));
+    await site.omaha(pings({ machineId: "0000000000000000000000000000000a" }));
+    await round(site);
+    const seen = await central.api("GET", "/sites/berlin");
+    expect(seen).toMatchObject({
+      name: "berlin",
+      up_to_date: true,
+      error: null,
+      total_nodes: 2,
+      last_contact_ts: new Date(central.turnout.clock.now()).toISOString(),
+      rollouts: [{ version: "4230.2.1", state: "running", counters: { granted: 1 } }],
+    });
+    await release(central.api, "4230.2.2");
+    expect(await central.api("GET", "/sites")).toMatchObject({ totalCount: 1, sites: [{ up_to_date: false }] });
+    await central.api("DELETE", "/sites/berlin");
+    expect(await central.api("GET", "/sites")).toMatchObject({ totalCount: 0 });
+  });
+
+  it("is taken of one server by that name", async () => {
+    const central = await world.central();
+    const first = await world.site(central);
+    const second = await world.site(central);
+    await round(first);
+    const { state, error } = await round(second);
+    expect([state, error]).toEqual(["failing", expect.stringContaining('reported as site "berlin"')]);
+    central.turnout.clock.move({ minutes: 16 });
+    expect(await round(second, 10)).toMatchObject({ state: "synced" });
+  });
+});
+
+describe("a site's token", () => {
+  it("is good for its own site, and for nothing else; and nobody else's is", async () => {
+    const central = await world.central();
+    const token = await siteToken(central.api, "berlin");
+    for (const [path, status] of [
+      ["/sites/berlin/fleet", 200],
+      ["/sites/paris/fleet", 403],
+      ["/sites", 403],
+      ["/apps", 403],
+      ["/fleet", 403],
+      [`${group}/instances`, 403],
+      ["/tokens", 403],
+      ["/audit", 403],
+    ] as const) {
+      expect([path, (await answerOf(central.url, "GET", path, { token }))[0]]).toEqual([path, status]);
+    }
+    expect((await answerOf(central.url, "GET", "/sites/berlin/fleet", { token: ADMIN }))[0]).toBe(403);
+    const report = (changes: object) => ({
+      token,
+      body: {
+        instance: "5f0c6a3e-6d0f-4a3b-9a55-1b1f4ad0c001",
+        version: "0.1.0",
+        sent_ts: "2026-03-04T12:00:00.000Z",
+        applied: null,
+        applied_ts: null,
+        error: null,
+        held: 0,
+        nodes: [],
+        other_nodes: 0,
+        rollouts: [],
+        ...changes,
+      },
+    });
+    const row = { group: STABLE_GROUP, version: "4230.2.1", status: "seen", nodes: 1 };
+    for (const [changes, status] of [
+      [{ nodes: "many" }, 400],
+      [{ nodes: [{ ...row, nodes: -1 }] }, 400],
+      [{ nodes: Array.from({ length: 2_001 }, () => row) }, 400],
+      [{ instance: "me" }, 400],
+      [{ error: "x".repeat(2_001) }, 400],
+      [{ error: "x".repeat(2_000_000) }, 413],
+      [{ what_a_newer_site_says: true }, 204],
+    ] as const) {
+      expect((await answerOf(central.url, "PUT", "/sites/berlin/report", report(changes)))[0]).toBe(status);
+    }
+    expect((await answerOf(central.url, "PUT", "/sites/paris/report", report({})))[0]).toBe(403);
+    for (const body of [
+      { name: "a", role: "site" },
+      { name: "a", role: "viewer", site: "berlin" },
+      { name: "a", role: "site", site: "../x" },
+      { name: "a", role: "site", site: "berlin", groups: [STABLE_GROUP] },
+    ]) {
+      expect((await answerOf(central.url, "POST", "/tokens", { token: ADMIN, body }))[0]).toBe(400);
+    }
+  });
+});

@@ -1,0 +1,288 @@
+import type { ServerResponse } from "node:http";
+import { describe, expect, it } from "vitest";
+import { readConfiguration } from "../../src/edge/client.ts";
+import { aTurnout, checks, FLATCAR, release } from "../e2e/turnout.ts";
+import { answerOf, channel, round, siteOf, siteToken, type World, worlds } from "./world.ts";
+
+let world: World;
+worlds((one) => {
+  world = one;
+});
+
+const portOf = (url: string) => new URL(url).port;
+
+describe("when the link is down", () => {
+  it("the site goes on with what it has, and says since when; when it is back, both sides hear of each other", async () => {
+    const folder = world.folder();
+    const central = await world.central({}, folder);
+    await release(central.api, "4230.2.1");
+    const site = await world.site(central);
+    await round(site);
+    const lastHeard = () => central.api("GET", "/sites/berlin");
+    const before = await lastHeard();
+    await world.stop(central.turnout);
+
+    const down = await round(site);
+    expect(down).toMatchObject({ state: "failing", failures: 1 });
+    expect(down.error).toMatch(/^the central server can't be reached: .*ECONNREFUSED/);
+    expect(await site.omaha(checks())).toContain('<updatecheck status="ok"');
+    expect(await channel(site.api)).toBe("4230.2.1");
+    const refused = { body: { name: "mine", color: "#ffcc00", arch: 1 } };
+    expect((await answerOf(site.url, "POST", `/apps/${FLATCAR}/channels`, refused))[0]).toBe(409);
+    expect((await round(site, 20)).failures).toBe(2);
+
+    const back = await world.central({ TURNOUT_PORT: portOf(central.url) }, folder);
+    await release(back.api, "4230.2.2");
+    expect(await round(site, 20)).toMatchObject({ state: "synced", failures: 0, error: null });
+    expect(await channel(site.api)).toBe("4230.2.2");
+    expect(await lastHeard()).toMatchObject({ instance: before.instance, total_nodes: 1, up_to_date: true });
+  });
+
+  it("the site asks less and less often, but every quarter of an hour", async () => {
+    const site = await world.start(siteOf("http://127.0.0.1:9", "turnout_x"), { central: { random: () => 0.5 } });
+    const waits: number[] = [];
+    for (let failure = 0; failure < 7; failure += 1) {
+      const { next_ts: next } = await round(site, 20);
+      waits.push((Date.parse(String(next)) - site.clock.now()) / 60_000);
+    }
+    expect(waits).toEqual([1, 2, 4, 8, 15, 15, 15]);
+    await round(site, 14);
+    expect((await site.api<{ failures: number }>("GET", "/central")).failures).toBe(7);
+  });
+
+  it("a site that is restarted meanwhile is as it was", async () => {
+    const central = await world.central();
+    await release(central.api, "4230.2.1");
+    const dataDir = world.folder();
+    const settings = siteOf(central.url, await siteToken(central.api, "berlin"));
+    const site = await world.start(settings, { dataDir });
+    await round(site);
+    await world.stop(site);
+    await world.stop(central.turnout);
+    const again = await world.start(settings, { dataDir, clock: site.clock });
+    expect(await again.api("GET", "/central")).toMatchObject({ state: "synced", applications: [{ id: FLATCAR }] });
+    expect(await again.omaha(checks())).toContain('<updatecheck status="ok"');
+    expect(await round(again)).toMatchObject({ state: "failing" });
+  });
+
+  it("a process that died in the middle of a round keeps the next one waiting two minutes, not for ever", async () => {
+    const central = await world.central();
+    const site = await world.site(central);
+    await site.turnout.store.write((tx) =>
+      tx
+        .updateTable("central")
+        .set({ lease_until: site.clock.now() + 120_000 })
+        .execute(),
+    );
+    await site.turnout.edge?.run();
+    expect(await site.api("GET", "/central")).toMatchObject({ state: "new" });
+    expect(await round(site)).toMatchObject({ state: "synced" });
+  });
+});
+
+describe("a token that is good no more", () => {
+  it("stops the news and nothing else, and is said on both sides", async () => {
+    const central = await world.central();
+    await release(central.api, "4230.2.1");
+    const site = await world.site(central);
+    await round(site);
+    const { tokens } = await central.api<{ tokens: { id: string; role: string }[] }>("GET", "/tokens");
+    await central.api("DELETE", `/tokens/${tokens.find(({ role }) => role === "site")?.id}`);
+    const state = await round(site);
+    expect(state).toMatchObject({ state: "failing", applications: [{ id: FLATCAR }] });
+    expect(state.error).toContain("it answered 401: a valid token is needed");
+    expect(await site.omaha(checks())).toContain('<updatecheck status="ok"');
+  });
+
+  it("of another site is refused", async () => {
+    const central = await world.central();
+    const token = await siteToken(central.api, "paris");
+    const site = await world.start(siteOf(central.url, token, "berlin"));
+    const { error } = await round(site);
+    expect(error).toContain('is of site "paris", not "berlin"');
+  });
+});
+
+describe("a loop", () => {
+  it("of one is refused: a server that is its own central server", async () => {
+    const folder = world.folder();
+    const first = await world.central({}, folder);
+    const token = await siteToken(first.api, "berlin");
+    await world.stop(first.turnout);
+    const port = portOf(first.url);
+    const own = await world.central({ TURNOUT_PORT: port, ...siteOf(first.url, token) }, folder);
+    own.turnout.clock.move({ minutes: 2 });
+    await own.turnout.turnout.edge?.run();
+    const state = await own.api("GET", "/central");
+    expect(state).toMatchObject({ state: "failing", applications: [] });
+    expect(state.error).toContain("a loop: this server would get its configuration from itself");
+  });
+
+  it("of two is refused on the way that would close it", async () => {
+    const [folderA, folderB] = [world.folder(), world.folder()];
+    const a = await world.central({}, folderA);
+    const b = await world.central({}, folderB);
+    const settingsA = siteOf(b.url, await siteToken(b.api, "a"), "a");
+    const settingsB = siteOf(a.url, await siteToken(a.api, "b"), "b");
+    await world.stop(a.turnout);
+    await world.stop(b.turnout);
+    const [a2, b2] = [
+      await world.central({ TURNOUT_PORT: portOf(a.url), ...settingsA }, folderA),
+      await world.central({ TURNOUT_PORT: portOf(b.url), ...settingsB }, folderB),
+    ];
+    const go = async ({ turnout, api }: typeof a2) => {
+      turnout.clock.move({ minutes: 20 });
+      await turnout.turnout.edge?.run();
+      return api("GET", "/central");
+    };
+    expect(await go(a2)).toMatchObject({ state: "synced" });
+    const closed = await go(b2);
+    expect(closed).toMatchObject({ state: "failing", applications: [] });
+    expect(closed.error).toContain("a loop: this server gets its own configuration from");
+    expect(await go(a2)).toMatchObject({ state: "synced" });
+  });
+
+  it("of three does not stand: each that finds itself above itself applies nothing more", async () => {
+    const folders = [world.folder(), world.folder(), world.folder()];
+    const first = [];
+    for (const folder of folders) first.push(await world.central({}, folder));
+    const settings = [];
+    for (const [index, above] of first.entries())
+      settings.push(siteOf(above.url, await siteToken(above.api, `s${index}`), `s${index}`));
+    const servers = [];
+    for (const [index, { turnout, url }] of first.entries()) {
+      await world.stop(turnout);
+      // Each is the site of the one before it.
+      const above = settings[(index + 2) % 3] ?? {};
+      servers.push(await world.central({ TURNOUT_PORT: portOf(url), ...above }, folders[index]));
+    }
+    const states: unknown[] = [];
+    for (let turn = 0; turn < 4; turn += 1) {
+      states.length = 0;
+      for (const { turnout, api } of servers) {
+        turnout.clock.move({ minutes: 20 });
+        await turnout.turnout.edge?.run();
+        states.push((await api("GET", "/central")).state);
+      }
+    }
+    expect(states).toContain("failing");
+    const errors = [];
+    for (const { api } of servers) errors.push((await api("GET", "/central")).error);
+    expect(errors.join("\n")).toContain("a loop");
+  });
+});
+
+describe("a site of a site", () => {
+  it("gets what the site above it gets, and the way that it comes", async () => {
+    const top = await world.central();
+    await release(top.api, "4230.2.1");
+    const token = await siteToken(top.api, "middle");
+    const middle = await world.central(siteOf(top.url, token, "middle"));
+    middle.turnout.clock.move({ minutes: 2 });
+    await middle.turnout.turnout.edge?.run();
+    const bottom = await world.site(middle, { site: "bottom" });
+    const { path } = await round(bottom);
+    const instances = [top, middle].map(async ({ api }) => (await api("GET", "/central")).instance);
+    expect(path).toEqual(await Promise.all(instances));
+    expect(await channel(bottom.api)).toBe("4230.2.1");
+  });
+});
+
+describe("what is no configuration", () => {
+  const good = async (): Promise<{ document: Record<string, unknown>; etag: string }> => {
+    const central = await world.central();
+    await release(central.api, "4230.2.1");
+    const token = await siteToken(central.api, "berlin");
+    const [, text, headers] = await answerOf(central.url, "GET", "/sites/berlin/fleet", { token });
+    return { document: JSON.parse(text), etag: headers.get("etag") ?? "" };
+  };
+
+  it("is refused, and nothing is applied", async () => {
+    let answer: (response: ServerResponse) => unknown = () => undefined;
+    const url = await world.impostor((_request, response) => answer(response));
+    const site = await world.start(siteOf(url, "turnout_x"), { central: { timeoutMs: 2_000 } });
+    const before = await site.api("GET", "/fleet");
+    const says = (body: string | Buffer) => (response: ServerResponse) => response.setHeader("ETag", '"1"').end(body);
+    const answers: [(response: ServerResponse) => unknown, string][] = [
+      [says("<html>"), "its answer can't be read: it is not JSON"],
+      [says('{"path": ['), "its answer can't be read"],
+      [says(Buffer.from([0x22, 0xff, 0x22])), "its answer can't be read: it is not UTF-8"],
+      [says('{"path":[],"path":[]}'), "is there twice"],
+      [says('{"applications":[]}'), "is not one that this version understands (path"],
+      [says(Buffer.alloc(9 * 2 ** 20, 32)), "larger than"],
+      [says("[".repeat(200) + "]".repeat(200)), "nested"],
+      [(response) => response.end("{}"), "has no ETag"],
+      [(response) => response.writeHead(302, { Location: "http://127.0.0.1:1/" }).end(), "redirects are not followed"],
+      [(response) => response.writeHead(404).end("<h1>not here</h1>"), "it answered 404"],
+      [(response) => response.writeHead(500).end('{"detail":"\\u001b[31mred"}'), "it answered 500: �[31mred"],
+      [(response) => response.writeHead(304).end(), "it answered 304"],
+      [(response) => response.destroy(), "can't be reached"],
+      [
+        (response) => response.writeHead(200, { ETag: '"1"', "Content-Length": "99" }).write("{"),
+        "no answer within 2 seconds",
+      ],
+      [() => undefined, "no answer within 2 seconds"],
+    ];
+    for (const [how, why] of answers) {
+      answer = how;
+      const state = await round(site, 20);
+      expect([why, state.state, state.applications]).toEqual([why, "failing", []]);
+      expect(state.error).toContain(why);
+    }
+    expect(await site.api("GET", "/fleet")).toEqual(before);
+  });
+
+  it("but could be taken for one is refused whole", async () => {
+    const { document } = await good();
+    const { applications } = document.fleet as { applications: Record<string, unknown>[] };
+    const app = applications[0] ?? {};
+    const withApp = (changes: Record<string, unknown>) => ({
+      ...document,
+      fleet: { applications: [{ ...app, ...changes }] },
+    });
+    for (const [wrong, why] of [
+      [withApp({ groups: undefined }), "is not whole"],
+      [withApp({ id: undefined }), "is not whole"],
+      [withApp({ channels: [{ name: "stable", arch: "amd64", package: null }] }), "is not whole"],
+      [withApp({ surprise: 1 }), "surprise"],
+      [{ ...document, path: [] }, "path"],
+      [{ ...document, payloads: { path: "//evil.example.org", authorization: null } }, "payloads.path"],
+      [{ ...document, payloads: { path: "/payloads", authorization: "Basic a\r\nX: y" } }, "payloads.authorization"],
+    ] as const) {
+      expect(() => readConfiguration(Buffer.from(JSON.stringify(wrong)))).toThrow(why);
+    }
+    let answer = {};
+    const url = await world.impostor((_request, response) =>
+      response.setHeader("ETag", '"1"').end(JSON.stringify(answer)),
+    );
+    const site = await world.start(siteOf(url, "turnout_x"));
+    const before = await site.api("GET", "/fleet");
+    const [first] = app.packages as Record<string, unknown>[];
+    for (const [packages, why] of [
+      [[], "there is no package 4230.2.1"],
+      [[{ ...first, version: "../../etc" }], "version"],
+      [[{ ...first, hash: "no hash" }], "hash"],
+      [[first, { ...first, version: "4230.2.2", url: "javascript:alert(1)" }], "url"],
+    ] as const) {
+      answer = withApp({ packages });
+      const state = await round(site, 20);
+      expect([why, state.state, state.applications]).toEqual([why, "failing", []]);
+      expect(state.error).toContain(why);
+      expect(await site.api("GET", "/fleet")).toEqual(before);
+    }
+  });
+});
+
+describe("the settings", () => {
+  it.each([
+    [{ TURNOUT_CENTRAL_URL: "https://c.example.org" }, "set all three, or none"],
+    [siteOf("http://c.example.org", "turnout_x"), "must begin with https://"],
+    [
+      { ...siteOf("https://c.example.org", "t"), TURNOUT_CENTRAL_INTERVAL: "1 seconds" },
+      "between 10 seconds and 1 day",
+    ],
+    [siteOf("https://c.example.org", "t", "a/b"), "TURNOUT_SITE"],
+  ])("%j are refused", async (settings, why) => {
+    await expect(aTurnout(settings)).rejects.toThrow(why);
+  });
+});
