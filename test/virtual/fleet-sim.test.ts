@@ -92,7 +92,7 @@ describe("turnout fleet-sim", () => {
   ])("says in one line what is wrong with %s %s", async (option, value) => {
     const { code, stdout, stderr } = await fleetSim([option, value]);
     expect([code, stdout]).toEqual([2, ""]);
-    expect(stderr).toMatch(/^error: .*\n$/);
+    expect(stderr).toMatch(/^turnout: .*\n$/);
     expect(stderr).toContain(option);
   });
 });
