@@ -80,6 +80,11 @@ const KNOWN: Readonly<Record<string, Json>> = {
   setFloor: { floor_reason: "the disk's layout" },
   updateRollout: { stages: [{ percent: 50, bake: "1h" }, { percent: 100 }], revision: 1, reason: "slower" },
   changeInstances: { action: "hold", reason: "a try", filter: { state: ["failed"] } },
+  beginMirrorImport: {
+    created_ts: "2026-03-04T12:00:00.000Z",
+    sha256: "5e".repeat(32),
+    signed_by: "c1".repeat(32),
+  },
   createToken: { name: "other", role: "viewer", applications: [FLATCAR] },
 };
 
@@ -369,7 +374,8 @@ describe("URLs", () => {
     ];
     for (const operation of operations) {
       for (const [, name = ""] of operation.path.matchAll(/\{(\w+)\}/g)) {
-        await all(names, (value) =>
+        // A mirror makes up its UUID itself: any is taken.
+        await all(name === "mirror" ? names.filter((one) => one !== NOWHERE) : names, (value) =>
           refused(
             operation,
             urlOf(operation, { [name]: value }),
