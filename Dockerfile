@@ -20,6 +20,7 @@ VOLUME /data
 ENV TURNOUT_HOST=0.0.0.0 \
     TURNOUT_PORT=8000 \
     TURNOUT_DATA_DIR=/data \
+    NODE_COMPILE_CACHE=/tmp/turnout-compiled \
     PATH=/app/bin:$PATH
 EXPOSE 8000
 

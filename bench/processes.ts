@@ -49,6 +49,7 @@ export function aTurnout(dataDir: string, options: ServerOptions = {}): Promise<
       TURNOUT_DATA_DIR: dataDir,
       TURNOUT_AUTH: "none",
       TURNOUT_LOG_LEVEL: "error",
+      NODE_COMPILE_CACHE: join(ROOT, "node_modules/.cache/turnout"),
       ...options.environment,
     },
   });
