@@ -36,6 +36,7 @@ const IMPORTERS: Readonly<Record<string, readonly string[]>> = {
   "early-answer.ts": ["omaha", "admin"],
   "target.ts": ["notify", "sync", "admin", "cli"],
   "version.ts": ["main.ts", "cli"],
+  "repeating.ts": ["checkin", "notify", "payloads", "sync", "edge"],
   "clock.ts": ["checkin", "admin", "fleet", "notify", "payloads", "sync", "edge", "main.ts", "database.ts"],
   "settings.ts": ["main.ts", "database.ts"],
   // Its types: what it does is handed in, as the server is.

@@ -1,5 +1,6 @@
 /** What time alone brings about: deadlines, marks that wait for the disk, rollouts that move on, old rows. */
 import type { Clock } from "../clock.ts";
+import { type Repeated, repeat } from "../repeating.ts";
 import { takeCensus } from "../store/census.ts";
 import type { Store } from "../store/store.ts";
 import type { Absence } from "./absence.ts";
@@ -33,8 +34,7 @@ export interface Housekeeping {
 export function housekeeping(options: HousekeepingOptions): Housekeeping {
   const { writer, store, clock } = options;
   const conductor = new Conductor(store, options.absence);
-  const timers: NodeJS.Timeout[] = [];
-  const running = new Set<Promise<void>>();
+  const repeated: Repeated[] = [];
   let stopping = false;
 
   const tasks = {
@@ -59,22 +59,8 @@ export function housekeeping(options: HousekeepingOptions): Housekeeping {
     },
   };
 
-  /** Every `ms`, but never twice at a time: a task that takes long is simply not started again. */
   function every(ms: number, name: keyof typeof tasks): void {
-    let busy = false;
-    const timer = setInterval(() => {
-      if (busy) return;
-      busy = true;
-      const run = tasks[name]()
-        .catch((error: unknown) => options.onError(name, error))
-        .finally(() => {
-          busy = false;
-          running.delete(run);
-        });
-      running.add(run);
-    }, ms);
-    timer.unref();
-    timers.push(timer);
+    repeated.push(repeat(ms, tasks[name], (error) => options.onError(name, error)));
   }
 
   return {
@@ -88,8 +74,7 @@ export function housekeeping(options: HousekeepingOptions): Housekeeping {
     },
     async stop() {
       stopping = true;
-      for (const timer of timers) clearInterval(timer);
-      await Promise.all(running);
+      await Promise.all(repeated.map((one) => one.stop()));
     },
   };
 }

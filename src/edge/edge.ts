@@ -9,6 +9,7 @@ import type { SiteDocument } from "../admin/site-document.ts";
 import { hostedPackages, instanceId } from "../admin/site-documents.ts";
 import type { Clock } from "../clock.ts";
 import type { Payloads } from "../payloads/payloads.ts";
+import { type Repeated, repeat } from "../repeating.ts";
 import { moveRevision } from "../store/rollouts.ts";
 import type { Store } from "../store/store.ts";
 import { applyDocument } from "./apply.ts";
@@ -78,8 +79,7 @@ export async function openEdge(options: EdgeOptions): Promise<Edge> {
   const userAgent = `Turnout/${version}`;
   const central = new Central({ url, token, site, instance, userAgent, timeoutMs, stop: stopping.signal });
   await remember(store, url, site, clock.now());
-  let running: Promise<void> | null = null;
-  let timer: NodeJS.Timeout | undefined;
+  let rounds: Repeated | undefined;
 
   async function run(): Promise<void> {
     if (!(await take())) return;
@@ -198,19 +198,12 @@ export async function openEdge(options: EdgeOptions): Promise<Edge> {
   return {
     run,
     start() {
-      timer = setInterval(() => {
-        running ??= run()
-          .catch(options.onError)
-          .finally(() => {
-            running = null;
-          });
-      }, TICK_MS);
-      timer.unref();
+      rounds = repeat(TICK_MS, run, options.onError);
     },
     async stop() {
-      clearInterval(timer);
+      const ended = rounds?.stop();
       stopping.abort();
-      await running;
+      await ended;
     },
   };
 }

@@ -1,5 +1,6 @@
 /** The webhooks' background work: hands the activity over, ends what is not to be sent any more, sends what is due. */
 import type { Clock } from "../clock.ts";
+import { type Repeated, repeat } from "../repeating.ts";
 import type { Store } from "../store/store.ts";
 import { type Resolve, systemResolve } from "../target.ts";
 import { handOver } from "./hand-over.ts";
@@ -41,8 +42,7 @@ export class Notifications {
   readonly #abort = new AbortController();
   /** By webhook, while they last. */
   readonly #turns = new Map<number, Promise<void>>();
-  #timer: NodeJS.Timeout | undefined;
-  #tick: Promise<void> | null = null;
+  #ticks: Repeated | undefined;
   #stopping = false;
 
   constructor(options: NotificationOptions) {
@@ -73,24 +73,20 @@ export class Notifications {
   }
 
   start(): void {
-    this.#timer = setInterval(() => {
-      this.#tick ??= this.handOver()
-        .catch(this.#options.onError)
-        .then(() => this.#startTurns())
-        .catch(this.#options.onError)
-        .finally(() => {
-          this.#tick = null;
-        });
-    }, TICK_MS);
-    this.#timer.unref();
+    const { onError } = this.#options;
+    const tick = () =>
+      this.handOver()
+        .catch(onError)
+        .then(() => this.#startTurns());
+    this.#ticks = repeat(TICK_MS, tick, onError);
   }
 
   /** Deliveries under way have a moment to finish; those that take longer are put back. */
   async stop(): Promise<void> {
     this.#stopping = true;
-    clearInterval(this.#timer);
+    const ended = this.#ticks?.stop();
     const patience = setTimeout(() => this.#abort.abort(), GRACE_MS);
-    await this.#tick;
+    await ended;
     await Promise.all(this.#turns.values());
     clearTimeout(patience);
   }

@@ -4,6 +4,7 @@
  */
 import { createHash, randomUUID } from "node:crypto";
 import type { Clock } from "../clock.ts";
+import { type Repeated, repeat } from "../repeating.ts";
 import { ACTIVITY, SEVERITY } from "../rollout/model.ts";
 import { moveRevision } from "../store/rollouts.ts";
 import type { Store } from "../store/store.ts";
@@ -37,8 +38,7 @@ export function scrub(options: ScrubOptions): Scrub {
   const { payloads, store, clock } = options;
   const rate = new Rate(options.rate);
   let stopping = false;
-  let running: Promise<unknown> | null = null;
-  let timer: NodeJS.Timeout | null = null;
+  let rounds: Repeated | undefined;
 
   async function run(): Promise<number> {
     let files = 0;
@@ -144,19 +144,11 @@ export function scrub(options: ScrubOptions): Scrub {
   return {
     run,
     start() {
-      timer = setInterval(() => {
-        running ??= run()
-          .catch(options.onError)
-          .finally(() => {
-            running = null;
-          });
-      }, EVERY_MS);
-      timer.unref();
+      rounds = repeat(EVERY_MS, run, options.onError);
     },
     async stop() {
       stopping = true;
-      if (timer !== null) clearInterval(timer);
-      await running;
+      await rounds?.stop();
     },
   };
 }

@@ -1,6 +1,7 @@
 /** The background work: checks every upstream when it is due. One process of several does each. */
 import { randomUUID } from "node:crypto";
 import type { Clock } from "../clock.ts";
+import { type Repeated, repeat } from "../repeating.ts";
 import { parseInterval } from "../rollout/interval.ts";
 import type { BringInContext } from "./bring-in.ts";
 import { type Checked, check } from "./check.ts";
@@ -44,8 +45,7 @@ export class Syncing {
   /** By upstream, while they last. */
   readonly #turns = new Map<number, Promise<void>>();
   readonly #progress = new Map<number, Progress>();
-  #timer: NodeJS.Timeout | undefined;
-  #tick: Promise<void> | null = null;
+  #ticks: Repeated | undefined;
 
   constructor(options: SyncingOptions) {
     this.#options = options;
@@ -84,21 +84,14 @@ export class Syncing {
   }
 
   start(): void {
-    this.#timer = setInterval(() => {
-      this.#tick ??= this.#beginDue()
-        .catch(this.#options.onError)
-        .finally(() => {
-          this.#tick = null;
-        });
-    }, TICK_MS);
-    this.#timer.unref();
+    this.#ticks = repeat(TICK_MS, () => this.#beginDue(), this.#options.onError);
   }
 
   /** What is being downloaded is broken off, and gone on with after the next start. */
   async stop(): Promise<void> {
-    clearInterval(this.#timer);
+    const ended = this.#ticks?.stop();
     this.#stop.abort();
-    await this.#tick;
+    await ended;
     await this.idle();
     await this.#options.close();
   }
