@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { aTurnout, checks, FLATCAR, STABLE_GROUP, type TestTurnout } from "../e2e/turnout.ts";
-import { caught } from "./caught.ts";
+import { asking } from "./asking.ts";
 
 let server: TestTurnout;
 const machine = (n: number) => n.toString(16).padStart(32, "0");
@@ -17,19 +17,7 @@ beforeEach(async () => {
   await server.omaha(checks({ machineId: machine(3), alias: "rack8-node1", oem: "vmware", version: "3975.2.0" }));
 });
 
-const turnout = (...args: string[]) => caught(args, { environment: { TURNOUT_SERVER: server.url } });
-async function done(...args: string[]): Promise<string> {
-  const { code, out, err } = await turnout(...args);
-  expect([code, err], args.join(" ")).toEqual([0, ""]);
-  return out;
-}
-const json = async (...args: string[]) => JSON.parse(await done(...args, "--json"));
-async function refused(...args: string[]): Promise<string> {
-  const { code, out, err } = await turnout(...args);
-  expect([code, out], args.join(" ")).toEqual([1, ""]);
-  expect(err).toMatch(/^turnout: [^\n]+\n$/);
-  return err;
-}
+const { turnout, done, json, refused } = asking(() => server.url);
 async function misused(...args: string[]): Promise<string> {
   const { code, out, err } = await turnout(...args);
   expect([code, out], args.join(" ")).toEqual([2, ""]);

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { aTurnout, FLATCAR, STABLE_CHANNEL, STABLE_GROUP, type TestTurnout } from "../e2e/turnout.ts";
-import { caught } from "./caught.ts";
+import { asking } from "./asking.ts";
 
 let server: TestTurnout;
 beforeAll(async () => {
@@ -8,23 +8,7 @@ beforeAll(async () => {
 });
 afterAll(() => server.close());
 
-const turnout = (...args: string[]) => caught(args, { environment: { TURNOUT_SERVER: server.url } });
-
-/** What it prints, if it is done. */
-async function done(...args: string[]): Promise<string> {
-  const { code, out, err } = await turnout(...args);
-  expect([code, err], args.join(" ")).toEqual([0, ""]);
-  return out;
-}
-const json = async (...args: string[]) => JSON.parse(await done(...args, "--json"));
-
-/** The one line that says why not. */
-async function refused(...args: string[]): Promise<string> {
-  const { code, out, err } = await turnout(...args);
-  expect([code, out], args.join(" ")).toEqual([1, ""]);
-  expect(err).toMatch(/^turnout: [^\n]+\n$/);
-  return err;
-}
+const { turnout, done, json, refused } = asking(() => server.url);
 
 const SHA256 = "b0659228619a4e117775743bf53513ab5c4dee6272cfcef429a2141ab0c920ff";
 const payload = ["--url", "https://u.example/", "--filename", "update.gz", "--size", "501234567", "--sha256", SHA256];

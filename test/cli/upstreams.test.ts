@@ -2,7 +2,7 @@ import { readFileSync } from "node:fs";
 import { resolve } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { aTurnout, type TestTurnout } from "../e2e/turnout.ts";
-import { caught } from "./caught.ts";
+import { asking } from "./asking.ts";
 
 let server: TestTurnout;
 beforeAll(async () => {
@@ -10,13 +10,7 @@ beforeAll(async () => {
 });
 afterAll(() => server.close());
 
-const turnout = (...args: string[]) => caught(args, { environment: { TURNOUT_SERVER: server.url } });
-
-async function done(...args: string[]): Promise<string> {
-  const { code, out, err } = await turnout(...args);
-  expect([code, err], args.join(" ")).toEqual([0, ""]);
-  return out;
-}
+const { turnout, done } = asking(() => server.url);
 
 describe("turnout upstreams", () => {
   it("does what the page on releases says", async () => {
