@@ -105,6 +105,7 @@ const schema = z.strictObject({
   TURNOUT_DOWNLOADS: number(0, 100_000).default(500),
   TURNOUT_DOWNLOADS_PER_ADDRESS: number(0, 100_000).default(100),
   TURNOUT_DOWNLOAD_RATE: rate.optional(),
+  TURNOUT_SENDFILE: z.enum(["yes", "no"]).default("yes"),
   TURNOUT_DISK_RESERVE: size.default(2 ** 30),
   TURNOUT_SCRUB_DAYS: number(0, 36_500).default(7),
   TURNOUT_SCRUB_RATE: rate.default(16 * 2 ** 20),
@@ -175,6 +176,8 @@ export interface PayloadSettings {
   readonly downloadsPerAddress: number;
   /** Bytes a second, of all downloads together; null: no limit. */
   readonly downloadRate: number | null;
+  /** Whether the kernel may send files by itself, where it can. */
+  readonly sendfile: boolean;
   /** Bytes that uploads leave free on the disk. */
   readonly diskReserve: number;
   /** How often every file is read again; 0: never. */
@@ -250,6 +253,7 @@ function toSettings(given: z.infer<typeof schema>): Settings {
       downloads: given.TURNOUT_DOWNLOADS,
       downloadsPerAddress: given.TURNOUT_DOWNLOADS_PER_ADDRESS,
       downloadRate: given.TURNOUT_DOWNLOAD_RATE ?? null,
+      sendfile: given.TURNOUT_SENDFILE === "yes",
       diskReserve: given.TURNOUT_DISK_RESERVE,
       scrubDays: given.TURNOUT_SCRUB_DAYS,
       scrubRate: given.TURNOUT_SCRUB_RATE,

@@ -24,6 +24,8 @@ export interface DownloadOptions {
   readonly downloadsPerAddress: number;
   /** Bytes a second, of all together; null: no limit. */
   readonly downloadRate: number | null;
+  /** Whether the kernel may send files by itself, where it can. */
+  readonly sendfile: boolean;
   readonly onDownload: (status: number, bytes: number) => void;
   readonly onFault: (error: unknown, path: string) => void;
 }
@@ -41,7 +43,10 @@ const STALL_MS = 120_000;
 
 export function downloads(options: DownloadOptions): Downloads {
   const open = new OpenDownloads(options.downloads, options.downloadsPerAddress);
-  const rate = options.downloadRate === null ? null : new Rate(options.downloadRate);
+  const way = {
+    rate: options.downloadRate === null ? null : new Rate(options.downloadRate),
+    sendfile: options.sendfile,
+  };
   const router = Router();
   const path = `${options.token === null ? "" : "/:token"}/:app/:arch/:version/:file`;
 
@@ -75,7 +80,7 @@ export function downloads(options: DownloadOptions): Downloads {
       const file = await options.blobs.read(found.sha256);
       try {
         response.setTimeout(STALL_MS, () => response.destroy());
-        options.onDownload(statusCode, await sendBytes(file, bytes, response, rate));
+        options.onDownload(statusCode, await sendBytes(file, bytes, response, way));
       } finally {
         await file.close();
       }

@@ -1,8 +1,12 @@
-/** Part of a file, to a client: one buffer for a download, filled again when the kernel has taken it. */
+/**
+ * Part of a file, to a client. Bytes go through one buffer a download, filled again when the kernel has taken it; where the kernel
+ * can take them from the file by itself, they do so until the socket is full, and the next buffer waits until it isn't.
+ */
 import type { FileHandle } from "node:fs/promises";
 import type { Response } from "express";
 import { paced, type Rate } from "./rate.ts";
-import { giveBack, takeBuffer } from "./send-buffers.ts";
+import { giveBack, SMALL_BYTES, takeBuffer } from "./send-buffers.ts";
+import { Sendfile } from "./sendfile.ts";
 
 export interface Bytes {
   readonly start: number;
@@ -10,8 +14,12 @@ export interface Bytes {
   readonly end: number;
 }
 
-/** Where downloads share a rate, none takes more at once. */
-const PACED_BYTES = 64 * 2 ** 10;
+export interface Way {
+  /** Shared with all other downloads; null: as fast as it goes. */
+  readonly rate: Rate | null;
+  /** Whether the kernel may be asked to do it. */
+  readonly sendfile: boolean;
+}
 
 /**
  * @returns how many bytes went; less than all when the client has gone away
@@ -21,9 +29,12 @@ export async function sendBytes(
   file: FileHandle,
   { start, end }: Bytes,
   response: Response,
-  rate: Rate | null,
+  { rate, sendfile }: Way,
 ): Promise<number> {
-  const buffer = takeBuffer(rate === null ? end - start + 1 : Math.min(PACED_BYTES, end - start + 1));
+  const count = end - start + 1;
+  // What is small is not worth a second way, and what is shared out goes in small parts.
+  const direct = sendfile && rate === null && count > SMALL_BYTES ? await Sendfile.to(response.socket) : null;
+  const buffer = takeBuffer(rate === null && direct === null ? count : Math.min(SMALL_BYTES, count));
   let gone = response.destroyed;
   let wake = () => {};
   const left = new Promise<void>((resolve) => {
@@ -46,11 +57,19 @@ export async function sendBytes(
         wake = taken;
         response.write(bytesRead === buffer.length ? buffer : buffer.subarray(0, bytesRead), () => taken());
       });
-      if (!gone) at += bytesRead;
+      if (gone) break;
+      at += bytesRead;
+      if (direct !== null) at += await direct.fill(file.fd, at, end - at + 1, () => isAlive(response));
     }
   } finally {
     giveBack(buffer, !gone);
+    direct?.close();
   }
   if (!gone) response.end();
   return at - start;
+}
+
+/** What the kernel sends doesn't show in Node's socket, which would take the client for a dead one. */
+function isAlive({ socket }: Response): void {
+  socket?.setTimeout(socket.timeout ?? 0);
 }

@@ -11,6 +11,7 @@ describe("the settings of payloads", () => {
         downloads: 500,
         downloadsPerAddress: 100,
         downloadRate: null,
+        sendfile: true,
         diskReserve: 1_073_741_824,
         scrubDays: 7,
         scrubRate: 16_777_216,
