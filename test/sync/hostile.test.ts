@@ -2,6 +2,7 @@
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { describe, expect, it } from "vitest";
+import { fileAt, Http } from "../../src/sync/http.ts";
 import { checks, FLATCAR, STABLE_CHANNEL } from "../e2e/turnout.ts";
 import { aPayload, described } from "../payloads/build.ts";
 import {
@@ -117,7 +118,7 @@ describe("a file", () => {
   });
 
   it("of which nothing more comes is given up on", async () => {
-    const { upstream, site } = await both({}, { sync: { timeouts: { connectMs: 500, idleMs: 500 } } });
+    const { upstream, site } = await both({}, { sync: { timeouts: { connectMs: 500, idleMs: 500, fileMs: 60_000 } } });
     upstream.files.set(file, (_, response) => {
       response.writeHead(200, { "Content-Length": one.payload.length });
       response.write(one.payload.subarray(0, 100_000));
@@ -126,6 +127,25 @@ describe("a file", () => {
     upstream.files.set(file, one.payload);
     expect(await site.check()).toMatchObject({ last_error: null });
     expect(upstream.fetched).toContain(`${file} bytes=100000-`);
+  });
+
+  it("that only trickles is given up on, whatever kind of upstream it is from", async () => {
+    const server = createServer((_, response) => {
+      const drops = setInterval(() => response.write("x"), 20);
+      response.on("close", () => clearInterval(drops));
+    });
+    await new Promise<void>((listening) => server.listen(0, "127.0.0.1", listening));
+    afterwards(() => server.close());
+    const timeouts = { connectMs: 60_000, idleMs: 60_000, fileMs: 200 };
+    const http = new Http({ proxy: null, resolve: async () => [], userAgent: "x", timeouts });
+    afterwards(() => http.close());
+    const { port } = server.address() as AddressInfo; // it listens on a port
+    const asked = { privateAddresses: true, signal: new AbortController().signal };
+    const body = await fileAt(http, `http://127.0.0.1:${port}/f`, 0, 1_000, asked);
+    const drained = async () => {
+      for await (const chunk of body) expect(chunk.length).toBeGreaterThan(0);
+    };
+    await expect(drained()).rejects.toThrow(/\/f: it took too long$/);
   });
 
   it("that is not signed by the application's key is kept out", async () => {

@@ -18,6 +18,7 @@ import {
   fileStates,
   handmade,
   MAIN,
+  NO_UPDATE,
   OEM,
   packagesOf,
   point,
@@ -71,6 +72,40 @@ describe("a channel that follows", () => {
     upstream.offer(aVersion("4230.2.2"));
     await site.check();
     expect(await site.version()).toBe("4230.2.2");
+  });
+
+  it("is not moved to a release that was taken back, when a newer one is still too young", async () => {
+    const upstream = await handmade();
+    upstream.offer(first);
+    const site = await aFollower(upstream.omaha);
+    await site.sync();
+    await site.set({ min_age: "3d" });
+    upstream.offer(second);
+    await site.check();
+    upstream.answer = NO_UPDATE; // 4230.2.1 was no good
+    await site.check();
+    site.server.clock.move({ days: 4 });
+    upstream.offer(aVersion("4230.2.2"));
+    expect((await site.check()).held_back).toMatch(/^4230\.2\.2 is too young/);
+    expect(await site.version()).toBe("4152.2.0");
+  });
+
+  it("passes no floor that is not here, on its way to a release that is", async () => {
+    const upstream = await handmade();
+    upstream.offer(first, second);
+    const site = await aFollower(upstream.omaha, { policy: "import-only" });
+    await site.sync();
+    await site.set({ policy: "follow", up_to: "4230.2.1" });
+    const floor = aVersion("4200.0.0");
+    upstream.offer(first, floor, aVersion("4593.2.0"));
+    expect((await site.check()).held_back).toBe("the package of 4230.2.1, or of a floor before it, is not here");
+    const { answer } = upstream;
+    upstream.answer = String(answer).replaceAll(
+      /(<package name="oem-azure.gz") hash="[^"]+" hash_sha256="[^"]+"/g,
+      "$1",
+    );
+    await site.check();
+    expect(await site.version()).toBeNull();
   });
 
   it("is left to people by import-only, and brought nothing that the pins are against", async () => {
