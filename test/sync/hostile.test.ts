@@ -129,6 +129,25 @@ describe("a file", () => {
     expect(upstream.fetched).toContain(`${file} bytes=100000-`);
   });
 
+  it("of which another part comes than was asked for is not taken", async () => {
+    const { upstream, site } = await both();
+    upstream.files.set(file, (_, response) => {
+      response.writeHead(200, { "Content-Length": one.payload.length });
+      response.write(one.payload.subarray(0, 100_000), () => setTimeout(() => response.destroy(), 50));
+    });
+    await site.sync();
+    upstream.files.set(file, (_, response) => {
+      const total = one.payload.length;
+      response
+        .writeHead(206, { "Content-Range": `bytes 5-${total - 1}/${total}` })
+        .end(one.payload.subarray(5, -99_995));
+    });
+    expect((await site.check()).last_error).toMatch(/was asked for the bytes from 100000 on, and answers bytes 5-\d+/);
+    upstream.files.set(file, one.payload);
+    expect(await site.check()).toMatchObject({ last_error: null, moved_to: "4230.2.1" });
+    expect(upstream.fetched.filter((name) => name === `${file} bytes=100000-`)).toHaveLength(2);
+  });
+
   it("that only trickles is given up on, whatever kind of upstream it is from", async () => {
     const server = createServer((_, response) => {
       const drops = setInterval(() => response.write("x"), 20);
@@ -358,6 +377,27 @@ describe("an upstream", () => {
       `https://updates.example.org/: the proxy 127.0.0.1:${port} does not lead to updates.example.org:443: ${why}`,
     );
     expect(asked).toBe(1);
+  });
+
+  it("that redirects elsewhere does not hand on what somebody may do at it", async () => {
+    const seen: (string | undefined)[] = [];
+    const serve = async (location: string | null) => {
+      const server = createServer((request, response) => {
+        seen.push(request.headers.authorization);
+        response.writeHead(location === null ? 200 : 302, location === null ? {} : { Location: location }).end();
+      });
+      await new Promise<void>((listening) => server.listen(0, "127.0.0.1", listening));
+      afterwards(() => server.close());
+      return `http://127.0.0.1:${(server.address() as AddressInfo).port}/`; // it listens on a port
+    };
+    const home = await serve(await serve(null));
+    const http = new Http({ proxy: null, resolve: async () => [], userAgent: "x" });
+    afterwards(() => http.close());
+    const { signal } = new AbortController();
+    const headers = { Authorization: "Bearer x" };
+    const { status, body } = await http.ask(home, { headers, privateAddresses: true, signal });
+    body.resume();
+    expect([status, seen]).toEqual([200, ["Bearer x", undefined]]);
   });
 
   it("that goes backwards moves nothing, and is not downloaded from", async () => {

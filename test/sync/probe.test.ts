@@ -82,6 +82,11 @@ it.each<readonly [string, Answer, RegExp]>([
     /^4230\.2\.1: .*oem-azure\.gz, where nodes would get it, answers 404$/,
   ],
   [
+    "is an error page of its length",
+    (_, response) => void response.writeHead(404, length(one.oem.length)).end(one.oem),
+    /answers 404$/,
+  ],
+  [
     "is shorter",
     (_, response) => void response.writeHead(200, length(5)).end("short"),
     /has 5 bytes; \d+ are expected$/,
@@ -136,4 +141,13 @@ it("a package that a person has given another address is theirs, and not asked f
   });
   expect(await site.sync()).toMatchObject({ last_error: null, moved_to: "4230.2.1" });
   expect(asked).toEqual([]);
+});
+
+it("files that are kept here already are not asked for", async () => {
+  const { upstream, site } = await both();
+  await site.set({ policy: "import-only", download: true });
+  expect((await site.sync()).last_error).toBeNull();
+  for (const name of [...upstream.files.keys()]) upstream.files.delete(name);
+  await site.set({ policy: "follow", download: false });
+  expect(await site.check()).toMatchObject({ last_error: null, moved_to: "4230.2.1" });
 });

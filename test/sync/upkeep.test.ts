@@ -18,6 +18,7 @@ import {
   fileStates,
   handmade,
   MAIN,
+  manifestOf,
   NO_UPDATE,
   OEM,
   packagesOf,
@@ -90,22 +91,40 @@ describe("a channel that follows", () => {
     expect(await site.version()).toBe("4152.2.0");
   });
 
-  it("passes no floor that is not here, on its way to a release that is", async () => {
-    const upstream = await handmade();
-    upstream.offer(first, second);
-    const site = await aFollower(upstream.omaha, { policy: "import-only" });
-    await site.sync();
-    await site.set({ policy: "follow", up_to: "4230.2.1" });
+  describe("on its way to a release that is here, while upstream leads beyond the pin", () => {
     const floor = aVersion("4200.0.0");
-    upstream.offer(first, floor, aVersion("4593.2.0"));
-    expect((await site.check()).held_back).toBe("the package of 4230.2.1, or of a floor before it, is not here");
-    const { answer } = upstream;
-    upstream.answer = String(answer).replaceAll(
-      /(<package name="oem-azure.gz") hash="[^"]+" hash_sha256="[^"]+"/g,
-      "$1",
-    );
-    await site.check();
-    expect(await site.version()).toBeNull();
+    const beyond = aVersion("4593.2.0");
+
+    async function pinned() {
+      const upstream = await handmade();
+      upstream.offer(first, second);
+      const site = await aFollower(upstream.omaha, { policy: "import-only" });
+      await site.sync();
+      upstream.offer(first, floor, beyond);
+      return { upstream, site };
+    }
+    const follow = async (site: Follower) => {
+      await site.set({ policy: "follow", up_to: "4230.2.1" });
+      return site.check();
+    };
+
+    it("passes no floor whose package is here, and whose files are not", async () => {
+      const { upstream, site } = await pinned();
+      upstream.files.delete(`${floor.version}/${OEM}`);
+      expect((await site.check()).last_error).toMatch(/^4200\.0\.0: .* answers 404$/);
+      expect(Object.keys(await packagesOf(site.server))).toContain(floor.version);
+      expect((await follow(site)).held_back).toBe("the package of 4230.2.1, or of a floor before it, is not here");
+      expect(await site.version()).toBeNull();
+    });
+
+    it("passes no floor that can't be offered", async () => {
+      const { upstream, site } = await pinned();
+      const whole = manifestOf(floor, ' is_floor="true"');
+      const bare = whole.replace(/(<package name="oem-azure.gz") hash="[^"]+" hash_sha256="[^"]+"/, "$1");
+      upstream.answer = String(upstream.answer).replace(whole, bare);
+      expect(await follow(site)).toMatchObject({ found: { incomplete: [{ version: "4200.0.0" }] } });
+      expect(await site.version()).toBeNull();
+    });
   });
 
   it("is left to people by import-only, and brought nothing that the pins are against", async () => {
