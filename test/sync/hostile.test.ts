@@ -225,6 +225,11 @@ describe("an answer", () => {
       offering(manifest.replace(/sha256="[^"]+" Dis/, `sha256="${"ab".repeat(32)}" Dis`)),
       /an action whose sha256 is none/,
     ],
+    [
+      "contradicts its action",
+      offering(manifest.replace('required="true"', `hash_sha256="${"ab".repeat(32)}" required="true"`)),
+      /has two different SHA-256 for flatcar_production_update\.gz/,
+    ],
     ["has no version", offering(manifest.replace("4230.2.1", "../x")), /is no version/],
     ["has a version twice", offering(manifest + manifest), /two manifests of one version/],
     ["leads to a file", offering(manifest, "file:///etc/"), /no plain http or https URL/],
