@@ -75,6 +75,10 @@ function identityOf(place: string): { version: string; arch: string } {
     throw new ApiError(`nothing says which version ${place} is: it needs a version.txt, or the version for its name`);
   }
   if (isVersion(named) && named !== version) throw new ApiError(`${place}/version.txt says that it is ${version}`);
+  const board = place.split(sep).findLast((name) => /^(amd64|arm64)-usr$/.test(name));
+  if (board !== undefined && arch !== null && board !== `${arch}-usr`) {
+    throw new ApiError(`${place}/version.txt says that it is of ${arch}-usr`);
+  }
   if (arch === null)
     throw new ApiError(`nothing says which architecture ${place} is: put it into amd64-usr/ or arm64-usr/`);
   return { version, arch };

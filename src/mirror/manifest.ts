@@ -21,6 +21,12 @@ export function isFileName(name: string): boolean {
   return NAME.test(name);
 }
 
+/** @throws MirrorError before anything is fetched that could not be written down */
+export function checkChannelName(name: string): void {
+  if (channelName.safeParse(name).success) return;
+  throw new MirrorError(`there is no channel ${JSON.stringify(name)}: names have 1 to ${MOST_LETTERS} characters`);
+}
+
 /** Where a file of a release is, from the mirror's own folder. */
 export function pathOf(arch: Arch, version: string, name: string): string {
   return `${folderOf(arch, version)}/${name}`;
@@ -37,7 +43,8 @@ export function nameOf({ path }: { readonly path: string }): string {
 const hash = (digits: number) =>
   z.string().regex(new RegExp(`^[\\da-f]{${digits}}$`), `must be ${digits} hexadecimal digits`);
 const version = z.string().refine(isVersion, "must be a semantic version");
-const channelName = z.string().min(1).max(25);
+const MOST_LETTERS = 25;
+const channelName = z.string().min(1).max(MOST_LETTERS);
 const arch = z.enum(ARCHES);
 
 const file = z.strictObject({

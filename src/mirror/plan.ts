@@ -4,6 +4,7 @@ import type { Source } from "./download.ts";
 import { MirrorError } from "./keys.ts";
 import {
   type Arch,
+  checkChannelName,
   isFileName,
   keyOf,
   type MirrorChannel,
@@ -62,6 +63,7 @@ export interface Plan {
 
 /** @throws MirrorError when a release is not what it was, or nothing is offered at all */
 export async function planMirror(wishes: Wishes, before: MirrorManifest | null): Promise<Plan> {
+  for (const name of wishes.channels) checkChannelName(name);
   const notes: string[] = [];
   const releases = new Map<string, WantedRelease>();
   for (const release of before?.releases ?? []) releases.set(keyOf(release), asWanted(release));

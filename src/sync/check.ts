@@ -1,14 +1,24 @@
 /** One check of an upstream: ask, bring in what is new, and then move the channel as far as the policy allows. */
 import type { Kysely } from "kysely";
+import { filesOfPackage } from "../payloads/records.ts";
 import { parseInterval } from "../rollout/interval.ts";
 import { compareVersions } from "../rollout/version.ts";
 import type { Tables } from "../store/tables.ts";
 import { type BringInContext, bringIn } from "./bring-in.ts";
 import { type Desk, NotTaken } from "./editor.ts";
 import { againstTarget, type Choice, choose, type Policy } from "./policy.ts";
-import { type Release, SourceFailed } from "./release.ts";
+import { filesOf, type Release, SourceFailed } from "./release.ts";
 import type { Found, Upstream } from "./upstream.ts";
-import { noteHere, noteSeen, type Outcome, seenTargets, summaryOf, type UpstreamRow } from "./upstreams.ts";
+import {
+  forgetAbove,
+  isHere,
+  noteHere,
+  noteSeen,
+  type Outcome,
+  seenTargets,
+  summaryOf,
+  type UpstreamRow,
+} from "./upstreams.ts";
 
 export interface CheckContext extends BringInContext {
   readonly now: () => number;
@@ -40,14 +50,20 @@ export async function check(context: CheckContext, row: UpstreamRow): Promise<Ch
     ...floors.map(({ version }) => ({ version, isTarget: false })),
     ...(target === null ? [] : [{ version: target.version, isTarget: true }]),
   ];
-  await context.store.write((tx) => noteSeen(tx, row.no, seen, context.now()));
+  await context.store.write(async (tx) => {
+    await noteSeen(tx, row.no, seen, context.now());
+    // If the answer is incomplete, its target may be what can't be read.
+    if (found.incomplete.length === 0) await forgetAbove(tx, row.no, target?.version ?? current);
+  });
 
   const summary = summaryOf(found);
   const against = target === null ? null : againstTarget(target.version, { policy: policyOf(row), current });
   const problem = against === null ? await bringAllIn(context, row, found) : null;
   if (context.signal.aborted) return { ...nothing, found: summary, error: "broken off" };
   try {
-    const { heldBack, until } = await move(context, row, found, problem?.version ?? null);
+    // What lacks files is a barrier also where the target was not to be brought in: a floor may be among them.
+    const trouble = problem?.version ?? found.incomplete[0]?.version ?? null;
+    const { heldBack, until } = await move(context, row, found, trouble);
     return { error: problem?.why ?? null, version: problem?.version ?? "", found: summary, heldBack, until };
   } catch (error) {
     if (!(error instanceof NotTaken)) throw error;
@@ -80,6 +96,10 @@ async function bringAllIn(context: CheckContext, row: UpstreamRow, found: Found)
 
 async function bringOneIn(context: CheckContext, row: UpstreamRow, release: Release): Promise<string | null> {
   const { version } = release;
+  if (row.download !== 1) {
+    const why = await whyNotThere(context, row, release);
+    if (why !== null) return why;
+  }
   const brought = await bringIn(context, {
     applicationNo: row.application_no,
     release,
@@ -90,6 +110,34 @@ async function bringOneIn(context: CheckContext, row: UpstreamRow, release: Rele
   if (brought.kind !== "here") return brought.why;
   await context.store.write((tx) => noteHere(tx, row, version, context.now()));
   return null;
+}
+
+/**
+ * Why nodes that are sent to the upstream's files would get nothing; null: they will. What is kept here is not asked for, nor
+ * is a package that a person has given another address.
+ */
+async function whyNotThere(
+  { store: { read }, upstream, signal }: CheckContext,
+  { application_no }: UpstreamRow,
+  release: Release,
+): Promise<string | null> {
+  const present = await read
+    .selectFrom("packages")
+    .select(["no", "url"])
+    .where("application_no", "=", application_no)
+    .where("version", "=", release.version)
+    .where("arch", "=", release.arch)
+    .executeTakeFirst();
+  if (present !== undefined && present.url !== release.url) return null;
+  const kept = present === undefined ? [] : await filesOfPackage(read, present.no);
+  const stored = new Set(kept.filter(({ state }) => state === "stored").map(({ name }) => name));
+  try {
+    for (const file of filesOf(release)) if (!stored.has(file.name)) await upstream.probe?.(file, release, signal);
+    return null;
+  } catch (error) {
+    if (error instanceof SourceFailed) return error.message;
+    throw error;
+  }
 }
 
 /**
@@ -109,11 +157,11 @@ function move({ editor }: CheckContext, { no }: UpstreamRow, found: Found, troub
     const choice = choose({ policy: policyOf(row), current, movedTo: row.moved_to, target, here, now });
     if (choice.version === null) return choice;
     if (await moveTo(desk, row, choice.version, found)) return choice;
-    return { ...choice, heldBack: `the package of ${choice.version}, or of a floor before it, is gone` };
+    return { ...choice, heldBack: `the package of ${choice.version}, or of a floor before it, is not here` };
   });
 }
 
-/** Answers whether it could be: the package, or a floor before it, may have gone. */
+/** Answers whether it could be: the package, or a floor before it, may have gone, or not have been brought in. */
 async function moveTo(desk: Desk, row: UpstreamRow, version: string, { floors }: Found): Promise<boolean> {
   const { tx } = desk;
   const { arch } = await tx
@@ -134,7 +182,7 @@ async function moveTo(desk: Desk, row: UpstreamRow, version: string, { floors }:
   const before: { readonly no: number; readonly reason: string | null }[] = [];
   for (const { version: floor, reason } of floors) {
     if (compareVersions(floor, version) >= 0) break;
-    const one = await packageOf(floor);
+    const one = (await isHere(tx, row.no, floor)) ? await packageOf(floor) : undefined;
     if (one === undefined) return false;
     before.push({ no: one.no, reason });
   }

@@ -10,13 +10,17 @@ import { SourceFailed } from "./release.ts";
 import { tunnelThrough } from "./tunnel.ts";
 
 const MAX_REDIRECTS = 5;
+/** Bytes a second. */
+const SLOWEST_RATE = 32 * 2 ** 10;
 
 export interface HttpTimeouts {
   readonly connectMs: number;
   /** Until the answer begins, and between any two pieces of it. */
   readonly idleMs: number;
+  /** For a file, beyond what its bytes take at the slowest rate: else a trickle would hold it for ever. */
+  readonly fileMs: number;
 }
-export const TIMEOUTS: HttpTimeouts = { connectMs: 30_000, idleMs: 60_000 };
+export const TIMEOUTS: HttpTimeouts = { connectMs: 30_000, idleMs: 60_000, fileMs: 600_000 };
 
 export interface HttpOptions {
   /** e.g. http://proxy.example.org:3128, never https; null: none. With a proxy, it is the proxy that decides where names lead. */
@@ -45,12 +49,15 @@ export interface Answered {
 export class Http {
   readonly #options: HttpOptions;
   readonly #wait: HttpTimeouts;
+  /** See `HttpTimeouts`. */
+  readonly fileMs: number;
   readonly #anywhere: Agent;
   readonly #outside: Agent;
 
   constructor(options: HttpOptions) {
     this.#options = options;
     this.#wait = options.timeouts ?? TIMEOUTS;
+    this.fileMs = this.#wait.fileMs;
     this.#anywhere = this.#agent(true);
     this.#outside = this.#agent(false);
   }
@@ -155,7 +162,9 @@ export async function fileAt(
   const url = new URL(address);
   const range: Record<string, string> = from === 0 ? {} : { Range: `bytes=${from}-` };
   const headers = { "Accept-Encoding": "identity", ...range };
-  const answer = await http.ask(address, { ...asked, headers });
+  const inTime = AbortSignal.timeout(http.fileMs + Math.ceil((sizeBytes / SLOWEST_RATE) * 1_000));
+  const signal = AbortSignal.any([asked.signal, inTime]);
+  const answer = await http.ask(address, { ...asked, headers, signal });
   const { status } = answer;
   try {
     if (status !== 200 && !(status === 206 && from > 0)) throw new SourceFailed(`${shown(url)} answers ${status}`);
@@ -169,7 +178,7 @@ export async function fileAt(
     answer.body.on("error", () => undefined).destroy();
     throw error;
   }
-  return piecesOf(url, answer.body, status === 206 ? 0 : from, asked.signal);
+  return piecesOf(url, answer.body, status === 206 ? 0 : from, signal);
 }
 
 /** @param skip bytes that are here already: the server knows no ranges. */
@@ -205,7 +214,7 @@ export function ruleOf(privateTargets: boolean) {
 }
 
 /** Without what may be secret in it. */
-function shown({ origin, pathname }: URL): string {
+export function shown({ origin, pathname }: URL): string {
   return `${origin}${pathname}`;
 }
 

@@ -15,6 +15,7 @@ import { PACKAGE_TYPE, type PackageFile } from "../rollout/model.ts";
 import { compareVersions } from "../rollout/version.ts";
 import { fileAt, type Http, textOf } from "./http.ts";
 import { type MirrorState, OlderMirror } from "./mirror-imports.ts";
+import { probe } from "./probe.ts";
 import { type Release, SourceFailed } from "./release.ts";
 import type { Found, Question, Upstream } from "./upstream.ts";
 
@@ -66,6 +67,7 @@ export function mirrorUpstream({ url, privateAddresses, http, trusted, begin }: 
         throw error;
       }
     },
+    probe: (file, { url }, signal) => probe(http, { url, privateAddresses }, file, signal),
     bytesOf: ({ url }) => ({
       open: ({ name, sizeBytes }, from, signal) =>
         fileAt(http, `${url}${name}`, from, sizeBytes, { privateAddresses, signal }),

@@ -2,6 +2,7 @@
 import { randomUUID } from "node:crypto";
 import { fileAt, type Http, textOf } from "./http.ts";
 import { type Places, readAnswer } from "./omaha-answer.ts";
+import { probe } from "./probe.ts";
 import { type Bytes, type Release, SourceFailed } from "./release.ts";
 import type { Question, Upstream } from "./upstream.ts";
 
@@ -10,9 +11,6 @@ const SYNCER = "CoreOSUpdateEngine-0.1.0.0";
 const MAX_ANSWER_BYTES = 2 ** 20;
 /** For question and answer together. */
 const ANSWER_MS = 120_000;
-/** A file may take so long, and beyond that as long as this many bytes a second take: else a trickle would hold it for ever. */
-const PATIENCE_MS = 600_000;
-const SLOWEST_RATE = 32 * 2 ** 10;
 /** By the numbers of the admin API: the os's `arch`, and what stands behind its version. */
 const ARCHES = [
   ["all", "x86_64"],
@@ -47,6 +45,7 @@ export function omahaUpstream({ url, privateAddresses, http }: OmahaUpstreamOpti
       places = found.places;
       return found;
     },
+    probe: (file, { url }, signal) => probe(http, { url, privateAddresses }, file, signal),
     bytesOf: (release) => bytesAt(http, places.get(release) ?? [release.url], release, privateAddresses),
   };
 }
@@ -58,9 +57,7 @@ function bytesAt(http: Http, places: readonly string[], release: Release, privat
       const failures: string[] = [];
       for (const place of places) {
         try {
-          const inTime = AbortSignal.timeout(PATIENCE_MS + Math.ceil((file.sizeBytes / SLOWEST_RATE) * 1_000));
-          const asked = { privateAddresses, signal: AbortSignal.any([signal, inTime]) };
-          return await fileAt(http, `${place}${file.name}`, from, file.sizeBytes, asked);
+          return await fileAt(http, `${place}${file.name}`, from, file.sizeBytes, { privateAddresses, signal });
         } catch (error) {
           if (!(error instanceof SourceFailed)) throw error;
           failures.push(error.message);

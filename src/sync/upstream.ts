@@ -1,4 +1,5 @@
 /** Where releases come from. One kind of it is an Omaha server: `omaha-upstream.ts`. */
+import type { PackageFile } from "../rollout/model.ts";
 import type { Bytes, Release } from "./release.ts";
 
 export interface Question {
@@ -30,6 +31,11 @@ export interface Found {
 export interface Upstream {
   /** @throws SourceFailed when there is no answer, or none that can be trusted */
   releases(question: Question, signal: AbortSignal): Promise<Found>;
+  /**
+   * Whether nodes can get a file of the release where they would be sent for it. Absent: there is no asking.
+   * @throws SourceFailed when they can't
+   */
+  readonly probe?: (file: PackageFile, release: Release, signal: AbortSignal) => Promise<void>;
   /** Of one of the releases that it has named. */
   bytesOf(release: Release): Bytes;
 }

@@ -2,6 +2,7 @@
 import { randomUUID } from "node:crypto";
 import type { Kysely, Selectable } from "kysely";
 import { ACTIVITY, SEVERITY } from "../rollout/model.ts";
+import { compareVersions } from "../rollout/version.ts";
 import type { Tables } from "../store/tables.ts";
 import type { Found } from "./upstream.ts";
 
@@ -135,6 +136,28 @@ export async function noteSeen(tx: Db, upstreamNo: number, seen: readonly Seen[]
   }
 }
 
+/**
+ * What was a target once, and is above the present one, was taken back: a channel is not moved to it before it is offered again.
+ * @param version null: there is nothing to be above of, and all were taken back
+ */
+export async function forgetAbove(tx: Db, upstreamNo: number, version: string | null): Promise<void> {
+  const targets = await tx
+    .selectFrom("upstream_releases")
+    .select("version")
+    .where("upstream_no", "=", upstreamNo)
+    .where("is_target", "=", 1)
+    .execute();
+  for (const { version: one } of targets) {
+    if (version !== null && compareVersions(one, version) <= 0) continue;
+    await tx
+      .updateTable("upstream_releases")
+      .set({ is_target: 0 })
+      .where("upstream_no", "=", upstreamNo)
+      .where("version", "=", one)
+      .execute();
+  }
+}
+
 /** It is here; the first time, people are told. */
 export async function noteHere(tx: Db, upstream: UpstreamRow, version: string, now: number): Promise<void> {
   const { numUpdatedRows } = await tx
@@ -147,6 +170,17 @@ export async function noteHere(tx: Db, upstream: UpstreamRow, version: string, n
   if (numUpdatedRows === 0n) return;
   const { application_no, channel_no } = upstream;
   await tell(tx, ACTIVITY.releaseBroughtIn, SEVERITY.success, { application_no, channel_no, version }, now);
+}
+
+/** Whether all of it was brought in. */
+export async function isHere(db: Db, upstreamNo: number, version: string): Promise<boolean> {
+  const row = await db
+    .selectFrom("upstream_releases")
+    .select("here")
+    .where("upstream_no", "=", upstreamNo)
+    .where("version", "=", version)
+    .executeTakeFirst();
+  return row?.here === 1;
 }
 
 /** Those that a channel could be moved to. */

@@ -360,6 +360,8 @@ describe("turnout import --plain", () => {
     rmSync(join(place, `${OEM}.DIGESTS`));
     writeFileSync(join(place, "version.txt"), "FLATCAR_VERSION=4230.2.9\n");
     expect((await plain()).err).toContain("version.txt says that it is 4230.2.9");
+    writeFileSync(join(place, "version.txt"), `FLATCAR_VERSION=${TARGET}\nFLATCAR_BOARD=arm64-usr\n`);
+    expect((await plain()).err).toContain("version.txt says that it is of arm64-usr");
     rmSync(join(place, "version.txt"));
     rmSync(join(place, `${MAIN}.sha256`));
     writeFileSync(join(place, MAIN), "<html>");

@@ -1,3 +1,4 @@
+import { generateKeyPairSync } from "node:crypto";
 import {
   mkdirSync,
   mkdtempSync,
@@ -14,7 +15,7 @@ import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { faultsOf, openMirror } from "../../src/mirror/directory.ts";
 import { MirrorError, makeKeys, readPrivateKey, readPublicKeys, signatureOf } from "../../src/mirror/keys.ts";
-import { MANIFEST_FILE, parseManifest, SIGNATURE_FILE, textOf } from "../../src/mirror/manifest.ts";
+import { type Arch, MANIFEST_FILE, parseManifest, SIGNATURE_FILE, textOf } from "../../src/mirror/manifest.ts";
 import { sha256 } from "../payloads/build.ts";
 import { anUpstream, keys, MAIN, mirrored, NOW, OEM, pieces, type Upstream } from "./build.ts";
 
@@ -55,6 +56,9 @@ describe("keys", () => {
     expect(() => readPublicKeys(file)).toThrow("has no key in it");
     writeFileSync(file, "-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n");
     expect(() => readPublicKeys(file)).toThrow("no key that can be read");
+    const { publicKey } = generateKeyPairSync("ec", { namedCurve: "P-256" });
+    writeFileSync(file, String(publicKey.export({ type: "spki", format: "pem" })));
+    expect(() => readPublicKeys(file)).toThrow("a key of the kind ec; mirrors are signed with Ed25519");
     expect(() => readPrivateKey(key.publicFile)).toThrow("is no private key");
     expect(() => readPublicKeys(at("none"))).toThrow(MirrorError);
   });
@@ -214,8 +218,46 @@ describe("writing a mirror", () => {
     await mirrored(folder, upstream, key);
     writeFileSync(at(".turnout-mirror.lock"), `${process.ppid}\n`);
     await expect(mirrored(folder, upstream, key)).rejects.toThrow(`(process ${process.ppid}) is writing into`);
-    writeFileSync(at(".turnout-mirror.lock"), "4194304\n");
-    expect((await mirrored(folder, upstream, key)).changed).toBe(false);
+    // The last: in a container, a process that was killed may have had our own number.
+    for (const dead of ["4194304", String(process.pid)]) {
+      writeFileSync(at(".turnout-mirror.lock"), `${dead}\n`);
+      expect((await mirrored(folder, upstream, key)).changed).toBe(false);
+    }
+  });
+
+  it("that can't be signed anew is as it was", async () => {
+    await mirrored(folder, upstream, key);
+    mkdirSync(at(`.${SIGNATURE_FILE}.part`));
+    upstream.release("4230.2.2");
+    upstream.channels.set("stable (amd64)", { version: "4230.2.2" });
+    await expect(mirrored(folder, upstream, key)).rejects.toThrow(`${SIGNATURE_FILE} can't be written`);
+    expect((await opened()).manifest.channels).toMatchObject([{ version: "4230.2.1" }]);
+    expect(await faults()).toEqual([]);
+  });
+
+  it("leaves what others have put into its folders", async () => {
+    await mirrored(folder, upstream, key);
+    mkdirSync(at("amd64-usr/notes"));
+    writeFileSync(at("amd64-usr/notes/todo"), "mine");
+    await mirrored(folder, upstream, key);
+    expect(readFileSync(at("amd64-usr/notes/todo"), "utf8")).toBe("mine");
+  });
+
+  it("begins no download for which there is no room, or whose channel could not be written down", async () => {
+    const ask = async (channel: string, arch: Arch) => {
+      const offered = await upstream.ask(channel, arch);
+      const releases = offered?.releases.map((one) => ({
+        ...one,
+        files: one.files.map((file) => ({ ...file, size: 2 ** 52 })),
+      }));
+      return offered === null ? null : { ...offered, releases: releases ?? [] };
+    };
+    await expect(mirrored(folder, upstream, key, { ask })).rejects.toThrow(
+      /there is room for \d+ bytes, and \d+ would/,
+    );
+    const channels = ["a-channel-of-far-too-many-letters"];
+    await expect(mirrored(folder, upstream, key, { channels })).rejects.toThrow("names have 1 to 25 characters");
+    expect(upstream.opened).toEqual([]);
   });
 
   it("says in one line when it can't write", async () => {
@@ -236,6 +278,8 @@ describe("reading a mirror", () => {
     const text = readFileSync(at(MANIFEST_FILE), "utf8");
     writeFileSync(at(MANIFEST_FILE), text.replace("4230.2.1", "4230.2.9"));
     await expect(opened()).rejects.toThrow("or it was changed since");
+    writeFileSync(at(SIGNATURE_FILE), "A".repeat(16 * 2 ** 10 + 1));
+    await expect(opened()).rejects.toThrow("has more than 16384 bytes");
     rmSync(at(SIGNATURE_FILE));
     await expect(opened()).rejects.toThrow(`${SIGNATURE_FILE} is missing`);
     await expect(openMirror(at("nowhere"), [key])).rejects.toThrow("there is no directory");
@@ -253,6 +297,19 @@ describe("reading a mirror", () => {
       expect.stringMatching(/4230.2.1\/flatcar_production_update.gz: has 1000 bytes, not \d+$/),
       expect.stringMatching(/4230.2.1\/oem-azure.gz: has the SHA-256 [\da-f]{64}, not /),
     ]);
+  });
+
+  it("takes a directory beside it whose name begins with its own for another", async () => {
+    const beside = `${folder}-beside`;
+    mkdirSync(beside);
+    try {
+      writeFileSync(join(beside, "oem"), readFileSync(at(RELEASE, OEM)));
+      rmSync(at(RELEASE, OEM));
+      symlinkSync(join(beside, "oem"), at(RELEASE, OEM));
+      expect(await faults()).toEqual([expect.stringContaining("leads out of the directory")]);
+    } finally {
+      rmSync(beside, { recursive: true });
+    }
   });
 
   it("takes links that stay within, and no directory for a file", async () => {
@@ -300,6 +357,19 @@ describe("reading a mirror", () => {
     signAnew((text) => text.replace(before, after));
     await expect(opened()).rejects.toThrow(message);
     await expect(opened()).rejects.toBeInstanceOf(MirrorError);
+  });
+
+  it("refuses a floor above its channel, also when it is signed", async () => {
+    signAnew((text) => {
+      const { channels, ...others } = parseManifest(text);
+      const turned = channels.map((one) => ({
+        ...one,
+        version: "4081.2.0",
+        floors: [{ version: "4230.2.1", reason: null }],
+      }));
+      return textOf({ ...others, channels: turned });
+    });
+    await expect(opened()).rejects.toThrow("4230.2.1 must be among the releases, and not above 4081.2.0");
   });
 
   it("reads what it has written, whatever the order", () => {

@@ -2,6 +2,7 @@
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { describe, expect, it } from "vitest";
+import { fileAt, Http } from "../../src/sync/http.ts";
 import { checks, FLATCAR, STABLE_CHANNEL } from "../e2e/turnout.ts";
 import { aPayload, described } from "../payloads/build.ts";
 import {
@@ -117,7 +118,7 @@ describe("a file", () => {
   });
 
   it("of which nothing more comes is given up on", async () => {
-    const { upstream, site } = await both({}, { sync: { timeouts: { connectMs: 500, idleMs: 500 } } });
+    const { upstream, site } = await both({}, { sync: { timeouts: { connectMs: 500, idleMs: 500, fileMs: 60_000 } } });
     upstream.files.set(file, (_, response) => {
       response.writeHead(200, { "Content-Length": one.payload.length });
       response.write(one.payload.subarray(0, 100_000));
@@ -126,6 +127,44 @@ describe("a file", () => {
     upstream.files.set(file, one.payload);
     expect(await site.check()).toMatchObject({ last_error: null });
     expect(upstream.fetched).toContain(`${file} bytes=100000-`);
+  });
+
+  it("of which another part comes than was asked for is not taken", async () => {
+    const { upstream, site } = await both();
+    upstream.files.set(file, (_, response) => {
+      response.writeHead(200, { "Content-Length": one.payload.length });
+      response.write(one.payload.subarray(0, 100_000), () => setTimeout(() => response.destroy(), 50));
+    });
+    await site.sync();
+    upstream.files.set(file, (_, response) => {
+      const total = one.payload.length;
+      response
+        .writeHead(206, { "Content-Range": `bytes 5-${total - 1}/${total}` })
+        .end(one.payload.subarray(5, -99_995));
+    });
+    expect((await site.check()).last_error).toMatch(/was asked for the bytes from 100000 on, and answers bytes 5-\d+/);
+    upstream.files.set(file, one.payload);
+    expect(await site.check()).toMatchObject({ last_error: null, moved_to: "4230.2.1" });
+    expect(upstream.fetched.filter((name) => name === `${file} bytes=100000-`)).toHaveLength(2);
+  });
+
+  it("that only trickles is given up on, whatever kind of upstream it is from", async () => {
+    const server = createServer((_, response) => {
+      const drops = setInterval(() => response.write("x"), 20);
+      response.on("close", () => clearInterval(drops));
+    });
+    await new Promise<void>((listening) => server.listen(0, "127.0.0.1", listening));
+    afterwards(() => server.close());
+    const timeouts = { connectMs: 60_000, idleMs: 60_000, fileMs: 200 };
+    const http = new Http({ proxy: null, resolve: async () => [], userAgent: "x", timeouts });
+    afterwards(() => http.close());
+    const { port } = server.address() as AddressInfo; // it listens on a port
+    const asked = { privateAddresses: true, signal: new AbortController().signal };
+    const body = await fileAt(http, `http://127.0.0.1:${port}/f`, 0, 1_000, asked);
+    const drained = async () => {
+      for await (const chunk of body) expect(chunk.length).toBeGreaterThan(0);
+    };
+    await expect(drained()).rejects.toThrow(/\/f: it took too long$/);
   });
 
   it("that is not signed by the application's key is kept out", async () => {
@@ -185,6 +224,11 @@ describe("an answer", () => {
       "has a hexadecimal action",
       offering(manifest.replace(/sha256="[^"]+" Dis/, `sha256="${"ab".repeat(32)}" Dis`)),
       /an action whose sha256 is none/,
+    ],
+    [
+      "contradicts its action",
+      offering(manifest.replace('required="true"', `hash_sha256="${"ab".repeat(32)}" required="true"`)),
+      /has two different SHA-256 for flatcar_production_update\.gz/,
     ],
     ["has no version", offering(manifest.replace("4230.2.1", "../x")), /is no version/],
     ["has a version twice", offering(manifest + manifest), /two manifests of one version/],
@@ -338,6 +382,27 @@ describe("an upstream", () => {
       `https://updates.example.org/: the proxy 127.0.0.1:${port} does not lead to updates.example.org:443: ${why}`,
     );
     expect(asked).toBe(1);
+  });
+
+  it("that redirects elsewhere does not hand on what somebody may do at it", async () => {
+    const seen: (string | undefined)[] = [];
+    const serve = async (location: string | null) => {
+      const server = createServer((request, response) => {
+        seen.push(request.headers.authorization);
+        response.writeHead(location === null ? 200 : 302, location === null ? {} : { Location: location }).end();
+      });
+      await new Promise<void>((listening) => server.listen(0, "127.0.0.1", listening));
+      afterwards(() => server.close());
+      return `http://127.0.0.1:${(server.address() as AddressInfo).port}/`; // it listens on a port
+    };
+    const home = await serve(await serve(null));
+    const http = new Http({ proxy: null, resolve: async () => [], userAgent: "x" });
+    afterwards(() => http.close());
+    const { signal } = new AbortController();
+    const headers = { Authorization: "Bearer x" };
+    const { status, body } = await http.ask(home, { headers, privateAddresses: true, signal });
+    body.resume();
+    expect([status, seen]).toEqual([200, ["Bearer x", undefined]]);
   });
 
   it("that goes backwards moves nothing, and is not downloaded from", async () => {

@@ -5,6 +5,7 @@ import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { beforeEach, describe, expect, it } from "vitest";
+import { signatureOf } from "../../src/mirror/keys.ts";
 import { MANIFEST_FILE, SIGNATURE_FILE } from "../../src/mirror/manifest.ts";
 import { ran } from "../cli/ran.ts";
 import { FLATCAR, STABLE_CHANNEL } from "../e2e/turnout.ts";
@@ -118,6 +119,25 @@ describe("a server that follows a mirror", () => {
     cpSync(old, folder, { recursive: true });
     expect((await follower.check()).last_error).toContain("it was imported already as it was at");
     expect(await follower.version()).toBe("4230.2.2");
+  });
+
+  it("takes no second manifest of one moment, though its key has signed it", async () => {
+    const follower = await follows();
+    await follower.sync();
+    const text = readFileSync(join(folder, MANIFEST_FILE), "utf8").replace("the disk's layout", "nothing");
+    writeFileSync(join(folder, MANIFEST_FILE), text);
+    writeFileSync(join(folder, SIGNATURE_FILE), `${signatureOf(Buffer.from(text), key)}\n`);
+    expect((await follower.check()).last_error).toContain("two different manifests of this mirror");
+  });
+
+  it("takes none of another application's", async () => {
+    const other = mkdtempSync(join(tmpdir(), "turnout-other-"));
+    afterwards(() => rmSync(other, { recursive: true, force: true }));
+    await mirrored(other, upstream, key, { application: "io.example.other" });
+    for (const name of [MANIFEST_FILE, SIGNATURE_FILE]) cpSync(join(other, name), join(folder, name));
+    const follower = await follows();
+    expect((await follower.sync()).last_error).toContain("it is a mirror of the application io.example.other");
+    expect(await packagesOf(follower.server)).toEqual({});
   });
 
   it("asks once more when the mirror is written anew between its two files", async () => {

@@ -34,8 +34,10 @@ it.skipIf(spawnSync("openssl", ["version"]).status !== 0)("is asked and download
   ];
   execFileSync("openssl", made, { stdio: "ignore" });
 
+  let downgrades = false;
   const upstream = createTlsServer({ key: readFileSync(key), cert: readFileSync(cert) }, (request, response) => {
     request.resume();
+    if (downgrades) return void response.writeHead(307, { Location: `http://${NAME}/v1/update/` }).end();
     if (request.method === "POST") response.end(answerOf(`https://${NAME}/4230.2.1/`, manifestOf(one)));
     else send(request.url?.endsWith(OEM) ? one.oem : one.payload, request, response);
   });
@@ -73,6 +75,11 @@ it.skipIf(spawnSync("openssl", ["version"]).status !== 0)("is asked and download
   await expect.poll(async () => (await state()).last_success_ts, { interval: 50, timeout: 20_000 }).not.toBeNull();
   expect(await state()).toMatchObject({ last_error: null, moved_to: "4230.2.1" });
   expect(new Set(tunnels)).toEqual(new Set([`${NAME}:443`]));
+  downgrades = true;
+  await api("POST", `/apps/${FLATCAR}/upstreams/${id}/check`);
+  await expect
+    .poll(async () => (await state()).last_error, { interval: 50, timeout: 20_000 })
+    .toBe(`https://${NAME}/v1/update/ redirects from https to http, which is not followed`);
   const file = await fetch(`${url}/payloads/${FLATCAR}/amd64/4230.2.1/${MAIN}`);
   expect(Buffer.from(await file.arrayBuffer()).equals(one.payload)).toBe(true);
 });

@@ -18,6 +18,8 @@ import {
   fileStates,
   handmade,
   MAIN,
+  manifestOf,
+  NO_UPDATE,
   OEM,
   packagesOf,
   point,
@@ -71,6 +73,58 @@ describe("a channel that follows", () => {
     upstream.offer(aVersion("4230.2.2"));
     await site.check();
     expect(await site.version()).toBe("4230.2.2");
+  });
+
+  it("is not moved to a release that was taken back, when a newer one is still too young", async () => {
+    const upstream = await handmade();
+    upstream.offer(first);
+    const site = await aFollower(upstream.omaha);
+    await site.sync();
+    await site.set({ min_age: "3d" });
+    upstream.offer(second);
+    await site.check();
+    upstream.answer = NO_UPDATE; // 4230.2.1 was no good
+    await site.check();
+    site.server.clock.move({ days: 4 });
+    upstream.offer(aVersion("4230.2.2"));
+    expect((await site.check()).held_back).toMatch(/^4230\.2\.2 is too young/);
+    expect(await site.version()).toBe("4152.2.0");
+  });
+
+  describe("on its way to a release that is here, while upstream leads beyond the pin", () => {
+    const floor = aVersion("4200.0.0");
+    const beyond = aVersion("4593.2.0");
+
+    async function pinned() {
+      const upstream = await handmade();
+      upstream.offer(first, second);
+      const site = await aFollower(upstream.omaha, { policy: "import-only" });
+      await site.sync();
+      upstream.offer(first, floor, beyond);
+      return { upstream, site };
+    }
+    const follow = async (site: Follower) => {
+      await site.set({ policy: "follow", up_to: "4230.2.1" });
+      return site.check();
+    };
+
+    it("passes no floor whose package is here, and whose files are not", async () => {
+      const { upstream, site } = await pinned();
+      upstream.files.delete(`${floor.version}/${OEM}`);
+      expect((await site.check()).last_error).toMatch(/^4200\.0\.0: .* answers 404$/);
+      expect(Object.keys(await packagesOf(site.server))).toContain(floor.version);
+      expect((await follow(site)).held_back).toBe("the package of 4230.2.1, or of a floor before it, is not here");
+      expect(await site.version()).toBeNull();
+    });
+
+    it("passes no floor that can't be offered", async () => {
+      const { upstream, site } = await pinned();
+      const whole = manifestOf(floor, ' is_floor="true"');
+      const bare = whole.replace(/(<package name="oem-azure.gz") hash="[^"]+" hash_sha256="[^"]+"/, "$1");
+      upstream.answer = String(upstream.answer).replace(whole, bare);
+      expect(await follow(site)).toMatchObject({ found: { incomplete: [{ version: "4200.0.0" }] } });
+      expect(await site.version()).toBeNull();
+    });
   });
 
   it("is left to people by import-only, and brought nothing that the pins are against", async () => {
