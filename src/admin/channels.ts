@@ -16,6 +16,7 @@ import { type Audit, type Operation, operation } from "./operation.ts";
 import { packageObject, toPackages } from "./package-objects.ts";
 import { listOrNullOf, orNull, pageQuery, placeOf } from "./paging.ts";
 import { invalid } from "./problem.ts";
+import { deleteUpstreamOf } from "./sync.ts";
 
 export const channelBody = z.strictObject({
   name: z.string().min(1).max(25),
@@ -198,6 +199,7 @@ export async function updateChannel(
 
 export async function deleteChannel(tx: Tx, row: ChannelRow, audit: Audit): Promise<void> {
   const channel = await toChannel(tx, row);
+  await deleteUpstreamOf(tx, row, audit);
   await tx.updateTable("groups").set({ channel_no: null }).where("channel_no", "=", row.no).execute();
   await tx.deleteFrom("channels").where("no", "=", row.no).execute();
   await audit({ ...subject(channel), before: stateOf(channel), after: null });

@@ -8,8 +8,8 @@ import type { Syncing } from "../sync/syncing.ts";
 import { KINDS, POLICIES, type Summary, type UpstreamRow } from "../sync/upstreams.ts";
 import { refusalOf } from "../target.ts";
 import { type Db, readOnly, type Tx, timestamp } from "./context.ts";
-import { type ApplicationRow, checkApplication, findApplication } from "./lookups.ts";
-import { type Operation, operation } from "./operation.ts";
+import { type ApplicationRow, type ChannelRow, checkApplication, findApplication } from "./lookups.ts";
+import { type Audit, type Operation, operation } from "./operation.ts";
 import { listOf, pageQuery, placeOf } from "./paging.ts";
 import { invalid, notFound, Problem } from "./problem.ts";
 
@@ -243,8 +243,7 @@ export function upstreamOperations({
         const row = await findUpstream(tx, application, call.params.upstream);
         const before = await shown(tx, application, row, now);
         call.expect(stateOf(before));
-        await tx.deleteFrom("upstreams").where("no", "=", row.no).execute();
-        await audit({ ...subject(before), before: stateOf(before), after: null });
+        await remove(tx, row, before, audit);
       }),
   });
 
@@ -275,6 +274,24 @@ export function upstreamOperations({
   });
 
   return [listUpstreams, postUpstream, getUpstream, putUpstream, removeUpstream, checkUpstream];
+}
+
+/** A channel takes its upstream with it; that is written down, too. */
+export async function deleteUpstreamOf(tx: Tx, channel: ChannelRow, audit: Audit): Promise<void> {
+  const row = await tx.selectFrom("upstreams").selectAll().where("channel_no", "=", channel.no).executeTakeFirst();
+  if (row === undefined) return;
+  const application = await tx
+    .selectFrom("applications")
+    .selectAll()
+    .where("no", "=", channel.application_no)
+    .executeTakeFirstOrThrow();
+  // Neither the time nor what is under way is part of what a person has set.
+  await remove(tx, row, await toUpstream(tx, application, row, 0, null), audit);
+}
+
+async function remove(tx: Tx, { no }: UpstreamRow, shown: UpstreamObject, audit: Audit): Promise<void> {
+  await tx.deleteFrom("upstreams").where("no", "=", no).execute();
+  await audit({ ...subject(shown), before: stateOf(shown), after: null });
 }
 
 async function findUpstream(db: Db, application: ApplicationRow, id: string): Promise<UpstreamRow> {

@@ -73,6 +73,25 @@ describe("a package or a channel that is deleted", () => {
   );
 });
 
+describe("a channel that is deleted with its upstream", () => {
+  it("is written down with it, whole", async () => {
+    const wanted = {
+      url: "https://updates.example.org/v1/update/",
+      track: "stable",
+      channel_id: STABLE,
+      policy: "follow",
+      up_to: "4230.2.1",
+    };
+    const { body: upstream } = await api.post(`/apps/${FLATCAR}/upstreams`, wanted).expect(201);
+    await api.del(`/apps/${FLATCAR}/channels/${STABLE}`).expect(204);
+    const { body: audit } = await api.get("/audit?action=deleteChannel").expect(200);
+    expect(audit.entries.map((line: { subject: string }) => line.subject).sort()).toEqual(["channel", "upstream"]);
+    const line = audit.entries.find(({ subject }: { subject: string }) => subject === "upstream");
+    expect(line).toMatchObject({ subject_id: upstream.id, before: wanted, after: null });
+    expect((await api.get(`/apps/${FLATCAR}/upstreams`).expect(200)).body.upstreams ?? []).toEqual([]);
+  });
+});
+
 describe("an application that is deleted", () => {
   it("takes every row of its own with it", async () => {
     const rows = () => {
