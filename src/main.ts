@@ -112,6 +112,7 @@ async function start(settings: Settings, options: StartOptions): Promise<Turnout
     blobs: payloads.blobs,
     store,
     onDownload: (status, bytes) => downloadMetrics.download(status, bytes),
+    onDamaged: (sha256) => scrubbing.suspect(sha256),
     onFault: (error, path) => log.error({ path, error: String(error) }, "sending a file failed"),
   });
   const downloadMetrics = payloadMetrics(metrics.registry, payloads, store, () => openDownloads.count);
@@ -216,6 +217,8 @@ async function start(settings: Settings, options: StartOptions): Promise<Turnout
     days: settings.payloads.scrubDays,
     rate: settings.payloads.scrubRate,
     onCorrupt: (sha256, why) => log.error({ sha256, why }, "a file is corrupt; nodes are no longer sent to it"),
+    onRefused: (file, why) =>
+      log.error({ file, why }, "a file is not what its payload key says; it is offered to nobody"),
     onError: (error) => log.error({ error: String(error) }, "checking files failed; it will be tried again"),
   });
 

@@ -13,6 +13,8 @@ export interface WantedFile extends PackageFile {
   readonly isPayload: boolean;
   /** That it must be signed with; null: nobody looks. */
   readonly key: KeyObject | null;
+  /** The same, as the application has it. */
+  readonly payloadKey: string | null;
 }
 
 /** Which part of it comes now. */
