@@ -24,6 +24,8 @@ export interface DownloadOptions {
   readonly downloadsPerAddress: number;
   /** Bytes a second, of all together; null: no limit. */
   readonly downloadRate: number | null;
+  /** A client that takes nothing for so long is cut off. */
+  readonly stallMs: number;
   /** Whether the kernel may send files by itself, where it can. */
   readonly sendfile: boolean;
   readonly onDownload: (status: number, bytes: number) => void;
@@ -40,8 +42,6 @@ export interface Downloads {
 
 /** A node that is sent away asks again with its next check, in 45 minutes; other clients may come back sooner. */
 const RETRY_AFTER_SECONDS = 60;
-/** A client that takes nothing for so long is cut off: update_engine itself gives up after 90 seconds. */
-const STALL_MS = 120_000;
 
 export function downloads(options: DownloadOptions): Downloads {
   const open = new OpenDownloads(options.downloads, options.downloadsPerAddress);
@@ -79,7 +79,7 @@ export function downloads(options: DownloadOptions): Downloads {
     try {
       const file = await options.blobs.read(found.sha256);
       try {
-        response.setTimeout(STALL_MS, () => response.destroy());
+        response.setTimeout(options.stallMs, () => response.destroy());
         options.onDownload(statusCode, await sendBytes(file, bytes, response, way));
       } finally {
         await file.close();
