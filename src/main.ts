@@ -26,7 +26,7 @@ import { downloads } from "./payloads/downloads.ts";
 import { payloadMetrics } from "./payloads/metrics.ts";
 import { Payloads } from "./payloads/payloads.ts";
 import { type Scrub, scrub } from "./payloads/scrub.ts";
-import { createApp, createHttpServer, type ServerTimeouts } from "./server.ts";
+import { createApp, createHttpServer, DEFAULT_TIMEOUTS, type ServerTimeouts } from "./server.ts";
 import { readSettings, type Settings, SettingsError } from "./settings.ts";
 import { lockFolder } from "./store/sqlite/lock.ts";
 import { sqliteStore } from "./store/sqlite/open.ts";
@@ -59,7 +59,7 @@ export interface Turnout {
 export interface StartOptions {
   readonly clock?: Clock;
   readonly log?: Logger;
-  readonly timeouts?: ServerTimeouts;
+  readonly timeouts?: Partial<ServerTimeouts>;
   readonly webhooks?: Pick<NotificationOptions, "timeoutMs" | "resolve">;
   readonly central?: Pick<EdgeOptions, "timeoutMs" | "random">;
   readonly sync?: Pick<OpenSyncingOptions, "timeouts" | "resolve">;
@@ -102,6 +102,7 @@ async function start(settings: Settings, options: StartOptions): Promise<Turnout
   if (absence !== null)
     log.warn({ since: new Date(absence.from) }, "no node was heard for a while; deadlines are later");
 
+  const timeouts = { ...DEFAULT_TIMEOUTS, ...options.timeouts };
   const payloads = await Payloads.open({
     folder: join(settings.dataDir, "payloads"),
     reserve: settings.payloads.diskReserve,
@@ -112,6 +113,8 @@ async function start(settings: Settings, options: StartOptions): Promise<Turnout
     blobs: payloads.blobs,
     store,
     onDownload: (status, bytes) => downloadMetrics.download(status, bytes),
+    stallMs: timeouts.downloadStallMs,
+    onDamaged: (sha256) => scrubbing.suspect(sha256),
     onFault: (error, path) => log.error({ path, error: String(error) }, "sending a file failed"),
   });
   const downloadMetrics = payloadMetrics(metrics.registry, payloads, store, () => openDownloads.count);
@@ -153,6 +156,7 @@ async function start(settings: Settings, options: StartOptions): Promise<Turnout
     clock,
     payloads,
     uploading,
+    uploadStallMs: timeouts.uploadStallMs,
     version: VERSION,
     onFault: (error: unknown) => log.error(error, "an admin request failed"),
     onFailedLogin: (ip: string, why: string) => log.warn({ ip, why }, "a login failed"),
@@ -216,6 +220,8 @@ async function start(settings: Settings, options: StartOptions): Promise<Turnout
     days: settings.payloads.scrubDays,
     rate: settings.payloads.scrubRate,
     onCorrupt: (sha256, why) => log.error({ sha256, why }, "a file is corrupt; nodes are no longer sent to it"),
+    onRefused: (file, why) =>
+      log.error({ file, why }, "a file is not what its payload key says; it is offered to nobody"),
     onError: (error) => log.error({ error: String(error) }, "checking files failed; it will be tried again"),
   });
 
@@ -247,7 +253,7 @@ async function start(settings: Settings, options: StartOptions): Promise<Turnout
     omahaSecret: settings.omahaSecret,
     trustProxy: settings.trustProxy,
   });
-  const server = createHttpServer(app, uploading, options.timeouts);
+  const server = createHttpServer(app, uploading, timeouts);
   await new Promise<void>((resolve, reject) => {
     server.once("error", reject);
     server.listen(settings.port, settings.host, resolve);

@@ -17,12 +17,22 @@ export interface ServerParts {
   readonly trustProxy: string | number | null;
 }
 
-/** How long a client may take to send its request. A slow one keeps nobody waiting, but it keeps a socket. */
+/** How long a client may take. A slow one keeps nobody waiting, but it keeps a socket. */
 export interface ServerTimeouts {
+  /** To send its request. */
   readonly headersMs: number;
   readonly requestMs: number;
+  /** Between any two parts of a file that it brings. */
+  readonly uploadStallMs: number;
+  /** Between any two parts of a file that it takes: update_engine itself gives up after 90 seconds. */
+  readonly downloadStallMs: number;
 }
-export const DEFAULT_TIMEOUTS: ServerTimeouts = { headersMs: 10_000, requestMs: 20_000 };
+export const DEFAULT_TIMEOUTS: ServerTimeouts = {
+  headersMs: 10_000,
+  requestMs: 20_000,
+  uploadStallMs: 60_000,
+  downloadStallMs: 120_000,
+};
 
 export function createApp(parts: ServerParts): Express {
   const app = express();
@@ -57,11 +67,7 @@ export function createApp(parts: ServerParts): Express {
 }
 
 /** @param uploading connections that bring a file now: these are let be as long as something comes. */
-export function createHttpServer(
-  app: Express,
-  uploading: WeakSet<Duplex>,
-  timeouts: ServerTimeouts = DEFAULT_TIMEOUTS,
-): Server {
+export function createHttpServer(app: Express, uploading: WeakSet<Duplex>, timeouts: ServerTimeouts): Server {
   const server = createServer(
     {
       headersTimeout: timeouts.headersMs,

@@ -18,6 +18,8 @@ export interface AdminContext {
   readonly payloads: Payloads;
   /** The connections that bring a file now: these may take longer than other requests. */
   readonly uploading: WeakSet<Duplex>;
+  /** One that brings nothing for so long is cut off. */
+  readonly uploadStallMs: number;
 }
 
 /** Set by the router once it knows who asks. */

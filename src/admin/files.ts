@@ -3,6 +3,7 @@ import { z } from "zod";
 import { filesOfPackage, forgetFile } from "../payloads/records.ts";
 import type { Piece } from "../payloads/uploads.ts";
 import { recordWanted, wantedFile } from "../payloads/wanted.ts";
+import type { PackageFile } from "../rollout/model.ts";
 import { declaredFiles } from "../store/fleet.ts";
 import { fits } from "../store/hosted.ts";
 import { type Db, timestamp } from "./context.ts";
@@ -23,9 +24,11 @@ const fileObject = z
     hash256: z.string().nullable(),
     /**
      * `hosted`: here. `uploading`: begun. `missing`: not here. `corrupt`: damaged on the disk. `different`: what is here is
-     * not what the package says by now.
+     * not what the package says by now. `refused`: here, and not signed with the application's payload key.
      */
-    state: z.enum(["hosted", "uploading", "missing", "corrupt", "different"]),
+    state: z.enum(["hosted", "uploading", "missing", "corrupt", "different", "refused"]),
+    /** Why it is refused. */
+    problem: z.string().nullable(),
     /** Bytes of an upload that has begun. */
     received: z.int().nullable(),
     hosted_ts: z.iso.datetime().nullable(),
@@ -75,7 +78,7 @@ const uploadFile = operation({
       await call.payloads.publish(arrived, () =>
         call.configure(async (tx, now, audit) => {
           const present = await foundFile(tx, call.params);
-          const change = await recordWanted(tx, present.row, file.name, arrived.content, now);
+          const change = await recordWanted(tx, present.row, wanted, arrived.content, now);
           await audit({ subject: "file", id: row.id, applicationId: application.id, ...change });
         }),
       );
@@ -177,29 +180,32 @@ async function shown({ read, payloads }: Call<Params, unknown, unknown>, row: Pa
   for (const file of await declaredFiles(read, row)) {
     const here = kept.get(file.name);
     const received = await payloads.blobs.receivedOf(row.id, file.name);
-    const state =
-      here !== undefined && here.state === "stored" && fits(here, file)
-        ? "hosted"
-        : received !== null
-          ? "uploading"
-          : here === undefined
-            ? "missing"
-            : here.state === "corrupt"
-              ? "corrupt"
-              : "different";
-    const known = state === "hosted" ? here : undefined;
+    const state = stateOf(here, file, received !== null);
+    const known = state === "hosted" || state === "refused" ? here : undefined;
     files.push({
       name: file.name,
       size: sizeText(known?.sizeBytes ?? file.sizeBytes),
       hash: known === undefined ? file.sha1 : Buffer.from(known.sha1, "hex").toString("base64"),
       hash256: known?.sha256 ?? file.sha256,
       state,
+      problem: state === "refused" ? (known?.refused ?? null) : null,
       received,
       hosted_ts: known === undefined ? null : timestamp(known.created_at),
       checked_ts: known === undefined ? null : timestamp(known.checked_at),
     });
   }
   return files;
+}
+
+type Kept = Awaited<ReturnType<typeof filesOfPackage>>[number];
+
+function stateOf(here: Kept | undefined, wanted: PackageFile, isUploading: boolean): FileObject["state"] {
+  const fitting = here !== undefined && here.state === "stored" && fits(here, wanted);
+  if (fitting && here.refused === null) return "hosted";
+  if (isUploading) return "uploading";
+  if (fitting) return "refused";
+  if (here === undefined) return "missing";
+  return here.state === "corrupt" ? "corrupt" : "different";
 }
 
 function sizeText(bytes: number): string | null {

@@ -53,17 +53,18 @@ function handler(context: AdminContext, operation: Operation): RequestHandler {
   };
 }
 
-/** A client that sends nothing for so long is cut off. */
-const STALL_MS = 60_000;
-
 /** A file takes as long as it takes, as long as something comes. */
-async function patiently<T>({ uploading }: AdminContext, request: Request, work: () => Promise<T>): Promise<T> {
+async function patiently<T>(
+  { uploading, uploadStallMs }: AdminContext,
+  request: Request,
+  work: () => Promise<T>,
+): Promise<T> {
   if (!request.is("application/octet-stream")) {
     throw new Problem(415, "send the file as it is, as Content-Type: application/octet-stream");
   }
   const { socket } = request;
   uploading.add(socket);
-  socket.setTimeout(STALL_MS);
+  socket.setTimeout(uploadStallMs);
   // From then on it is we who take our time.
   request.once("end", () => socket.setTimeout(0));
   try {

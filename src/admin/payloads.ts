@@ -3,6 +3,7 @@ import { z } from "zod";
 import { readPayloadKey } from "../payloads/format.ts";
 import { findGarbage, forgetGarbage, GARBAGE_KINDS, removeGarbage } from "../payloads/garbage.ts";
 import { usageOf } from "../payloads/usage.ts";
+import { moveRevision } from "../store/rollouts.ts";
 import type { Tx } from "./context.ts";
 import { type ApplicationRow, findApplication } from "./lookups.ts";
 import { type Audit, type Operation, operation } from "./operation.ts";
@@ -23,6 +24,10 @@ const showUsage = operation({
     bytes: z.int(),
     unreferenced_bytes: z.int(),
     corrupt_files: z.int(),
+    /** Not signed with their application's payload key: kept out of offers. */
+    refused_files: z.int(),
+    /** Still to be looked at, since that key has changed. */
+    files_to_check: z.int(),
     uploads: z.int(),
     upload_bytes: z.int(),
     free_bytes: z.int(),
@@ -44,6 +49,8 @@ const showUsage = operation({
       bytes: usage.bytes,
       unreferenced_bytes: usage.unreferencedBytes,
       corrupt_files: usage.corruptFiles,
+      refused_files: usage.refusedFiles,
+      files_to_check: usage.filesToCheck,
       uploads: usage.uploads,
       upload_bytes: usage.uploadBytes,
       free_bytes: usage.freeBytes,
@@ -112,8 +119,8 @@ const putKey = operation({
   tag: TAG,
   summary: "From now on, take only payloads that are signed with this key",
   description:
-    "It is the one in /usr/share/update_engine/update-payload-key.pub.pem on the nodes. Files that are here already are not " +
-    "looked at again.",
+    "It is the one in /usr/share/update_engine/update-payload-key.pub.pem on the nodes. Files that are here already are looked at " +
+    "again, in the background; those that are not signed with it become `refused`, and their packages are offered to nobody.",
   role: "admin",
   body: z.strictObject({ public_key: z.string().max(10_000) }),
   answer: keyObject,
@@ -151,6 +158,14 @@ export const payloadOperations: readonly Operation[] = [showUsage, collect, getK
 export async function setPayloadKey(tx: Tx, row: ApplicationRow, key: string | null, audit: Audit): Promise<void> {
   if (key === row.payload_key) return;
   await tx.updateTable("applications").set({ payload_key: key }).where("no", "=", row.no).execute();
+  // Without a key there is nothing to look for, and no reason left to keep a file out.
+  const judgement = key === null ? { look_again: 0 as const, refused: null } : { look_again: 1 as const };
+  await tx
+    .updateTable("hosted_files")
+    .set(judgement)
+    .where("package_no", "in", tx.selectFrom("packages").select("no").where("application_no", "=", row.no))
+    .execute();
+  if (key === null) await moveRevision(tx);
   const subject = { subject: "payload key", id: row.id, applicationId: row.id };
   const stateOf = (present: string | null) => (present === null ? null : { public_key: present });
   await audit({ ...subject, before: stateOf(row.payload_key), after: stateOf(key) });

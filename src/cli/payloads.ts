@@ -8,6 +8,8 @@ interface Usage {
   readonly bytes: number;
   readonly unreferenced_bytes: number;
   readonly corrupt_files: number;
+  readonly refused_files: number;
+  readonly files_to_check: number;
   readonly uploads: number;
   readonly upload_bytes: number;
   readonly free_bytes: number;
@@ -55,6 +57,10 @@ async function usage({ server, json }: ServerOptions): Promise<void> {
       ["in all", `${size(bytes)}; ${size(unreferenced)} of that are of no package`],
       ["uploads", `${answer.uploads} under way or abandoned, ${size(answer.upload_bytes)}`],
       ["corrupt", String(corrupt)],
+      [
+        "refused",
+        `${answer.refused_files} not signed with the payload key; ${answer.files_to_check} still to be looked at`,
+      ],
       ["free", size(answer.free_bytes)],
     ]),
   );

@@ -15,6 +15,7 @@ const NAMES = {
   rolloutUnhealthy: "rollout-unhealthy",
   rolloutAwaitsApproval: "rollout-awaits-approval",
   payloadCorrupt: "file-corrupt",
+  payloadRefused: "file-refused",
   releaseBroughtIn: "release-brought-in",
   upstreamFailing: "upstream-failing",
 } as const satisfies Record<keyof typeof ACTIVITY, string>;

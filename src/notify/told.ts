@@ -177,6 +177,8 @@ function messageOf(one: Happened, errorCode: number | null, reason: string | nul
       return `${node} fell back from ${version} to its old version`;
     case "file-corrupt":
       return `A file of ${version} is corrupt on this server's disk: nodes are no longer sent here for it`;
+    case "file-refused":
+      return `A file of ${version} is not signed with the application's payload key: the release is offered to nobody`;
     case "release-brought-in":
       return `Release ${version} was brought in for channel "${one.channel?.name ?? "(deleted)"}"`;
     case "upstream-failing":

@@ -10,7 +10,7 @@ import type { Blobs } from "./blobs.ts";
 import { OpenDownloads } from "./open-downloads.ts";
 import { Rate } from "./rate.ts";
 import { findFile } from "./records.ts";
-import { type Bytes, sendBytes } from "./send-bytes.ts";
+import { type Bytes, FileTooShort, sendBytes } from "./send-bytes.ts";
 
 export interface DownloadOptions {
   readonly blobs: Blobs;
@@ -24,9 +24,13 @@ export interface DownloadOptions {
   readonly downloadsPerAddress: number;
   /** Bytes a second, of all together; null: no limit. */
   readonly downloadRate: number | null;
+  /** A client that takes nothing for so long is cut off. */
+  readonly stallMs: number;
   /** Whether the kernel may send files by itself, where it can. */
   readonly sendfile: boolean;
   readonly onDownload: (status: number, bytes: number) => void;
+  /** A file is gone, or not what it was. */
+  readonly onDamaged: (sha256: string) => Promise<void>;
   readonly onFault: (error: unknown, path: string) => void;
 }
 
@@ -38,8 +42,6 @@ export interface Downloads {
 
 /** A node that is sent away asks again with its next check, in 45 minutes; other clients may come back sooner. */
 const RETRY_AFTER_SECONDS = 60;
-/** A client that takes nothing for so long is cut off: update_engine itself gives up after 90 seconds. */
-const STALL_MS = 120_000;
 
 export function downloads(options: DownloadOptions): Downloads {
   const open = new OpenDownloads(options.downloads, options.downloadsPerAddress);
@@ -71,19 +73,20 @@ export function downloads(options: DownloadOptions): Downloads {
 
     const leave = open.enter((request.ip ?? "").replace(/^::ffff:/, ""));
     if (leave === null) {
-      for (const name of ["Content-Length", "Content-Range", "ETag"]) response.removeHeader(name);
-      response.setHeader("Retry-After", String(RETRY_AFTER_SECONDS));
-      return refuse(response, 503, "too many downloads are open; come back later");
+      return refuseForNow(response, "too many downloads are open; come back later");
     }
     const { statusCode } = response;
     try {
       const file = await options.blobs.read(found.sha256);
       try {
-        response.setTimeout(STALL_MS, () => response.destroy());
+        response.setTimeout(options.stallMs, () => response.destroy());
         options.onDownload(statusCode, await sendBytes(file, bytes, response, way));
       } finally {
         await file.close();
       }
+    } catch (error) {
+      if (isDamage(error)) await options.onDamaged(found.sha256);
+      throw error;
     } finally {
       leave();
     }
@@ -96,7 +99,7 @@ export function downloads(options: DownloadOptions): Downloads {
       options.onFault(error, request.originalUrl);
       // In the middle of a file there is nothing to be said but by hanging up: the client asks for the rest.
       if (response.headersSent) response.destroy();
-      else refuse(response, 503, "the file can't be read now");
+      else refuseForNow(response, "the file can't be read now");
     }
   });
   router.all(path, (_request, response) => {
@@ -167,6 +170,19 @@ function names(header: string, etag: string): boolean {
 
 function refuse(response: Response, status: number, line: string): void {
   response.status(status).type("text/plain").send(`${line}\n`);
+}
+
+/** In place of a file that was described already. */
+function refuseForNow(response: Response, line: string): void {
+  for (const name of ["Content-Length", "Content-Range", "ETag", "Accept-Ranges"]) response.removeHeader(name);
+  response.setHeader("Cache-Control", "no-store");
+  response.setHeader("Retry-After", String(RETRY_AFTER_SECONDS));
+  refuse(response, 503, line);
+}
+
+function isDamage(error: unknown): boolean {
+  if (error instanceof FileTooShort) return true;
+  return error instanceof Error && "code" in error && (error.code === "ENOENT" || error.code === "EIO");
 }
 
 function knows({ headers }: Request, { user, password }: { user: string; password: string }): boolean {

@@ -3,7 +3,7 @@
  * signatures. Read as it streams by; only the manifest and the signatures are kept. Source: CLIENTS.md §6.
  */
 import { constants, createHash, createPublicKey, type KeyObject, publicDecrypt } from "node:crypto";
-import { fieldsOf } from "./protobuf.ts";
+import { eachField } from "./protobuf.ts";
 
 const MAGIC = Buffer.from("CrAU", "latin1");
 const HEADER_BYTES = 20;
@@ -134,11 +134,18 @@ function manifestBytes(header: Buffer): number {
 
 /** Where the signatures are; offsets count from the manifest's end. */
 function readManifest(bytes: Buffer): { blobBytes: number; signatureBytes: number } {
-  const fields = fieldsOf(bytes);
-  if (fields === null) throw new WrongPayload("its manifest can't be read");
-  const number = (tag: number) =>
-    fields.findLast((field) => field.tag === tag && field.number !== null)?.number ?? null;
-  const [blobBytes, signatureBytes] = [number(4), number(5)];
+  let blobBytes: number | null = null;
+  let signatureBytes: number | null = null;
+  // Of a field that is there twice the last one counts.
+  const isRead = eachField(bytes, (tag, number) => {
+    if (tag === 4 && number !== null) blobBytes = number;
+    if (tag === 5 && number !== null) signatureBytes = number;
+  });
+  if (!isRead) throw new WrongPayload("its manifest can't be read");
+  return whereSignaturesAre(blobBytes, signatureBytes);
+}
+
+function whereSignaturesAre(blobBytes: number | null, signatureBytes: number | null) {
   if (blobBytes === null && signatureBytes === null) return { blobBytes: 0, signatureBytes: 0 };
   if (blobBytes === null || signatureBytes === null || signatureBytes === 0 || signatureBytes > MAX_SIGNATURE_BYTES) {
     throw new WrongPayload("its manifest says nothing sensible of its signatures");
@@ -147,15 +154,17 @@ function readManifest(bytes: Buffer): { blobBytes: number; signatureBytes: numbe
 }
 
 function readSignatures(bytes: Buffer): Buffer[] {
-  const broken = new WrongPayload("its signatures can't be read");
-  const signatures = fieldsOf(bytes);
-  if (signatures === null) throw broken;
-  return signatures.flatMap(({ tag, bytes: signature }) => {
-    if (tag !== 1 || signature === null) return [];
-    const fields = fieldsOf(signature);
-    if (fields === null) throw broken;
-    return fields.flatMap((field) => (field.tag === 2 && field.bytes !== null ? [field.bytes] : []));
+  const signatures: Buffer[] = [];
+  const isRead = eachField(bytes, (tag, number, start, end) => {
+    if (tag !== 1 || number !== null) return;
+    const one = bytes.subarray(start, end);
+    const isWhole = eachField(one, (inner, value, from, to) => {
+      if (inner === 2 && value === null) signatures.push(one.subarray(from, to));
+    });
+    if (!isWhole) throw new WrongPayload("one of its signatures can't be read");
   });
+  if (!isRead) throw new WrongPayload("its signatures can't be read");
+  return signatures;
 }
 
 /** What PKCS #1 v1.5 puts before a SHA-256. Source: RFC 8017, 9.2. */

@@ -79,6 +79,14 @@ export function payloadMetrics(
     },
   });
   new Gauge({
+    name: "turnout_payloads_refused",
+    help: "Files that are not signed with their application's payload key, and kept out of offers",
+    registers,
+    async collect() {
+      this.set((await usage()).refusedFiles);
+    },
+  });
+  new Gauge({
     name: "turnout_payload_disk_free_bytes",
     help: "Bytes free on the disk that the files are on",
     registers,

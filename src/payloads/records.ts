@@ -1,4 +1,5 @@
 /** What the database knows of files: which content belongs to which package's file. */
+import { randomUUID } from "node:crypto";
 import type { Kysely, Transaction } from "kysely";
 import { archName } from "../rollout/health.ts";
 import { toArch } from "../store/fleet.ts";
@@ -9,13 +10,13 @@ import type { Content } from "./uploads.ts";
 type Db = Kysely<Tables>;
 type Tx = Transaction<Tables>;
 
-/** From now on this is the package's file of that name. */
+/** From now on this is the package's file of that name. @param lookAgain its signature is not known to be right */
 export async function recordFile(
   tx: Tx,
   packageNo: number,
   name: string,
   content: Content,
-  now: number,
+  { now, lookAgain }: { readonly now: number; readonly lookAgain: boolean },
 ): Promise<void> {
   const { sha256, sha1, sizeBytes: size } = content;
   const known = await tx.selectFrom("payloads").select("no").where("sha256", "=", sha256).executeTakeFirst();
@@ -31,7 +32,14 @@ export async function recordFile(
   await forgetFile(tx, packageNo, name);
   await tx
     .insertInto("hosted_files")
-    .values({ package_no: packageNo, name, payload_no: no, created_at: now })
+    .values({
+      package_no: packageNo,
+      name,
+      payload_no: no,
+      created_at: now,
+      look_again: lookAgain ? 1 : 0,
+      refused: null,
+    })
     .execute();
 }
 
@@ -88,6 +96,7 @@ export async function findFile(db: Db, { app, arch, version, file }: FilePath): 
     .where("packages.version", "=", version)
     .where("hosted_files.name", "=", file)
     .where("payloads.state", "=", "stored")
+    .where("hosted_files.refused", "is", null)
     .where((eb) =>
       eb.or([
         eb("applications.id", "=", app.toLowerCase()),
@@ -96,4 +105,19 @@ export async function findFile(db: Db, { app, arch, version, file }: FilePath): 
     )
     .execute();
   return rows.find((row) => archName(toArch(row.arch)) === arch) ?? null;
+}
+
+/** Tells people what has happened to a file of the package. */
+export async function noteActivity(
+  tx: Tx,
+  activityClass: number,
+  severity: number,
+  { application_no, version }: { readonly application_no: number; readonly version: string },
+  at: number,
+): Promise<void> {
+  const nothing = { group_no: null, channel_no: null, instance_id: null };
+  await tx
+    .insertInto("activity")
+    .values({ id: randomUUID(), at, class: activityClass, severity, application_no, version, ...nothing })
+    .execute();
 }

@@ -2,100 +2,93 @@
  * Reads every file again from time to time, slowly, and takes what is no longer what it was out of service: its packages are
  * offered from their own URL again, or not at all when nodes are to get them here only.
  */
-import { createHash, randomUUID } from "node:crypto";
 import type { Clock } from "../clock.ts";
 import { type Repeated, repeat } from "../repeating.ts";
 import { ACTIVITY, SEVERITY } from "../rollout/model.ts";
 import { moveRevision } from "../store/rollouts.ts";
 import type { Store } from "../store/store.ts";
 import type { Payloads } from "./payloads.ts";
-import { paced, Rate } from "./rate.ts";
+import { Rate } from "./rate.ts";
+import { noteActivity } from "./records.ts";
+import { lookAgain } from "./signatures.ts";
+import { judge } from "./stored.ts";
 
 const DAY_MS = 86_400_000;
-const EVERY_MS = 600_000;
-const READ_BYTES = 256 * 2 ** 10;
+const EVERY_MS = 60_000;
+/** When a file was read last that somebody has found wanting. */
+const AT_ONCE = 0;
 
 export interface ScrubOptions {
   readonly payloads: Payloads;
   readonly store: Store;
   readonly clock: Clock;
-  /** How often each file is read; 0: never. */
+  /** How often each file is read; 0: only when there is a reason. */
   readonly days: number;
   /** Bytes a second. */
   readonly rate: number;
   readonly onCorrupt: (sha256: string, why: string) => void;
+  /** A file of a package is not signed with its application's new payload key. */
+  readonly onRefused: (file: string, why: string) => void;
   readonly onError: (error: unknown) => void;
 }
 
 export interface Scrub {
   /** Reads what is due, one file after another; what the timer does, for whoever drives the clock. Answers how many files. */
   run(): Promise<number>;
+  /** Something is wrong with it: it is due at once. */
+  suspect(sha256: string): Promise<void>;
   start(): void;
   stop(): Promise<void>;
 }
 
+interface Content {
+  readonly sha256: string;
+  readonly checked_at: number;
+}
+
 export function scrub(options: ScrubOptions): Scrub {
-  const { payloads, store, clock } = options;
-  const rate = new Rate(options.rate);
+  const { payloads, store, clock, days, onRefused, onError } = options;
   let stopping = false;
+  const reading = { blobs: payloads.blobs, rate: new Rate(options.rate), isStopping: () => stopping };
   let rounds: Repeated | undefined;
 
   async function run(): Promise<number> {
-    let files = 0;
-    while (!stopping && options.days > 0) {
-      const due = await store.read
-        .selectFrom("payloads")
-        .selectAll()
-        .where("state", "=", "stored")
-        .where("checked_at", "<=", clock.now() - options.days * DAY_MS)
-        .orderBy("checked_at")
-        .limit(1)
-        .executeTakeFirst();
-      if (due === undefined) break;
-      const why = await wrongWith(due.sha256);
-      if (stopping) break;
-      if (why === null) await passed(due.sha256);
-      else await failed(due.sha256, why);
-      files += 1;
+    const now = () => clock.now();
+    let files = await lookAgain({ store, reading, now, onRefused, onError, onDamaged: takeOut });
+    const due = await store.read
+      .selectFrom("payloads")
+      .select(["sha256", "checked_at"])
+      .where("state", "=", "stored")
+      .where("checked_at", "<=", days > 0 ? clock.now() - days * DAY_MS : AT_ONCE)
+      .orderBy("checked_at")
+      .execute();
+    for (const content of due) {
+      try {
+        const judgement = await judge(content.sha256, null, reading);
+        if (judgement.kind === "stopped") break;
+        if (judgement.kind === "damaged") await takeOut(content, judgement.why);
+        else await pass(content);
+        files += 1;
+      } catch (error) {
+        onError(error); // the next one may be read all the same
+      }
     }
     return files;
   }
 
-  /** Null: it is as it was stored. */
-  async function wrongWith(sha256: string): Promise<string | null> {
-    try {
-      const file = await payloads.blobs.read(sha256);
-      try {
-        const hash = createHash("sha256");
-        const buffer = Buffer.allocUnsafeSlow(READ_BYTES);
-        for (let at = 0; !stopping; ) {
-          const { bytesRead } = await file.read(buffer, 0, READ_BYTES, at);
-          if (bytesRead === 0) break;
-          hash.update(buffer.subarray(0, bytesRead));
-          at += bytesRead;
-          await paced(rate, bytesRead);
-        }
-        const found = hash.digest("hex");
-        return found === sha256 ? null : `its SHA-256 is ${found} by now`;
-      } finally {
-        await file.close();
-      }
-    } catch (error) {
-      const code = error instanceof Error && "code" in error ? String(error.code) : "";
-      if (code === "ENOENT") return "the file is gone";
-      if (code === "EIO") return "the disk can't read it";
-      throw error;
-    }
-  }
-
-  async function passed(sha256: string): Promise<void> {
+  async function pass({ sha256, checked_at: seen }: Content): Promise<void> {
     const now = clock.now();
     await store.write((tx) =>
-      tx.updateTable("payloads").set({ checked_at: now }).where("sha256", "=", sha256).execute(),
+      tx
+        .updateTable("payloads")
+        .set({ checked_at: now })
+        .where("sha256", "=", sha256)
+        .where("checked_at", "=", seen)
+        .execute(),
     );
   }
 
-  async function failed(sha256: string, why: string): Promise<void> {
+  async function takeOut({ sha256, checked_at: seen }: Content, why: string): Promise<void> {
     await payloads.exclusive(async () => {
       const now = clock.now();
       // The row first: from then on nobody is sent here for it.
@@ -105,7 +98,8 @@ export function scrub(options: ScrubOptions): Scrub {
           .set({ state: "corrupt", checked_at: now })
           .where("sha256", "=", sha256)
           // Somebody may have brought it again meanwhile, or it was collected.
-          .where("checked_at", "<=", now - options.days * DAY_MS)
+          .where("state", "=", "stored")
+          .where("checked_at", "=", seen)
           .executeTakeFirst();
         if (numUpdatedRows === 0n) return false;
         const packages = await tx
@@ -116,22 +110,7 @@ export function scrub(options: ScrubOptions): Scrub {
           .where("payloads.sha256", "=", sha256)
           .distinct()
           .execute();
-        for (const { application_no, version } of packages) {
-          await tx
-            .insertInto("activity")
-            .values({
-              id: randomUUID(),
-              at: now,
-              class: ACTIVITY.payloadCorrupt,
-              severity: SEVERITY.error,
-              application_no,
-              group_no: null,
-              channel_no: null,
-              instance_id: null,
-              version,
-            })
-            .execute();
-        }
+        for (const one of packages) await noteActivity(tx, ACTIVITY.payloadCorrupt, SEVERITY.error, one, now);
         await moveRevision(tx);
         return true;
       });
@@ -143,8 +122,18 @@ export function scrub(options: ScrubOptions): Scrub {
 
   return {
     run,
+    async suspect(sha256) {
+      await store.write((tx) =>
+        tx
+          .updateTable("payloads")
+          .set({ checked_at: AT_ONCE })
+          .where("sha256", "=", sha256)
+          .where("state", "=", "stored")
+          .execute(),
+      );
+    },
     start() {
-      rounds = repeat(EVERY_MS, run, options.onError);
+      rounds = repeat(EVERY_MS, run, onError);
     },
     async stop() {
       stopping = true;

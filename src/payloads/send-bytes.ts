@@ -21,9 +21,15 @@ export interface Way {
   readonly sendfile: boolean;
 }
 
+/** It has fewer bytes than it should. */
+export class FileTooShort extends Error {
+  override readonly name = "FileTooShort";
+}
+
 /**
  * @returns how many bytes went; less than all when the client has gone away
- * @throws Error when the file is shorter than it should be, or can't be read
+ * @throws FileTooShort
+ * @throws Error when the file can't be read
  */
 export async function sendBytes(
   file: FileHandle,
@@ -51,7 +57,7 @@ export async function sendBytes(
       if (rate !== null) await Promise.race([paced(rate, wanted), left]);
       if (gone) break;
       const { bytesRead } = await file.read(buffer, 0, wanted, at);
-      if (bytesRead === 0) throw new Error(`the file ends at ${at}, not at ${end + 1}`);
+      if (bytesRead === 0) throw new FileTooShort(`the file ends at ${at}, not at ${end + 1}`);
       if (gone) break;
       await new Promise<void>((taken) => {
         wake = taken;

@@ -13,6 +13,8 @@ export interface WantedFile extends PackageFile {
   readonly isPayload: boolean;
   /** That it must be signed with; null: nobody looks. */
   readonly key: KeyObject | null;
+  /** The same, as the application has it. */
+  readonly payloadKey: string | null;
 }
 
 /** Which part of it comes now. */
@@ -45,8 +47,8 @@ export class UploadRefused extends Error {
 
 /** Larger than any image; for packages that don't say how large their file is. */
 const MOST_BYTES = 64 * 2 ** 30;
-/** How often to look whether there is still room. */
-const LOOK_EVERY = 16 * 2 ** 20;
+/** How often to look whether there is still room: many uploads at once must not use up what stays free. */
+const LOOK_EVERY = 2 ** 20;
 const READ_BYTES = 2 ** 20;
 
 export class Uploads {
@@ -96,8 +98,8 @@ export class Uploads {
     if (piece.from !== 0 && piece.from !== present) {
       throw new UploadRefused(409, `${present} bytes of ${wanted.name} are here; go on from there`, present);
     }
-    await this.#checkRoom((total ?? 0) - piece.from);
     try {
+      await this.#checkRoom((total ?? 0) - piece.from);
       const file = await open(path, piece.from === 0 ? "w+" : "r+", 0o600);
       try {
         return await this.#take(file, path, wanted, { from: piece.from, total }, body);
@@ -169,7 +171,9 @@ export class Uploads {
     const code = error instanceof Error && "code" in error ? String(error.code) : "";
     const isFull = code === "ENOSPC" || code === "EDQUOT";
     const isWrong = error instanceof WrongPayload || (error instanceof UploadRefused && error.status !== 507);
-    if (isFull || isWrong) await this.#blobs.dropUpload(packageId, name);
+    // Somebody else is filling the disk: the database needs the room more than a file that can come again.
+    const isShort = (await this.#blobs.free()) < this.#reserve / 2;
+    if (isFull || isWrong || isShort) await this.#blobs.dropUpload(packageId, name);
     if (error instanceof WrongPayload) return new UploadRefused(422, `${name} was refused: ${error.message}`);
     if (isFull) return new UploadRefused(507, "the disk is full; nothing of the file was kept");
     if (["EIO", "EROFS", "EACCES", "EMFILE", "ENFILE"].includes(code)) {

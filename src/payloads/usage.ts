@@ -21,6 +21,10 @@ export interface Usage {
   /** Of these, what no package has: `gc` would remove it. */
   readonly unreferencedBytes: number;
   readonly corruptFiles: number;
+  /** Of packages: not signed with their application's payload key. */
+  readonly refusedFiles: number;
+  /** Of packages: still to be looked at, since that key has changed. */
+  readonly filesToCheck: number;
   readonly uploads: number;
   readonly uploadBytes: number;
   readonly freeBytes: number;
@@ -39,6 +43,7 @@ export async function usageOf({ blobs }: Payloads, db: Kysely<Tables>): Promise<
     .orderBy("packages.no")
     .execute();
   const contents = await db.selectFrom("payloads").select(["no", "size", "state"]).execute();
+  const judged = await db.selectFrom("hosted_files").select(["refused", "look_again"]).execute();
   const wanted = await wantedContents(db);
   const uploads = await blobs.uploads();
   const stored = contents.filter(({ state }) => state === "stored");
@@ -48,6 +53,8 @@ export async function usageOf({ blobs }: Payloads, db: Kysely<Tables>): Promise<
     bytes: sum(stored.map(({ size }) => size)),
     unreferencedBytes: sum(stored.filter(({ no }) => !wanted.has(no)).map(({ size }) => size)),
     corruptFiles: contents.length - stored.length,
+    refusedFiles: judged.filter(({ refused }) => refused !== null).length,
+    filesToCheck: judged.filter(({ look_again }) => look_again === 1).length,
     uploads: uploads.length,
     uploadBytes: sum(uploads.map(({ bytes }) => bytes)),
     freeBytes: await blobs.free(),

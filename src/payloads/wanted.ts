@@ -24,9 +24,13 @@ export function wantedFile(payloadKey: string | null, row: PackageRow, file: Pac
       `${file.name} can't be kept here: nodes put a file's name into an address as it is, so it may have letters, digits and . _ ~ + = @ , - only`,
     );
   }
-  const isPayload = row.type === PACKAGE_TYPE.flatcar && (file.name === row.filename || PAYLOAD_NAME.test(file.name));
   const key = payloadKey === null ? null : readPayloadKey(payloadKey);
-  return { ...file, packageId: row.id, isPayload, key };
+  return { ...file, packageId: row.id, isPayload: isPayload(row, file.name), key, payloadKey };
+}
+
+/** Whether update_engine, or ue-rs, takes the file apart. */
+export function isPayload({ type, filename }: Pick<PackageRow, "type" | "filename">, name: string): boolean {
+  return type === PACKAGE_TYPE.flatcar && (name === filename || PAYLOAD_NAME.test(name));
 }
 
 /** What the audit log says of a file. */
@@ -43,7 +47,7 @@ interface FileState {
 export async function recordWanted(
   tx: Tx,
   row: PackageRow,
-  name: string,
+  { name, payloadKey }: WantedFile,
   content: Content,
   now: number,
 ): Promise<{ before: FileState | null; after: FileState }> {
@@ -52,7 +56,13 @@ export async function recordWanted(
     throw new UploadRefused(409, `the package has changed meanwhile: it wants another ${name} by now`);
   }
   const had = (await filesOfPackage(tx, row.no)).find((one) => one.name === name);
-  await recordFile(tx, row.no, name, content, now);
+  // The key may have been set since the file began to come.
+  const { payload_key: present } = await tx
+    .selectFrom("applications")
+    .select("payload_key")
+    .where("no", "=", row.application_no)
+    .executeTakeFirstOrThrow();
+  await recordFile(tx, row.no, name, content, { now, lookAgain: present !== null && present !== payloadKey });
   return {
     before: had === undefined ? null : { name, size: had.sizeBytes, hash256: had.sha256 },
     after: { name, size: content.sizeBytes, hash256: content.sha256 },

@@ -432,7 +432,7 @@ export const REASONS = [
   "no-update-check", // ping or events alone
   "up-to-date",
   "no-package", // the channel points to nothing, or the group has no channel
-  "files-missing", // to be had from this server only, and not all of them are here
+  "files-missing", // to be had from this server only, and not all of them are here; or one is not signed as it should be
   "waiting-for-reboot",
   // not for this node
   "other-arch",
@@ -551,6 +551,8 @@ export const ACTIVITY = {
   /** A stage has baked, and the next waits for a person. */
   rolloutAwaitsApproval: 105,
   payloadCorrupt: 110,
+  /** A file that was here already is not signed with the application's new payload key. */
+  payloadRefused: 111,
   /** From an upstream: its package is here, and its files if they are kept here. */
   releaseBroughtIn: 120,
   /** An upstream has failed time and again, as a whole or with this version. */

@@ -22,7 +22,7 @@ import type {
 import { PLAIN, readStrategy, type StrategyDocument } from "../rollout/strategy.ts";
 import { compareVersions } from "../rollout/version.ts";
 import { type FreezeDocument, readFreeze, readWindow, type WindowDocument } from "../rollout/windows.ts";
-import { fits, type HostedFile, loadHosted } from "./hosted.ts";
+import { fits, type JudgedFile, loadHosted } from "./hosted.ts";
 import type { Tables } from "./tables.ts";
 
 export interface FleetParts {
@@ -145,19 +145,24 @@ function toFile(row: Selectable<Tables["package_files"]>): PackageFile {
 }
 
 /**
- * Where nodes get the files: from here when all of them are here, else from the package's URL. What is here is known to
- * the byte, so that sizes and hashes that the package leaves out are told, too.
+ * Where nodes get the files: from here when all of them are here, else from the package's URL; nowhere when one of them is known
+ * to be wrong, since the URL has the same. What is here is known to the byte, so that sizes and hashes that the package leaves out
+ * are told, too.
  */
 function placesOf(
   { application_id: applicationId, arch, version, url, hosting }: PackageRow & { readonly application_id: string },
   files: readonly PackageFile[],
-  hosted: ReadonlyMap<string, HostedFile>,
+  hosted: ReadonlyMap<string, JudgedFile>,
 ): { urls: readonly string[]; known: readonly PackageFile[] } {
-  const elsewhere = hosting === "only" ? [] : [url];
+  const isRefused = files.some((file) => {
+    const here = hosted.get(file.name);
+    return here !== undefined && here.refused !== null && fits(here, file);
+  });
+  const elsewhere = hosting === "only" || isRefused ? [] : [url];
   const known: PackageFile[] = [];
   for (const file of files) {
     const here = hosted.get(file.name);
-    if (here === undefined || !fits(here, file)) return { urls: elsewhere, known: files };
+    if (here === undefined || here.refused !== null || !fits(here, file)) return { urls: elsewhere, known: files };
     const hashes = { sha1: file.sha1 ?? base64Of(here.sha1), sha256: file.sha256 ?? here.sha256 };
     known.push({ name: file.name, sizeBytes: here.sizeBytes, ...hashes });
   }

@@ -11,11 +11,16 @@ export interface HostedFile {
   readonly sha256: string;
 }
 
+/** With why nodes are not to get it, from anywhere; null: they are. */
+export interface JudgedFile extends HostedFile {
+  readonly refused: string | null;
+}
+
 /** By package and name; what is corrupt is not among them. */
-export async function loadHosted(db: Kysely<Tables>): Promise<Map<number, Map<string, HostedFile>>> {
-  const hosted = new Map<number, Map<string, HostedFile>>();
+export async function loadHosted(db: Kysely<Tables>): Promise<Map<number, Map<string, JudgedFile>>> {
+  const hosted = new Map<number, Map<string, JudgedFile>>();
   for (const { package_no: no, ...file } of await hostedFiles(db).where("payloads.state", "=", "stored").execute()) {
-    const files = hosted.get(no) ?? new Map<string, HostedFile>();
+    const files = hosted.get(no) ?? new Map<string, JudgedFile>();
     hosted.set(no, files.set(file.name, file));
   }
   return hosted;
@@ -25,7 +30,7 @@ export function hostedFiles(db: Kysely<Tables>) {
   return db
     .selectFrom("hosted_files")
     .innerJoin("payloads", "payloads.no", "hosted_files.payload_no")
-    .select(["hosted_files.package_no", "hosted_files.name"])
+    .select(["hosted_files.package_no", "hosted_files.name", "hosted_files.refused"])
     .select(["payloads.size as sizeBytes", "payloads.sha1", "payloads.sha256"]);
 }
 

@@ -38,7 +38,14 @@ export interface Tables {
     stored_at: number;
     checked_at: number;
   };
-  hosted_files: { package_no: number; name: string; payload_no: number; created_at: number };
+  hosted_files: {
+    package_no: number;
+    name: string;
+    payload_no: number;
+    created_at: number;
+    look_again: Generated<Flag>;
+    refused: string | null;
+  };
   flatcar_actions: {
     package_no: number;
     id: string;

@@ -142,9 +142,12 @@ async function fetchFiles(context: BringInContext, wanted: BringIn, bytes: Bytes
   }
 }
 
+/** @throws UploadRefused 422 when it is, and is not signed as it should be: bringing it again would change nothing */
 async function isHosted({ store }: BringInContext, packageNo: number, file: PackageFile): Promise<boolean> {
   const here = (await filesOfPackage(store.read, packageNo)).find(({ name }) => name === file.name);
-  return here !== undefined && here.state === "stored" && fits(here, file);
+  if (here === undefined || here.state !== "stored" || !fits(here, file)) return false;
+  if (here.refused !== null) throw new UploadRefused(422, `${file.name} was refused: ${here.refused}`);
+  return true;
 }
 
 interface Fetched {
@@ -177,7 +180,7 @@ async function fetchFile(context: BringInContext, wanted: BringIn, { row, key, f
         const present = await desk.tx.selectFrom("packages").selectAll().where("no", "=", row.no).executeTakeFirst();
         if (present === undefined) throw new SourceFailed(`package ${row.version} was deleted meanwhile`);
         const { id: applicationId } = await applicationOf(desk.tx, present.application_no);
-        const change = await recordWanted(desk.tx, present, file.name, arrived.content, desk.now);
+        const change = await recordWanted(desk.tx, present, target, arrived.content, desk.now);
         await desk.audit({ subject: "file", id: row.id, applicationId, ...change });
       }),
     );

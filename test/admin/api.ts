@@ -63,6 +63,7 @@ export async function anApi({ auth = "none" as "none" | "token" } = {}): Promise
     payloads,
     syncing,
     uploading: new WeakSet<Duplex>(),
+    uploadStallMs: 60_000,
     version: "0.0.0",
     authenticate,
     privateTargets: false,

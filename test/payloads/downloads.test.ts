@@ -227,6 +227,17 @@ describe("limits", () => {
     }
   });
 
+  it.each([["yes"], ["no"]])(
+    "cut off a client that takes nothing any more, and its place is free (sendfile: %s)",
+    async (sendfile) => {
+      const environment = { TURNOUT_DOWNLOADS: "1", TURNOUT_SENDFILE: sendfile };
+      hosting = await aHosting(environment, withLarge, { timeouts: { downloadStallMs: 200 } });
+      expect((await hosting.put("large.bin", large)).status).toBe(200);
+      await held();
+      await expect.poll(async () => (await get(hosting.file("large.bin"))).status).toBe(200);
+    },
+  );
+
   it("ask for a user and a password, where these are set", async () => {
     hosting = await aHosting({ TURNOUT_PAYLOAD_USER: "node", TURNOUT_PAYLOAD_PASSWORD: "pass:word" });
     await hosting.hostAll();

@@ -2,7 +2,7 @@ import { generateKeyPairSync } from "node:crypto";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { PayloadReader, readPayloadKey, WrongPayload } from "../../src/payloads/format.ts";
-import { fieldsOf } from "../../src/payloads/protobuf.ts";
+import { eachField } from "../../src/payloads/protobuf.ts";
 import { aKey, aPayload } from "./build.ts";
 
 const ours = aKey();
@@ -92,9 +92,50 @@ describe("a payload", () => {
     );
     fc.assert(
       fc.property(fc.uint8Array({ maxLength: 60 }), (message) => {
-        fieldsOf(Buffer.from(message));
+        eachField(Buffer.from(message), (_tag, number, start, end) => {
+          expect(number === null ? start <= end && end <= message.length : number >= 0 && start === end).toBe(true);
+        });
       }),
     );
+  });
+
+  it("takes no more room than its manifest, however many fields that has", () => {
+    const fields = 2 ** 21;
+    const header = aPayload("a").subarray(0, 20);
+    header.writeBigUInt64BE(BigInt(2 * fields), 12);
+    const before = process.memoryUsage().heapUsed;
+    const reader = new PayloadReader(null);
+    reader.update(header);
+    reader.update(Buffer.alloc(2 * fields, Buffer.from([0x0a, 0])));
+    expect(process.memoryUsage().heapUsed - before).toBeLessThan(32 * 2 ** 20);
+  });
+
+  it("says where its signatures are in the last of several fields, exactly, and never beyond 2^53", () => {
+    const seen: unknown[] = [];
+    const all = (bytes: number[]) => {
+      seen.length = 0;
+      return eachField(Buffer.from(bytes), (...field) => seen.push(field));
+    };
+    expect(all([0x20, 0x96, 0x01, 0x29, 1, 2, 3, 4, 5, 6, 7, 8, 0x2d, 1, 2, 3, 4, 0x0a, 2, 9, 9])).toBe(true);
+    expect(seen).toEqual([
+      [4, 150, 3, 3],
+      [5, null, 4, 12],
+      [5, null, 13, 17],
+      [1, null, 19, 21],
+    ]);
+    const largest = [0x20, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x0f];
+    expect([all(largest), seen]).toEqual([true, [[4, Number.MAX_SAFE_INTEGER, 9, 9]]]);
+    expect([all([...largest.slice(0, 8), 0x10]), seen]).toEqual([true, [[4, null, 9, 9]]]);
+    // No end, no such kind, a key that is too large, a varint of more than ten bytes, a length beyond the end.
+    for (const broken of [
+      [0x20],
+      [0x20, 0x80],
+      [0x23],
+      [0xff, 0xff, 0xff, 0xff, 0x7f, 0],
+      [0x20, ...Array<number>(10).fill(0x80), 0],
+      [0x0a, 1],
+    ])
+      expect(all(broken)).toBe(false);
   });
 });
 

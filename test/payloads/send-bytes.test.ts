@@ -7,7 +7,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import express from "express";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
-import { sendBytes } from "../../src/payloads/send-bytes.ts";
+import { FileTooShort, sendBytes } from "../../src/payloads/send-bytes.ts";
 import { Sendfile } from "../../src/payloads/sendfile.ts";
 
 const content = randomBytes(9 * 2 ** 20 + 17);
@@ -129,7 +129,7 @@ describe.each([
   it("is given up when it is shorter than was said", async () => {
     truncateSync(path, 4_000_000);
     await expect(fetched(0, content.length - 1)).rejects.toThrow();
-    await expect.poll(() => outcomes).toEqual([new Error(`the file ends at 4000000, not at ${content.length}`)]);
+    await expect.poll(() => outcomes).toEqual([new FileTooShort(`the file ends at 4000000, not at ${content.length}`)]);
   });
 });
 

@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, readdirSync, rmSync, utimesSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, rmSync, truncateSync, utimesSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { checks, FLATCAR } from "../e2e/turnout.ts";
@@ -159,8 +159,41 @@ describe("checking what is there", () => {
     expect(vi.getTimerCount()).toBe(0);
   });
 
-  it("says 503 for a file that can't be read, until it is found out", async () => {
+  it.each([
+    ["gone", () => rmSync(blob(payload))],
+    ["cut off", () => truncateSync(blob(payload), 100_000)],
+  ])("looks at once at a file that a download finds %s", async (_, damage) => {
+    damage();
+    const found = await get(hosting.file(), { Range: `bytes=${payload.length - 10}-` }).catch(() => null);
+    if (found !== null) {
+      expect([found.status, found.headers["retry-after"]]).toEqual([503, "60"]);
+      expect(["etag", "content-range", "accept-ranges"].filter((name) => name in found.headers)).toEqual([]);
+    }
+    expect(await hosting.server.omaha(checks())).toContain("/payloads/");
+    await expect.poll(() => hosting.server.turnout.scrub.run()).toBe(1);
+    expect(await hosting.states()).toEqual({ [MAIN]: "corrupt", [OEM]: "hosted" });
+    expect(await hosting.server.omaha(checks())).not.toContain("/payloads/");
+  });
+
+  it("leaves a file alone that was brought again while the damaged one was read", async () => {
+    await hosting.server.close();
+    // Slow enough for a second upload between two parts.
+    hosting = await aHosting({ TURNOUT_SCRUB_RATE: "1MiB" });
+    await hosting.hostAll();
+    writeFileSync(blob(payload), Buffer.alloc(payload.length));
+    hosting.server.clock.move({ days: 7 });
+    const looking = hosting.server.turnout.scrub.run();
+    expect((await hosting.put(MAIN, payload)).status).toBe(200);
+    await looking;
+    expect(await hosting.states()).toEqual({ [MAIN]: "hosted", [OEM]: "hosted" });
+    expect((await get(hosting.file())).body.equals(payload)).toBe(true);
+  });
+
+  it("goes on with the others when one can't be read", async () => {
     rmSync(blob(payload));
-    expect((await get(hosting.file())).status).toBe(503);
+    mkdirSync(blob(payload));
+    hosting.server.clock.move({ days: 7 });
+    expect(await hosting.server.turnout.scrub.run()).toBe(1);
+    expect(await hosting.states()).toEqual({ [MAIN]: "hosted", [OEM]: "hosted" });
   });
 });

@@ -122,6 +122,20 @@ describe("an upload", () => {
     socket.destroy();
   });
 
+  it("of which nothing more comes is cut off, keeps what has come, and lets others have the file", async () => {
+    await hosting.server.close();
+    hosting = await aHosting({}, {}, { timeouts: { uploadStallMs: 200 } });
+    const socket = await aSlowPut(pathOf(MAIN), size);
+    const closed = new Promise((done) => socket.once("close", done));
+    socket.resume();
+    socket.write(payload.subarray(0, 1_000));
+    await closed;
+    expect(await received()).toBe(1_000);
+    const range = { "Content-Range": `bytes 1000-${size - 1}/${size}` };
+    await expect.poll(async () => (await hosting.put(MAIN, payload.subarray(1_000), range)).status).toBe(200);
+    expect((await get(hosting.file())).body.equals(payload)).toBe(true);
+  });
+
   it("is dropped with DELETE, begun or whole, and then it is not there", async () => {
     const half = await hosting.put(MAIN, payload.subarray(0, 10), { "Content-Range": `bytes 0-9/${size}` });
     expect(half.status).toBe(200);

@@ -1,4 +1,5 @@
 /** Upstreams that break off, lie, dawdle or lead astray: each has a clear state, and nothing is lost. */
+import { generateKeyPairSync } from "node:crypto";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { describe, expect, it } from "vitest";
@@ -169,7 +170,6 @@ describe("a file", () => {
 
   it("that is not signed by the application's key is kept out", async () => {
     const { site } = await both();
-    const { generateKeyPairSync } = await import("node:crypto");
     const { publicKey } = generateKeyPairSync("rsa", { modulusLength: 2048 });
     const pem = publicKey.export({ type: "spki", format: "pem" });
     await site.server.api("PUT", `/apps/${FLATCAR}/payload-key`, { public_key: pem });
@@ -177,6 +177,23 @@ describe("a file", () => {
       /^4081\.2\.0: .*it has no signature, and the application has a payload key/,
     );
     await staysAway(site);
+  });
+
+  it("that is here already, and not signed by a key that was set later, is not fetched again for that", async () => {
+    const upstream = await handmade();
+    upstream.offer(old);
+    const site = await aFollower(upstream.omaha);
+    expect((await site.sync()).last_error).toBeNull();
+    const { publicKey } = generateKeyPairSync("rsa", { modulusLength: 2048 });
+    const pem = publicKey.export({ type: "spki", format: "pem" });
+    await site.server.api("PUT", `/apps/${FLATCAR}/payload-key`, { public_key: pem });
+    await site.server.turnout.scrub.run();
+    const fetched = upstream.fetched.length;
+    expect((await site.check()).last_error).toMatch(/was refused: it has no signature/);
+    expect(upstream.fetched).toHaveLength(fetched);
+    await site.server.api("DELETE", `/apps/${FLATCAR}/payload-key`);
+    expect(await site.check()).toMatchObject({ last_error: null });
+    expect(upstream.fetched).toHaveLength(fetched);
   });
 
   it("for which there is no room waits, and check-ins don't", async () => {
