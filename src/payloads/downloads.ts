@@ -71,7 +71,7 @@ export function downloads(options: DownloadOptions): Downloads {
     const bytes = describe(request, response, found, options.token !== null || options.login !== null);
     if (bytes === null) return undefined;
 
-    const leave = open.enter((request.ip ?? "").replace(/^::ffff:/, ""));
+    const leave = open.enter(request.ip ?? "");
     if (leave === null) {
       return refuseForNow(response, "too many downloads are open; come back later");
     }
@@ -135,8 +135,9 @@ function describe(request: Request, response: Response, file: HostedFile, isPriv
     return null;
   }
   const ifRange = request.headers["if-range"];
-  // Ours are strong ETags; there is no date that one could go by.
-  const range = ifRange === undefined || ifRange === etag ? rangeOf(request.headers.range, size) : null;
+  // Ours are strong ETags; there is no date that one could go by. Ranges are for GET alone (RFC 9110, 14.2).
+  const isPart = request.method === "GET" && (ifRange === undefined || ifRange === etag);
+  const range = isPart ? rangeOf(request.headers.range, size) : null;
   if (range === "none of it") {
     response.setHeader("Content-Range", `bytes */${size}`);
     refuse(response, 416, `the file has ${size} bytes`);

@@ -1,10 +1,10 @@
-import { execFileSync } from "node:child_process";
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, unlinkSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, statSync } from "node:fs";
 import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import Database from "better-sqlite3";
-import { afterEach, describe, expect, it } from "vitest";
+import { afterAll, afterEach, describe, expect, it } from "vitest";
+import { smallDisk } from "./small-disk.ts";
 import {
   aProcess,
   apiClient,
@@ -105,23 +105,12 @@ describe("a database that can't be written", () => {
     expect(await server.omaha(checks())).toContain("4230.2.1");
   });
 
-  const disk = mkdtempSync(join(tmpdir(), "turnout-disk-"));
-  const mounts = canMount(disk);
-  it.skipIf(!mounts)("full: 503 with Retry-After, nothing half-written, and it recovers by itself", async () => {
-    execFileSync("mount", ["-t", "tmpfs", "-o", "size=3m", "tmpfs", disk]);
-    cleanUp.push(() => execFileSync("umount", ["-l", disk]));
-    const dataDir = join(disk, "data");
-    mkdirSync(dataDir);
-    const server = await running({}, { dataDir });
+  const disk = smallDisk(3);
+  afterAll(() => disk?.remove());
+  it.skipIf(disk === null)("full: 503 with Retry-After, nothing half-written, and it recovers by itself", async () => {
+    const server = await running({}, { dataDir: disk?.dataDir ?? "" });
     await server.release("4230.2.1");
-    writeFileSync(join(disk, "ballast"), "");
-    for (let room = 4 << 20; room >= 4096; ) {
-      try {
-        writeFileSync(join(disk, "ballast"), Buffer.alloc(room), { flag: "a" });
-      } catch {
-        room >>= 1;
-      }
-    }
+    disk?.fill();
     const statuses: number[] = [];
     const acknowledged: number[] = [];
     for (let n = 0; n < 400 && !statuses.includes(503); n += 1) {
@@ -132,7 +121,7 @@ describe("a database that can't be written", () => {
     }
     expect(statuses).toContain(503);
     expect(await (await fetch(`${server.url}/health`)).text()).toBe("OK");
-    unlinkSync(join(disk, "ballast"));
+    disk?.empty();
     expect(await server.omaha(checks({ machineId: machine(5000) }))).toContain("4230.2.1");
     const rows = await server.turnout.store.read.selectFrom("nodes").select("id").execute();
     expect(rows.map(({ id }) => id).sort()).toEqual([...acknowledged.map(machine), machine(5000)].sort());
@@ -140,17 +129,6 @@ describe("a database that can't be written", () => {
     expect(rollouts).toEqual([{ granted: acknowledged.length + 1 }]);
   });
 });
-
-function canMount(folder: string): boolean {
-  try {
-    execFileSync("mount", ["-t", "tmpfs", "-o", "size=1m", "tmpfs", folder], { stdio: "ignore" });
-    execFileSync("umount", [folder], { stdio: "ignore" });
-    return true;
-  } catch {
-    process.stderr.write("full disk: skipped, this machine does not let us mount a small one\n");
-    return false;
-  }
-}
 
 /** `npm run test:kills` has a hundred. */
 const KILLS = Number(process.env.TURNOUT_TEST_KILLS ?? 4);

@@ -83,6 +83,10 @@ describe("a hosted file", () => {
     const { status, headers, body } = await get(hosting.file(), {}, "HEAD");
     expect([status, body.length]).toEqual([200, 0]);
     expect(headers).toMatchObject({ "content-length": String(size), etag, "accept-ranges": "bytes" });
+    for (const range of ["bytes=0-9", `bytes=${size}-`]) {
+      const whole = await get(hosting.file(), { Range: range }, "HEAD");
+      expect([whole.status, whole.headers["content-length"]]).toEqual([200, String(size)]);
+    }
     const post = await get(hosting.file(), {}, "POST");
     expect([post.status, post.headers.allow]).toEqual([405, "GET, HEAD"]);
   });
@@ -221,7 +225,7 @@ describe("limits", () => {
       expect(third.headers["content-length"]).toBe(String(third.body.length));
       expect((await get(hosting.file("large.bin"), {}, "HEAD")).status).toBe(200);
       first();
-      await expect.poll(async () => (await get(hosting.file("large.bin"))).status).toBe(200);
+      await expect.poll(async () => (await get(hosting.file("large.bin"))).status, { timeout: 20_000 }).toBe(200);
       second();
       if (setting === "TURNOUT_DOWNLOADS") await hosting.server.close();
     }
@@ -234,7 +238,7 @@ describe("limits", () => {
       hosting = await aHosting(environment, withLarge, { timeouts: { downloadStallMs: 200 } });
       expect((await hosting.put("large.bin", large)).status).toBe(200);
       await held();
-      await expect.poll(async () => (await get(hosting.file("large.bin"))).status).toBe(200);
+      await expect.poll(async () => (await get(hosting.file("large.bin"))).status, { timeout: 20_000 }).toBe(200);
     },
   );
 

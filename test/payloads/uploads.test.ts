@@ -1,9 +1,9 @@
-import { execFileSync } from "node:child_process";
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { connect, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { afterAll, afterEach, beforeEach, describe, expect, it } from "vitest";
+import { smallDisk } from "../e2e/small-disk.ts";
 import { aProcess, apiClient, checks, FLATCAR, release } from "../e2e/turnout.ts";
 import { aKey, aPayload, described, extraFile, sha256 } from "./build.ts";
 import { aHosting, get, Hosting, MAIN, OEM, oem, payload, VERSION } from "./hosting.ts";
@@ -320,12 +320,10 @@ describe("a power cut", () => {
 });
 
 describe("a full disk", () => {
-  const disk = mkdtempSync(join(tmpdir(), "turnout-disk-"));
-  it.skipIf(!canMount(disk))("stops the upload with a word, and never a check-in", async () => {
-    execFileSync("mount", ["-t", "tmpfs", "-o", "size=16m", "tmpfs", disk]);
-    const dataDir = join(disk, "data");
-    mkdirSync(dataDir);
-    const small = await aHosting({ TURNOUT_DISK_RESERVE: "0" }, {}, { dataDir });
+  const disk = smallDisk(16);
+  afterAll(() => disk?.remove());
+  it.skipIf(disk === null)("stops the upload with a word, and never a check-in", async () => {
+    const small = await aHosting({ TURNOUT_DISK_RESERVE: "0" }, {}, { dataDir: disk?.dataDir ?? "" });
     try {
       const id = await small.server.release("6000.0.0", {
         type: 4,
@@ -350,18 +348,6 @@ describe("a full disk", () => {
       expect((await large.put("large.bin", stream(2))).status).toBe(200);
     } finally {
       await small.server.close();
-      execFileSync("umount", ["-l", disk]);
     }
   });
 });
-
-function canMount(at: string): boolean {
-  try {
-    execFileSync("mount", ["-t", "tmpfs", "-o", "size=1m", "tmpfs", at], { stdio: "ignore" });
-    execFileSync("umount", [at], { stdio: "ignore" });
-    return true;
-  } catch {
-    process.stderr.write("full disk: skipped, this machine does not let us mount a small one\n");
-    return false;
-  }
-}
