@@ -32,10 +32,16 @@ export interface PayloadOptions {
   readonly keys?: readonly Keys[];
   /** What the manifest says instead of where the signatures are. */
   readonly signaturesOffset?: number;
+  /** Instead of how many bytes they have. */
+  readonly signaturesSize?: number;
 }
 
 /** A payload that writes `blocks` blocks, the same for the same seed. */
-export function aPayload(seed: string, blocks = 4, { keys = [], signaturesOffset }: PayloadOptions = {}): Buffer {
+export function aPayload(
+  seed: string,
+  blocks = 4,
+  { keys = [], signaturesOffset, signaturesSize }: PayloadOptions = {},
+): Buffer {
   const image = Buffer.concat(
     Array.from({ length: (blocks * BLOCK) / 32 }, (_, index) => sha256(Buffer.from(`${seed} ${index}`))),
   );
@@ -44,7 +50,7 @@ export function aPayload(seed: string, blocks = 4, { keys = [], signaturesOffset
   const signatures = (signed: readonly Buffer[]) =>
     Buffer.concat(signed.map((one, index) => bytes(1, number(1, index + 1), bytes(2, one))));
   const length = signatures(keys.map(() => Buffer.alloc(256))).length;
-  const where = length === 0 ? [] : [number(4, signaturesOffset ?? image.length), number(5, length)];
+  const where = length === 0 ? [] : [number(4, signaturesOffset ?? image.length), number(5, signaturesSize ?? length)];
   const partition = bytes(9, number(1, image.length), bytes(2, sha256(image)));
   const manifest = Buffer.concat([replace, number(3, BLOCK), ...where, partition]);
   const header = Buffer.alloc(20);

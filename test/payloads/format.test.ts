@@ -81,6 +81,14 @@ describe("a payload", () => {
     );
   });
 
+  it("is refused when its manifest says of its signatures what can't be", () => {
+    for (const signaturesSize of [0, 2 ** 16 + 1, 2 ** 40]) {
+      expect(read(aPayload("a", 1, { keys: [ours], signaturesSize }), null)).toContain(
+        "says nothing sensible of its signatures",
+      );
+    }
+  });
+
   it("never makes the reader fall over", () => {
     const payload = aPayload("a", 1, { keys: [ours] });
     fc.assert(
