@@ -3,7 +3,7 @@
  * is on disk. Beside them `uploads/`, what has come so far, and `quarantine/`, what was found corrupt.
  */
 import { createHash } from "node:crypto";
-import { type FileHandle, mkdir, open, readdir, rename, rm, stat, statfs } from "node:fs/promises";
+import { type FileHandle, mkdir, open, readdir, rename, rm, stat, statfs, utimes } from "node:fs/promises";
 import { join } from "node:path";
 
 export interface FileOnDisk {
@@ -70,9 +70,12 @@ export class Blobs {
     await rm(this.#pathOf(sha256), { force: true });
   }
 
-  /** Out of the way, but there to be looked at. */
-  async quarantine(sha256: string): Promise<void> {
-    if (await this.has(sha256)) await rename(this.#pathOf(sha256), join(this.#folder, "quarantine", sha256));
+  /** Out of the way, but there to be looked at. @param now from when on it counts as found */
+  async quarantine(sha256: string, now: number): Promise<void> {
+    if (!(await this.has(sha256))) return;
+    // Else it would be as old as its content.
+    await utimes(this.#pathOf(sha256), now / 1000, now / 1000);
+    await rename(this.#pathOf(sha256), join(this.#folder, "quarantine", sha256));
   }
 
   async list(): Promise<FileOnDisk[]> {

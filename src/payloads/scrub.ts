@@ -115,7 +115,7 @@ export function scrub(options: ScrubOptions): Scrub {
         return true;
       });
       if (!found) return;
-      await payloads.blobs.quarantine(sha256);
+      await payloads.blobs.quarantine(sha256, now);
       options.onCorrupt(sha256, why);
     });
   }

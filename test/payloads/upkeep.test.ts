@@ -136,6 +136,19 @@ describe("checking what is there", () => {
     },
   );
 
+  it("keeps what it found for a week, however old it is, to be looked at", async () => {
+    writeFileSync(blob(oem), "damaged");
+    utimesSync(blob(oem), 1, 1);
+    hosting.server.clock.move({ days: 7 });
+    await hosting.server.turnout.scrub.run();
+    expect(readdirSync(at("quarantine"))).toEqual([hashOf(oem)]);
+    hosting.server.clock.move({ days: 6 });
+    expect((await gc()).removed).toEqual([]);
+    hosting.server.clock.move({ days: 2 });
+    expect((await gc()).removed).toEqual([{ kind: "quarantined", name: hashOf(oem), bytes: 7 }]);
+    expect(readdirSync(at("quarantine"))).toEqual([]);
+  });
+
   it("withdraws a package that nodes are to get here only", async () => {
     const path = `/apps/${FLATCAR}/packages/${hosting.packageId}`;
     await hosting.server.api("PUT", path, { ...(await hosting.server.api("GET", path)), hosting: "only" });
