@@ -112,7 +112,7 @@ export class Uploads {
   }
 
   /** What the file will have by its package and by who brings it. @throws UploadRefused when these differ */
-  #expectedBytes({ name, sizeBytes }: WantedFile, { from, total }: Piece): number | null {
+  #expectedBytes({ name, sizeBytes }: WantedFile, { total }: Piece): number | null {
     const said = sizeBytes === 0 ? null : sizeBytes;
     if (said !== null && total !== null && said !== total) {
       const kind = total > said ? 413 : 422;
@@ -120,7 +120,6 @@ export class Uploads {
     }
     const expected = said ?? total;
     if ((expected ?? 0) > MOST_BYTES) throw new UploadRefused(413, `a file can't have more than ${MOST_BYTES} bytes`);
-    if (expected !== null && from > expected) throw new UploadRefused(400, `${name} has only ${expected} bytes`);
     return expected;
   }
 

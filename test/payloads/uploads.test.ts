@@ -136,6 +136,25 @@ describe("an upload", () => {
     expect((await get(hosting.file())).body.equals(payload)).toBe(true);
   });
 
+  it("is kept out, and no content is left of it, when the package wants another file by the time it is whole", async () => {
+    const socket = await aSlowPut(pathOf(MAIN), size);
+    socket.write(payload.subarray(0, 1_000));
+    await expect.poll(() => received()).toBe(1_000);
+    const path = `/apps/${FLATCAR}/packages/${hosting.packageId}`;
+    const { hash, flatcar_action } = described(oem);
+    const present = await hosting.server.api<{ flatcar_action: object }>("GET", path);
+    const action = { ...present.flatcar_action, ...flatcar_action };
+    await hosting.server.api("PUT", path, { ...present, hash, flatcar_action: action });
+    const answer = new Promise<string>((done) => socket.once("data", (text) => done(String(text))));
+    socket.write(payload.subarray(1_000));
+    expect(await answer).toMatch(/409 Conflict[^]*the package has changed meanwhile/);
+    socket.destroy();
+    expect(contents()).toEqual([]);
+    expect(await hosting.states()).toMatchObject({ [MAIN]: "uploading" });
+    // What has come can be dropped, or written over by the right one.
+    expect((await fetch(hosting.api(MAIN), { method: "DELETE" })).status).toBe(204);
+  });
+
   it("is dropped with DELETE, begun or whole, and then it is not there", async () => {
     const half = await hosting.put(MAIN, payload.subarray(0, 10), { "Content-Range": `bytes 0-9/${size}` });
     expect(half.status).toBe(200);
@@ -239,6 +258,11 @@ describe("a file of another kind of package", () => {
     const other = new Hosting(hosting.server, id);
     expect((await other.put("app.tar", Buffer.from("anything"))).status).toBe(200);
     expect((await other.put("app.tar", Buffer.alloc(0))).text).toContain("is empty");
+    const endless = await other.put("app.tar", Buffer.from("x"), { "Content-Range": `bytes 0-0/${2 ** 49}` });
+    expect([endless.status, endless.text]).toEqual([
+      413,
+      expect.stringContaining("can't have more than 68719476736 bytes"),
+    ]);
     const named = await other.put("what%3f.txt", Buffer.from("x"));
     expect([named.status, named.text]).toEqual([409, expect.stringContaining("letters, digits")]);
     expect(await other.states()).toEqual({ "app.tar": "hosted", "what?.txt": "missing" });
