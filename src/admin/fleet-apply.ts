@@ -22,16 +22,15 @@ import { createGroup, deleteGroup, type GroupBody, groupBody, toGroup, updateGro
 import type { ApplicationRow, ChannelRow, GroupRow, PackageRow } from "./lookups.ts";
 import type { Audit } from "./operation.ts";
 import { type PackageBody, packageBody } from "./package-bodies.ts";
-import { toPackages } from "./package-objects.ts";
+import { type PackageObject, toPackages } from "./package-objects.ts";
 import { createPackage, deletePackage, updatePackage } from "./packages.ts";
+import { orNull } from "./paging.ts";
 import { plainKey, setPayloadKey } from "./payloads.ts";
 import { invalid, Problem, validated } from "./problem.ts";
 
 export interface ApplyOptions {
   /** Removes what the document does not name: of each kind that it lists at all. */
   readonly prune: boolean;
-  /** Packages of the document that are known to be here as it says: nothing is done about them. */
-  readonly unchanged?: ReadonlySet<PackageInFile>;
   readonly now: number;
   readonly audit: Audit;
 }
@@ -101,7 +100,11 @@ async function applyKey(
 interface Rows {
   readonly groups: GroupRow;
   readonly channels: ChannelRow;
-  readonly packages: PackageRow;
+}
+
+interface PackageHere {
+  readonly row: PackageRow;
+  readonly object: PackageObject;
 }
 
 /** One application's part. */
@@ -119,9 +122,11 @@ class Applying {
   /** In an order in which nothing names what is not there yet, and nothing is in the way that will be gone. */
   async run({ packages, channels, groups }: ApplicationInFile): Promise<void> {
     await each("channels", channels, (one) => this.#provideChannel(one));
-    await each("packages", packages, (one) => this.#applyPackage(one, "without what is new on its blacklist"));
+    const unfinished = await this.#applyPackages(packages);
     await each("channels", channels, (one) => this.#applyChannel(one));
-    await each("packages", packages, (one) => this.#applyPackage(one, "whole"));
+    await each("packages", packages, async (one) => {
+      if (unfinished.has(one)) await this.#applyPackage(one, (await this.#packages(one)).get(nameOf(one)), "whole");
+    });
     await each("groups", groups, (one) => this.#applyGroup(one, "without strategy"));
     await each("groups", groups, (one) => this.#applyGroup(one, "whole"));
     if (!this.#options.prune) return;
@@ -167,26 +172,53 @@ class Applying {
     }
   }
 
-  async #applyPackage(wanted: PackageInFile, how: "without what is new on its blacklist" | "whole"): Promise<void> {
-    if (this.#options.unchanged?.has(wanted)) return;
-    const arch = archNumber(wanted.arch);
-    const row = (await this.#rows("packages")).find((one) => one.version === wanted.version && one.arch === arch);
-    const [present] = row === undefined ? [] : await toPackages(this.#tx, [row]);
+  /** Answers those that are not yet all that the document says: channels that they are to blacklist may point to them. */
+  async #applyPackages(packages: ApplicationInFile["packages"]): Promise<ReadonlySet<PackageInFile>> {
+    const here = await this.#packages();
+    const named = new Set<string>();
+    const unfinished = new Set<PackageInFile>();
+    await each("packages", packages, async (one) => {
+      const name = nameOf(one);
+      if (named.has(name)) throw invalid("version", `package ${one.version} for ${one.arch} is named twice`);
+      named.add(name);
+      const isWhole = await this.#applyPackage(one, here.get(name), "without what is new on its blacklist");
+      if (!isWhole) unfinished.add(one);
+    });
+    return unfinished;
+  }
+
+  /** Answers whether it is now all that the document says. */
+  async #applyPackage(
+    wanted: PackageInFile,
+    here: PackageHere | undefined,
+    how: "without what is new on its blacklist" | "whole",
+  ): Promise<boolean> {
+    const present = here?.object;
     const before = present?.channels_blacklist ?? [];
     const blacklist = (await this.#blacklist(wanted)) ?? before;
-    const { type, channels_blacklist: _, extra_files: files, ...fields } = wanted;
-    const body: PackageBody = validated(packageBody, {
+    const allowed = how === "whole" ? blacklist : blacklist.filter((id) => before.includes(id));
+    const { type, arch, channels_blacklist: _, extra_files: files, flatcar_action: action, ...fields } = wanted;
+    const body = {
       ...present,
       ...fields,
-      arch,
+      arch: archNumber(arch),
       type: type === undefined ? (present?.type ?? typeNumber("flatcar")) : typeNumber(type),
-      extra_files:
-        files?.map((file) => ({ ...file, ...numbered(present?.extra_files, file.name) })) ?? present?.extra_files,
-      channels_blacklist: how === "whole" ? blacklist : blacklist.filter((id) => before.includes(id)),
-    });
+      ...(action !== undefined && { flatcar_action: { ...present?.flatcar_action, ...action } }),
+      // Files are known by their names in the document, by numbers in the API.
+      ...(files !== undefined && {
+        extra_files: orNull(
+          files.map((file) => ({ ...present?.extra_files?.find(({ name }) => name === file.name), ...file })),
+        ),
+      }),
+      channels_blacklist: orNull(allowed),
+    };
+    const isWhole = allowed.length === blacklist.length;
+    if (present !== undefined && JSON.stringify(body) === JSON.stringify(present)) return isWhole;
+    const checked: PackageBody = validated(packageBody, body);
     const { now, audit } = this.#options;
-    if (row === undefined) await createPackage(this.#tx, this.#application, body, now, audit);
-    else await updatePackage(this.#tx, this.#application, row, body, now, audit);
+    if (here === undefined) await createPackage(this.#tx, this.#application, checked, now, audit);
+    else await updatePackage(this.#tx, this.#application, here.row, checked, now, audit);
+    return isWhole;
   }
 
   async #applyGroup(wanted: GroupInFile, how: "without strategy" | "whole"): Promise<void> {
@@ -254,9 +286,10 @@ class Applying {
   }
 
   async #prunePackages(wanted: readonly PackageInFile[]): Promise<void> {
-    const kept = new Set(wanted.map(({ version, arch }) => `${version} ${archNumber(arch)}`));
-    for (const row of await this.#rows("packages")) {
-      if (!kept.has(`${row.version} ${row.arch}`)) await deletePackage(this.#tx, row, this.#options.audit);
+    const kept = new Set(wanted.map(nameOf));
+    for (const row of await this.#packageRows(null)) {
+      if (!kept.has(nameOf({ version: row.version, arch: archName(row.arch) })))
+        await deletePackage(this.#tx, row, this.#options.audit);
     }
   }
 
@@ -292,7 +325,7 @@ class Applying {
 
   /** @throws Problem that names the field */
   async #package(field: string, version: string, arch: number): Promise<PackageRow> {
-    const found = (await this.#rows("packages")).find((row) => row.version === version && row.arch === arch);
+    const [found] = await this.#packageRows({ version, arch });
     if (found === undefined) {
       throw invalid(field, `there is no package ${version} for ${archName(arch)}; list it under packages`);
     }
@@ -320,18 +353,35 @@ class Applying {
       .orderBy("no")
       .execute() as unknown as Promise<Rows[T][]>; // all columns of the table that was named
   }
+
+  #packageRows(only: { readonly version: string; readonly arch: number } | null) {
+    const all = this.#tx.selectFrom("packages").selectAll().where("application_no", "=", this.#application.no);
+    return (
+      only === null ? all.orderBy("no") : all.where("version", "=", only.version).where("arch", "=", only.arch)
+    ).execute();
+  }
+
+  /** By `nameOf`; all of them, or at most this one. */
+  async #packages(only: PackageInFile | null = null): Promise<ReadonlyMap<string, PackageHere>> {
+    const rows = await this.#packageRows(only && { version: only.version, arch: archNumber(only.arch) });
+    const objects = await toPackages(this.#tx, rows);
+    const here = new Map<string, PackageHere>();
+    for (const [index, row] of rows.entries()) {
+      const object = objects[index];
+      if (object !== undefined) here.set(nameOf({ version: row.version, arch: archName(row.arch) }), { row, object });
+    }
+    return here;
+  }
+}
+
+function nameOf({ version, arch }: Pick<PackageInFile, "version" | "arch">): string {
+  return `${version} ${arch}`;
 }
 
 /** An id in the file is that of the object, or of none. */
 function sameId(id: string | undefined, present: { readonly id: string }): void {
   if (id === undefined || id.toLowerCase() === present.id) return;
   throw invalid("id", `what has this name has the id ${present.id}; leave the id out, or take another name`, 409);
-}
-
-/** Files are known by their names in the document, by numbers in the API. */
-function numbered(present: readonly { readonly id: number; readonly name: string }[] | null | undefined, name: string) {
-  const file = present?.find((one) => one.name === name);
-  return file === undefined ? {} : { id: file.id };
 }
 
 async function each<T>(

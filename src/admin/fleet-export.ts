@@ -69,14 +69,9 @@ function toPackageInFile(one: PackageObject, channels: readonly ChannelRow[]): N
   };
 }
 
-/** Without what is so by itself. */
-function actionInFile(action: NonNullable<PackageObject["flatcar_action"]>) {
-  const { id: _, created_ts: __, sha256, ...rest } = action;
-  const usual = { event: "postinstall", disable_payload_backoff: true, needs_admin: false, is_delta: false };
-  const unusual = Object.entries(rest).filter(
-    ([key, value]) => value !== "" && value !== usual[key as keyof typeof usual],
-  );
-  return { sha256, ...Object.fromEntries(unusual) };
+/** All of it: what an export leaves out, applying it would leave as it is. */
+function actionInFile({ id: _, created_ts: __, ...action }: NonNullable<PackageObject["flatcar_action"]>) {
+  return action;
 }
 
 async function channelsOf(db: Db, rows: readonly ChannelRow[]): Promise<Named<"channels">> {

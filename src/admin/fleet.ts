@@ -76,21 +76,13 @@ const planFleet = operation({
   readsOnly: true,
   body: planBody,
   answer: planObject,
-  async handle(call) {
-    const { fleet, prune } = call.body;
-    // It is applied, looked at, and taken back: so a plan can't say anything else than what applying does.
-    const planned = new Planned();
-    try {
-      await call.change(async (tx, now) => {
-        const collected = new Collected();
-        await applyFleet(tx, fleet, { prune, now, audit: collected.audit });
-        planned.plan = await collected.plan(tx);
-        throw planned;
-      });
-    } catch (error) {
-      if (error !== planned || planned.plan === null) throw error;
-    }
-    return planned.plan as Plan;
+  handle({ body: { fleet, prune }, store, now }) {
+    // It is applied to a copy and looked at: so a plan can't say anything else than what applying does.
+    return store.rehearse(async (tx) => {
+      const collected = new Collected();
+      await applyFleet(tx, fleet, { prune, now, audit: collected.audit });
+      return collected.plan(tx);
+    });
   },
 });
 
@@ -107,7 +99,7 @@ const applyPlan = operation({
   answer: planObject,
   handle(call) {
     const { fleet, prune, plan: expected } = call.body;
-    return call.configure(async (tx, now, audit) => {
+    return call.configureRehearsed(async (tx, now, audit) => {
       const collected = new Collected();
       await applyFleet(tx, fleet, { prune, now, audit: collected.audit });
       const plan = await collected.plan(tx);
@@ -163,11 +155,6 @@ export async function auditedAs(
     });
   }
   return changes.length;
-}
-
-/** Thrown to take back what was only planned. */
-class Planned extends Error {
-  plan: Plan | null = null;
 }
 
 /** What was done to each thing, from its first state to its last. */

@@ -171,6 +171,17 @@ export class Call<P, Q, B> {
     });
   }
 
+  /** The same for much at once: `work` may run more than once, on a copy of the configuration. */
+  configureRehearsed<T>(work: (tx: Tx, now: number, audit: Audit) => Promise<T>): Promise<T> {
+    const { store, clock } = this.#context;
+    const now = clock.now();
+    return store.writeRehearsed(async (tx) => {
+      const result = await work(tx, now, (changed) => this.#audit(tx, changed, now));
+      await settleConfiguration(tx, this.who, now);
+      return result;
+    });
+  }
+
   async #audit(tx: Tx, changed: Changed, now: number): Promise<void> {
     const before = changed.before === null ? null : JSON.stringify(changed.before);
     const after = changed.after === null ? null : JSON.stringify(changed.after);

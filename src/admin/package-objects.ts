@@ -53,33 +53,40 @@ export const packageObject = z
   .meta({ id: "Package" });
 export type PackageObject = z.input<typeof packageObject>;
 
-/** Rows with all that belongs to them, as the API shows them. */
+/** Rows with all that belongs to them, as the API shows them, in their order. */
 export async function toPackages(db: Db, rows: readonly PackageRow[]): Promise<PackageObject[]> {
   const objects: PackageObject[] = [];
-  for (const row of rows) {
-    const application = await db
-      .selectFrom("applications")
-      .select("id")
-      .where("no", "=", row.application_no)
-      .executeTakeFirstOrThrow();
-    const shown = await db
-      .selectFrom("flatcar_actions")
-      .selectAll()
-      .where("package_no", "=", row.no)
-      .executeTakeFirst();
-    const files = await db
-      .selectFrom("package_files")
-      .selectAll()
-      .where("package_no", "=", row.no)
-      .orderBy("no")
-      .execute();
-    const blacklist = await db
+  // SQLite takes so many parameters.
+  for (let at = 0; at < rows.length; at += AT_ONCE) objects.push(...(await toSome(db, rows.slice(at, at + AT_ONCE))));
+  return objects;
+}
+
+const AT_ONCE = 500;
+
+async function toSome(db: Db, rows: readonly PackageRow[]): Promise<PackageObject[]> {
+  const nos = rows.map(({ no }) => no);
+  const ids = await db
+    .selectFrom("applications")
+    .select(["no", "id"])
+    .where("no", "in", [...new Set(rows.map((row) => row.application_no))])
+    .execute();
+  const applications = new Map(ids.map(({ no, id }) => [no, id]));
+  const actions = by(await db.selectFrom("flatcar_actions").selectAll().where("package_no", "in", nos).execute());
+  const files = by(
+    await db.selectFrom("package_files").selectAll().where("package_no", "in", nos).orderBy("no").execute(),
+  );
+  const blacklists = by(
+    await db
       .selectFrom("package_blacklist")
       .innerJoin("channels", "channels.no", "package_blacklist.channel_no")
-      .select("channels.id")
-      .where("package_blacklist.package_no", "=", row.no)
-      .execute();
-    objects.push({
+      .select(["package_blacklist.package_no", "channels.id"])
+      .where("package_blacklist.package_no", "in", nos)
+      .orderBy("channels.no")
+      .execute(),
+  );
+  return rows.map((row) => {
+    const [action] = actions.get(row.no) ?? [];
+    return {
       id: row.id,
       type: row.type,
       version: row.version,
@@ -90,12 +97,12 @@ export async function toPackages(db: Db, rows: readonly PackageRow[]): Promise<P
       hash: row.hash,
       hosting: row.hosting === "only" ? "only" : "first",
       created_ts: timestamp(row.created_at),
-      channels_blacklist: orNull(blacklist.map(({ id }) => id)),
-      application_id: application.id,
-      flatcar_action: shown === undefined ? null : toAction(shown),
+      channels_blacklist: orNull((blacklists.get(row.no) ?? []).map(({ id }) => id)),
+      application_id: applications.get(row.application_no) ?? "",
+      flatcar_action: action === undefined ? null : toAction(action),
       arch: row.arch,
       extra_files: orNull(
-        files.map((file) => ({
+        (files.get(row.no) ?? []).map((file) => ({
           id: file.no,
           package_id: row.id,
           name: file.name,
@@ -107,9 +114,13 @@ export async function toPackages(db: Db, rows: readonly PackageRow[]): Promise<P
       ),
       // Only among a channel's floors is there any.
       floor_reason: null,
-    });
-  }
-  return objects;
+    };
+  });
+}
+
+/** Of each package's number, its rows. */
+function by<R extends { readonly package_no: number }>(rows: readonly R[]): ReadonlyMap<number, readonly R[]> {
+  return Map.groupBy(rows, (row) => row.package_no);
 }
 
 function toAction(row: Selectable<Tables["flatcar_actions"]>) {

@@ -1,5 +1,5 @@
 /** What the server's thread and the writer's thread say to each other. */
-import type { SqlResult } from "../store/store.ts";
+import type { Recorded, SqlResult } from "../store/store.ts";
 import type { CheckInRequest, Decision } from "./decisions.ts";
 
 export interface WriterData {
@@ -17,6 +17,7 @@ export type WriterJob =
   | { readonly kind: "flush-seen" }
   | { readonly kind: "delete-history"; readonly before: number }
   | { readonly kind: "forget-seen-once"; readonly before: number; readonly afterNo: number }
+  | { readonly kind: "replay"; readonly statements: readonly Recorded[] }
   | { readonly kind: "acquire" }
   | { readonly kind: "query"; readonly sql: string; readonly parameters: readonly unknown[] }
   | { readonly kind: "release" }
@@ -29,6 +30,7 @@ export interface WriterAnswers {
   "flush-seen": boolean;
   "delete-history": boolean;
   "forget-seen-once": number | null;
+  replay: boolean;
   acquire: null;
   query: SqlResult;
   release: null;

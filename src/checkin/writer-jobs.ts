@@ -4,6 +4,7 @@ import { sqliteCheckIns } from "../store/sqlite/checkins.ts";
 import { openWriter, sessionOn } from "../store/sqlite/connection.ts";
 import { kyselyOver } from "../store/sqlite/dialect.ts";
 import { migrate } from "../store/sqlite/migrate.ts";
+import { replay } from "../store/sqlite/replay.ts";
 import { Decisions } from "./decisions.ts";
 import type { WriterAnswers, WriterData, WriterJob, WriterMessage, WriterReply } from "./messages.ts";
 
@@ -40,6 +41,8 @@ export function serveWriter(port: MessagePort, { databasePath, newNodesPerMinute
         return decisions.deleteHistory(job.before);
       case "forget-seen-once":
         return decisions.forgetSeenOnce(job.before, job.afterNo);
+      case "replay":
+        return replay(db, job.statements);
       case "query":
         return session.query(job.sql, job.parameters);
       case "acquire":

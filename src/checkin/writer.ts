@@ -1,6 +1,7 @@
 /** The server's end of the writer's thread. */
 import { Worker } from "node:worker_threads";
-import { type SqlSession, type SqlSessions, StoreUnavailable } from "../store/store.ts";
+import type { SqlWriter } from "../store/sqlite/open.ts";
+import { type SqlSession, StoreUnavailable } from "../store/store.ts";
 import type { WriterAnswers, WriterData, WriterJob, WriterReply } from "./messages.ts";
 
 interface Pending {
@@ -8,7 +9,7 @@ interface Pending {
   readonly reject: (error: Error) => void;
 }
 
-export interface Writer extends SqlSessions {
+export interface Writer extends SqlWriter {
   ask<K extends WriterJob["kind"]>(job: Extract<WriterJob, { kind: K }>): Promise<WriterAnswers[K]>;
   /** Writes what still waits and ends the thread. */
   close(): Promise<void>;
@@ -92,6 +93,7 @@ export async function startWriter(data: WriterData, events: WriterEvents): Promi
     async release() {
       await ask({ kind: "release" });
     },
+    replay: (statements) => ask({ kind: "replay", statements }),
     async close() {
       if (closed) return;
       closed = true;

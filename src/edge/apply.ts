@@ -1,12 +1,12 @@
 /** The central server's configuration made true here, in one transaction. */
-import type { Db, Tx } from "../admin/context.ts";
+import type { Tx } from "../admin/context.ts";
 import { CENTRAL } from "../admin/editor.ts";
 import { auditedAs } from "../admin/fleet.ts";
 import { applyApplications } from "../admin/fleet-apply.ts";
 import { exportFleet } from "../admin/fleet-export.ts";
 import type { SiteDocument } from "../admin/site-document.ts";
 import { hostedPackages } from "../admin/site-documents.ts";
-import { archName, type FleetDocument, type PackageInFile } from "../fleet/document.ts";
+import { archName } from "../fleet/document.ts";
 import { emptyRolloutCounters } from "../rollout/counters.ts";
 import type { Rollout } from "../rollout/model.ts";
 import { abort, halt, resume } from "../rollout/run.ts";
@@ -14,7 +14,7 @@ import { loadCounters } from "../store/counters.ts";
 import { loadParts } from "../store/fleet.ts";
 import { recordChange, settleConfiguration } from "../store/rollouts.ts";
 import type { Store } from "../store/store.ts";
-import { type Configuration, fleetIn } from "./client.ts";
+import type { Configuration } from "./client.ts";
 import { localize, namesOf } from "./localize.ts";
 
 export interface ApplyDocument extends Configuration {
@@ -29,41 +29,22 @@ export interface ApplyDocument extends Configuration {
  * @throws Problem when something of the site's own is in the way
  */
 export async function applyDocument(store: Store, wanted: ApplyDocument): Promise<void> {
-  const ids = wanted.fleet.applications.flatMap(({ id }) => id ?? []);
-  // Check-ins wait while something is written: most of the work is done before.
-  const prepared = await store.snapshot((db) => prepare(db, wanted, ids));
-  await store.write(async (tx) => {
-    const isStill = (await revisionOf(tx)) === prepared.revision;
-    await apply(tx, wanted, ids, isStill ? prepared : await prepare(tx, wanted, ids));
-  });
+  await store.writeRehearsed((tx) => apply(tx, wanted));
 }
 
-async function prepare(db: Db, { document, fleet, payloads }: ApplyDocument, ids: readonly string[]) {
-  const row = await db.selectFrom("central").select("document").executeTakeFirstOrThrow();
-  const present = await exportFleet(db, ids);
+async function apply(tx: Tx, { document, fleet, etag, payloads, now }: ApplyDocument): Promise<void> {
+  const ids = fleet.applications.flatMap(({ id }) => id ?? []);
+  const before = await tx.selectFrom("central").select(["etag", "document"]).executeTakeFirstOrThrow();
+  const present = await exportFleet(tx, ids);
   const { fleet: local, held } = localize(fleet, {
     fleet: present,
     // It was checked when it came in.
-    previous: row.document === null ? null : (JSON.parse(row.document) as SiteDocument).fleet,
-    complete: namesOf(await hostedPackages(db)),
+    previous: before.document === null ? null : (JSON.parse(before.document) as SiteDocument).fleet,
+    complete: namesOf(await hostedPackages(tx)),
     wanted: namesOf(payloads ? document.hosted : []),
   });
-  return { revision: await revisionOf(db), local, held, unchanged: samePackages(local, fleetIn(present)) };
-}
-
-async function revisionOf(db: Db): Promise<number> {
-  return (await db.selectFrom("meta").select("revision").executeTakeFirstOrThrow()).revision;
-}
-
-async function apply(
-  tx: Tx,
-  { document, etag, now }: ApplyDocument,
-  ids: readonly string[],
-  { local, held, unchanged }: Awaited<ReturnType<typeof prepare>>,
-): Promise<void> {
-  const row = await tx.selectFrom("central").select("etag").executeTakeFirstOrThrow();
   const changed = await auditedAs(tx, CENTRAL, "syncFleet", now, (audit) =>
-    applyApplications(tx, local, { prune: true, now, audit, unchanged }),
+    applyApplications(tx, local, { prune: true, now, audit }),
   );
   await tx
     .updateTable("central")
@@ -76,19 +57,8 @@ async function apply(
       applied_at: now,
     })
     .execute();
-  if (changed > 0 || etag !== row.etag) await settleConfiguration(tx, CENTRAL, now);
+  if (changed > 0 || etag !== before.etag) await settleConfiguration(tx, CENTRAL, now);
   await followStops(tx, document.stopped, now);
-}
-
-/** Most packages are as they were. */
-function samePackages(wanted: FleetDocument, present: FleetDocument): ReadonlySet<PackageInFile> {
-  const same = new Set<PackageInFile>();
-  for (const { id, packages = [] } of wanted.applications) {
-    const here = present.applications.find((one) => one.id === id)?.packages ?? [];
-    const texts = new Set(here.map((one) => JSON.stringify(one)));
-    for (const one of packages) if (texts.has(JSON.stringify(one))) same.add(one);
-  }
-  return same;
 }
 
 /** What is halted or aborted there is so here; what was halted from there, and is not any more, goes on. */

@@ -72,6 +72,16 @@ export interface Store {
   snapshot<T>(work: (db: Kysely<Tables>) => Promise<T>): Promise<T>;
   /** One transaction between two batches. Durable when it resolves; nothing is kept when `work` throws. */
   write<T>(work: (tx: Transaction<Tables>) => Promise<T>): Promise<T>;
+  /**
+   * What `work` answers on a copy of the configuration, and nothing of it is kept. Nodes are not in the copy, nor what is
+   * written down of them, nor the audit log's lines: statements that change them may run, what they answer may not count.
+   */
+  rehearse<T>(work: (tx: Transaction<Tables>) => Promise<T>): Promise<T>;
+  /**
+   * `write` for much of the configuration at once: `work` runs on such a copy, maybe more than once, and what it has written
+   * is then written here, if all is as it was there. Check-ins wait for the statements, not for what is read and thought.
+   */
+  writeRehearsed<T>(work: (tx: Transaction<Tables>) => Promise<T>): Promise<T>;
   close(): Promise<void>;
 }
 
@@ -83,6 +93,13 @@ export interface SqlSession {
 export interface SqlResult {
   readonly rows: unknown[];
   readonly changes: number;
+}
+
+/** A statement, and the rows that it has answered before. */
+export interface Recorded {
+  readonly sql: string;
+  readonly parameters: readonly unknown[];
+  readonly rows: readonly unknown[];
 }
 
 /** Hands out sessions, one user at a time each. */

@@ -331,6 +331,13 @@ describe("a fleet's document", () => {
       409,
     ],
     [
+      "the same package twice",
+      (one: Fleet) =>
+        one.applications[0].packages.push({ ...one.applications[0].packages[0], url: "https://b.example/" }),
+      "applications.0.packages.3.version",
+      400,
+    ],
+    [
       "the same application twice",
       (one: Fleet) => one.applications.push(structuredClone(one.applications[0])),
       "applications.1.name",

@@ -61,6 +61,38 @@ describe("the configuration of a central server", () => {
     expect(await site.api("GET", `/channels/${STABLE_CHANNEL}/floors`)).toMatchObject({ totalCount: 0 });
   });
 
+  it("arrives with what is set back to the usual there", async () => {
+    const central = await world.central();
+    const unusual = { sha256: "sGWSKGG6ThF1d1Q79UPTq1xN7mJyz870KaIUGrDJIDA=", needs_admin: true, deadline: "now" };
+    const id = await release(central.api, "4230.2.1", { flatcar_action: unusual });
+    const site = await world.site(central);
+    const actionHere = async () =>
+      (await site.api<{ packages: { flatcar_action: object }[] }>("GET", `/apps/${FLATCAR}/packages`)).packages[0]
+        ?.flatcar_action;
+    await round(site);
+    expect(await actionHere()).toMatchObject({ needs_admin: true, deadline: "now" });
+    const path = `/apps/${FLATCAR}/packages/${id}`;
+    const usual = { flatcar_action: { ...unusual, needs_admin: false, deadline: "" } };
+    await central.api("PUT", path, { ...(await central.api("GET", path)), ...usual });
+    expect(await round(site)).toMatchObject({ state: "synced" });
+    expect(await actionHere()).toMatchObject({ needs_admin: false, deadline: "" });
+  });
+
+  it("is worked out before it is written: nodes are answered meanwhile", async () => {
+    const central = await world.central();
+    await release(central.api, "4230.2.1");
+    const site = await world.site(central);
+    const other = Promise.withResolvers<void>();
+    const rehearsed = site.turnout.store.rehearse(() => other.promise);
+    const synced = round(site);
+    for (let check = 0; check < 20; check += 1) expect(await site.omaha(checks())).toContain('status="noupdate"');
+    expect(await channel(site.api)).toBeNull();
+    other.resolve();
+    await rehearsed;
+    expect(await synced).toMatchObject({ state: "synced" });
+    expect(await channel(site.api)).toBe("4230.2.1");
+  });
+
   it("leaves the site's own applications alone, and costs nothing when nothing has changed", async () => {
     const central = await world.central();
     const site = await world.site(central);

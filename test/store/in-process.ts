@@ -46,11 +46,17 @@ export async function aDatabase(): Promise<InProcess> {
       else next();
     },
   });
+  const write: Store["write"] = (work) => kysely.transaction().execute(work);
   const store: Store = {
     read: kysely,
     // One connection for all: a transaction of ours would be in the check-ins' way.
     snapshot: (work) => work(kysely),
-    write: (work) => kysely.transaction().execute(work),
+    write,
+    writeRehearsed: write,
+    async rehearse(work) {
+      const tx = await kysely.startTransaction().execute();
+      return work(tx as Parameters<typeof work>[0]).finally(() => tx.rollback().execute());
+    },
     close: async () => {},
   };
   await seedFleet(store, resolve(import.meta.dirname, "../../config/flatcar.yaml"), NOW);

@@ -1,14 +1,21 @@
 /** The SQLite store for everything but check-ins. */
 import { Worker } from "node:worker_threads";
-import type { SqlSessions, Store } from "../store.ts";
+import type { Recorded, SqlSessions, Store } from "../store.ts";
 import { kyselyOver } from "./dialect.ts";
 import { sqliteReaders } from "./readers.ts";
+import { rehearsals } from "./rehearsal.ts";
 
 /** Two: one long statistics query leaves room for the short ones. */
 const READER_THREADS = 2;
+const MAX_REHEARSALS = 3;
 
-/** @param writer sessions on the one connection that writes. */
-export function sqliteStore(path: string, writer: SqlSessions, onDeath: (error: Error) => void): Store {
+/** The one connection that writes. */
+export interface SqlWriter extends SqlSessions {
+  /** These statements in one transaction, or none of them: then any has answered other rows. */
+  replay(statements: readonly Recorded[]): Promise<boolean>;
+}
+
+export function sqliteStore(path: string, writer: SqlWriter, onDeath: (error: Error) => void): Store {
   const readers = sqliteReaders(path, READER_THREADS, onDeath);
   const checkpoints = new Worker(new URL("./checkpoint-thread.ts", import.meta.url), {
     workerData: path,
@@ -17,12 +24,24 @@ export function sqliteStore(path: string, writer: SqlSessions, onDeath: (error: 
   checkpoints.on("error", onDeath);
   checkpoints.unref();
   const read = kyselyOver(readers, "BEGIN");
-  const write = kyselyOver(writer);
+  const writing = kyselyOver(writer);
+  const write: Store["write"] = (work) => writing.transaction().execute(work);
+  const rehearsing = rehearsals(path);
   return {
     read,
     snapshot: (work) => read.transaction().execute(work),
-    write: (work) => write.transaction().execute(work),
+    write,
+    rehearse: async (work) => (await rehearsing.run(work)).answer,
+    async writeRehearsed(work) {
+      for (let attempt = 0; attempt < MAX_REHEARSALS; attempt += 1) {
+        const { answer, statements } = await rehearsing.run(work);
+        if (await writer.replay(statements)) return answer;
+      }
+      // Others change so much at once that it has to be done before their eyes.
+      return write(work);
+    },
     async close() {
+      await rehearsing.close();
       await readers.close();
       await checkpoints.terminate();
     },
