@@ -147,7 +147,7 @@ describe("an upload", () => {
     await hosting.server.api("PUT", path, { ...present, hash, flatcar_action: action });
     const answer = new Promise<string>((done) => socket.once("data", (text) => done(String(text))));
     socket.write(payload.subarray(1_000));
-    expect(await answer).toMatch(/409 Conflict[^]*the package has changed meanwhile/);
+    expect(await answer).toMatch(/409 Conflict[\s\S]*the package has changed meanwhile/);
     socket.destroy();
     expect(contents()).toEqual([]);
     expect(await hosting.states()).toMatchObject({ [MAIN]: "uploading" });
