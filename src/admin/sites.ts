@@ -183,7 +183,8 @@ async function refuseLoop(db: Db, instance: string): Promise<void> {
 
 /** @throws Problem 409 */
 function refuseTwin({ name, instance_id: other, reported_at: at }: SiteRow, instance: string, now: number): void {
-  if (other === instance || at <= now - SAME_NAME_MS) return;
+  // Also what was reported while the clock was ahead is over some time.
+  if (other === instance || Math.abs(now - at) >= SAME_NAME_MS) return;
   const detail =
     `another server (instance ${other}) reported as site "${name}" at ${timestamp(at)}: give each a name and a token of its own. ` +
     `If this one has taken its place, delete the site here, or wait for ${SAME_NAME_MS / 60_000} minutes`;

@@ -18,7 +18,8 @@ import type { Configuration } from "./client.ts";
 import { localize, namesOf } from "./localize.ts";
 
 export interface ApplyDocument extends Configuration {
-  readonly etag: string;
+  /** Null: it is applied again, and what it was known by is forgotten. */
+  readonly etag: string | null;
   /** Whether files are brought in from the central server. */
   readonly payloads: boolean;
   readonly now: number;

@@ -5,10 +5,13 @@ import { Problem } from "../admin/problem.ts";
 import { type SiteDocument, siteDocument } from "../admin/site-document.ts";
 import type { SiteReport } from "../admin/site-report.ts";
 import { type FleetDocument, fleetSchema } from "../fleet/document.ts";
+import { Stall } from "./stall.ts";
 
 /** Some thousand packages. */
 const MAX_DOCUMENT_BYTES = 8 * 2 ** 20;
 const MAX_PROBLEM_BYTES = 4_096;
+/** For all of an answer, in timeouts for a byte of it. */
+const LONGEST_TIMEOUTS = 20;
 
 export interface CentralOptions {
   /** Without a slash at its end. */
@@ -18,7 +21,7 @@ export interface CentralOptions {
   /** Of this server. */
   readonly instance: string;
   readonly userAgent: string;
-  /** For an answer, all of it. */
+  /** Without an answer, or a further byte of it, for so long, it has failed. */
   readonly timeoutMs: number;
   /** The server is stopping. */
   readonly stop: AbortSignal;
@@ -52,40 +55,54 @@ export class Central {
   /** Null: it is still what has this ETag. @throws CentralFailed */
   async configuration(etag: string | null): Promise<(Configuration & { readonly etag: string }) | null> {
     const headers = { "Turnout-Instance": this.#options.instance, ...(etag !== null && { "If-None-Match": etag }) };
-    const signal = AbortSignal.timeout(this.#options.timeoutMs);
-    const answer = await this.#ask("fleet", { headers }, signal);
-    if (answer.status === 304 && etag !== null) return null;
-    if (answer.status !== 200) throw new CentralFailed(await refusalOf(answer));
-    const given = answer.headers.get("etag") ?? "";
-    if (!/^"[^"]{1,100}"$/.test(given)) throw new CentralFailed("its answer has no ETag: is it a Turnout?");
-    const bytes = await this.#reading(() => readAtMost(answer, MAX_DOCUMENT_BYTES), signal);
-    if (bytes === null) throw new CentralFailed(`its configuration is larger than ${MAX_DOCUMENT_BYTES} bytes`);
-    return { ...readConfiguration(bytes), etag: given };
+    const answered = await this.#asking("fleet", { headers }, async (answer, stall) => {
+      if (answer.status === 304 && etag !== null) return null;
+      if (answer.status !== 200) throw new CentralFailed(await refusalOf(answer));
+      const given = answer.headers.get("etag") ?? "";
+      if (!/^"[^"]{1,100}"$/.test(given)) throw new CentralFailed("its answer has no ETag: is it a Turnout?");
+      const bytes = await readAtMost(answer, MAX_DOCUMENT_BYTES, stall);
+      if (bytes === null) throw new CentralFailed(`its configuration is larger than ${MAX_DOCUMENT_BYTES} bytes`);
+      return { bytes, etag: given };
+    });
+    return answered && { ...readConfiguration(answered.bytes), etag: answered.etag };
   }
 
   /** @throws CentralFailed */
   async report(report: SiteReport): Promise<void> {
     const headers = { "Content-Type": "application/json" };
-    const signal = AbortSignal.timeout(this.#options.timeoutMs);
-    const answer = await this.#ask("report", { method: "PUT", headers, body: JSON.stringify(report) }, signal);
-    if (answer.status !== 204) throw new CentralFailed(`it did not take the report: ${await refusalOf(answer)}`);
-    await answer.body?.cancel();
+    await this.#asking("report", { method: "PUT", headers, body: JSON.stringify(report) }, async (answer) => {
+      if (answer.status !== 204) throw new CentralFailed(`it did not take the report: ${await refusalOf(answer)}`);
+    });
   }
 
-  #ask(what: "fleet" | "report", init: RequestInit & { headers: Record<string, string> }, signal: AbortSignal) {
-    const { url, site, token, userAgent, stop } = this.#options;
+  /** A thin line may take its time for a large answer, but not for ever: a trickle is cut off, too. */
+  async #asking<T>(
+    what: "fleet" | "report",
+    init: RequestInit & { headers: Record<string, string> },
+    read: (answer: Response, stall: Stall) => Promise<T>,
+  ): Promise<T> {
+    const { url, site, token, userAgent, stop, timeoutMs } = this.#options;
     const headers = { ...init.headers, Authorization: `Bearer ${token}`, "User-Agent": userAgent };
-    const request = { ...init, headers, redirect: "manual" as const, signal: AbortSignal.any([signal, stop]) };
-    return this.#reading(() => fetch(`${url}/api/sites/${encodeURIComponent(site)}/${what}`, request), signal);
-  }
-
-  async #reading<T>(work: () => Promise<T>, tooLate: AbortSignal): Promise<T> {
+    const stall = new Stall(timeoutMs);
+    const longest = AbortSignal.timeout(timeoutMs * LONGEST_TIMEOUTS);
+    const over = new AbortController();
+    const signal = AbortSignal.any([stall.signal, longest, stop, over.signal]);
     try {
-      return await work();
+      const request = { ...init, headers, redirect: "manual" as const, signal };
+      return await read(await fetch(`${url}/api/sites/${encodeURIComponent(site)}/${what}`, request), stall);
     } catch (error) {
       if (error instanceof CentralFailed) throw error;
-      const why = tooLate.aborted ? `no answer within ${this.#options.timeoutMs / 1000} seconds` : reasonOf(error);
-      throw new CentralFailed(`the central server can't be reached: ${why}`, true);
+      const tooLong = longest.aborted
+        ? `its answer took longer than ${(timeoutMs * LONGEST_TIMEOUTS) / 1000} seconds`
+        : null;
+      throw new CentralFailed(
+        `the central server can't be reached: ${stall.reason ?? tooLong ?? reasonOf(error)}`,
+        true,
+      );
+    } finally {
+      stall.end();
+      // Whatever was not read is hung up on.
+      over.abort();
     }
   }
 }
@@ -150,10 +167,11 @@ function read<S extends z.ZodType>(schema: S, given: unknown, prefix: string): z
 }
 
 /** Null: there is more. */
-async function readAtMost(answer: Response, limit: number): Promise<Uint8Array | null> {
+async function readAtMost(answer: Response, limit: number, stall: Stall | null = null): Promise<Uint8Array | null> {
   const chunks: Uint8Array[] = [];
   let size = 0;
   for await (const chunk of answer.body ?? []) {
+    stall?.refresh();
     size += chunk.length;
     // Leaving the loop hangs up.
     if (size > limit) return null;

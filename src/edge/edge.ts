@@ -10,24 +10,18 @@ import { hostedPackages, instanceId } from "../admin/site-documents.ts";
 import type { Clock } from "../clock.ts";
 import type { Payloads } from "../payloads/payloads.ts";
 import { type Repeated, repeat } from "../repeating.ts";
-import { moveRevision } from "../store/rollouts.ts";
 import type { Store } from "../store/store.ts";
 import { applyDocument } from "./apply.ts";
 import { Central, CentralFailed, fleetIn } from "./client.ts";
 import { bringInRelease, missingReleases } from "./files.ts";
 import { nameOf, namesOf } from "./localize.ts";
 import { makeReport } from "./report.ts";
+import { rememberCentral, Turns } from "./turns.ts";
 
 const TICK_MS = 1_000;
 const TIMEOUT_MS = 30_000;
 const STALL_MS = 60_000;
-/** While a round lasts it keeps its lease; a process that has died loses it so soon. */
-const LEASE_MS = 120_000;
 const RENEW_MS = 30_000;
-/** After failures, the interval doubles up to this. */
-const LONGEST_WAIT_MS = 15 * 60_000;
-/** So much of the interval comes or goes by chance: sites that were started together do not ask together. */
-const JITTER = 0.2;
 
 export interface CentralSettings {
   /** Without a slash at its end. */
@@ -61,16 +55,6 @@ export interface Edge {
   stop(): Promise<void>;
 }
 
-/** Without a central server, everything is the site's own. */
-export async function forgetCentral(store: Store): Promise<void> {
-  const row = await store.read.selectFrom("central").select("one").executeTakeFirst();
-  if (row === undefined) return;
-  await store.write(async (tx) => {
-    await tx.deleteFrom("central").execute();
-    await moveRevision(tx);
-  });
-}
-
 export async function openEdge(options: EdgeOptions): Promise<Edge> {
   const { store, clock, payloads, version, timeoutMs = TIMEOUT_MS, random = Math.random } = options;
   const { url, site, token, intervalMs, payloads: withPayloads } = options.central;
@@ -78,88 +62,72 @@ export async function openEdge(options: EdgeOptions): Promise<Edge> {
   const instance = await instanceId(store.read);
   const userAgent = `Turnout/${version}`;
   const central = new Central({ url, token, site, instance, userAgent, timeoutMs, stop: stopping.signal });
-  await remember(store, url, site, clock.now());
+  const turns = new Turns({ store, clock, intervalMs, random });
+  await rememberCentral(store, url, site, clock.now());
   let rounds: Repeated | undefined;
 
   async function run(): Promise<void> {
-    if (!(await take())) return;
-    const renewal = setInterval(() => void renew().catch(options.onError), RENEW_MS);
+    if (!(await turns.take())) return;
+    const renewal = setInterval(() => void turns.renew().catch(options.onError), RENEW_MS);
     try {
       const error = await round();
-      if (stopping.signal.aborted)
-        await store.write((tx) => tx.updateTable("central").set({ lease_until: 0 }).execute());
-      else await settle(error);
+      if (stopping.signal.aborted) {
+        await turns.giveBack();
+        return;
+      }
+      options.onRound(error);
+      await turns.settle(error);
     } finally {
       clearInterval(renewal);
     }
   }
 
-  async function take(): Promise<boolean> {
-    const now = clock.now();
-    const due = await store.read
-      .selectFrom("central")
-      .select("one")
-      .where("next_at", "<=", now)
-      .where("lease_until", "<=", now)
-      .executeTakeFirst();
-    if (due === undefined) return false;
-    const { numUpdatedRows } = await store.write((tx) =>
-      tx
-        .updateTable("central")
-        .set({ lease_until: now + LEASE_MS })
-        .where("lease_until", "<=", now)
-        .executeTakeFirst(),
-    );
-    return numUpdatedRows > 0n;
-  }
-
-  function renew() {
-    return store.write((tx) =>
-      tx
-        .updateTable("central")
-        .set({ lease_until: clock.now() + LEASE_MS })
-        .execute(),
-    );
-  }
-
   /** Answers what went wrong; null: nothing. Also a site that can't get its configuration says how it is. */
   async function round(): Promise<string | null> {
-    let error: string | null = null;
-    try {
-      await sync();
-    } catch (failure) {
-      error = toText(failure);
-      if (failure instanceof CentralFailed && failure.silent) return error;
-    }
+    const failure = await sync().then(
+      () => null,
+      (error: unknown) => error,
+    );
+    const error = failure === null ? null : toText(failure);
+    if (failure instanceof CentralFailed && failure.silent) return error;
     try {
       const now = clock.now();
       const report = await store.snapshot((db) => makeReport(db, { instance, version, error, now }));
       await central.report(report);
       await store.write((tx) => tx.updateTable("central").set({ reported_at: clock.now() }).execute());
     } catch (failure) {
-      error ??= toText(failure);
+      return error ?? toText(failure);
     }
     return error;
   }
 
   /** @throws CentralFailed, Problem */
   async function sync(): Promise<void> {
-    const { etag } = await store.read.selectFrom("central").select("etag").executeTakeFirstOrThrow();
-    const news = await central.configuration(etag);
-    if (news?.document.path.includes(instance)) {
-      const way = news.document.path.join(" → ");
-      throw new CentralFailed(`a loop: its configuration comes from this server itself (${way}); nothing was applied`);
+    try {
+      await refresh();
+    } catch (failure) {
+      // What has been brought by hand needs no link.
+      await moveHeld();
+      throw failure;
     }
-    if (news !== null) await applyDocument(store, { ...news, payloads: withPayloads, now: clock.now() });
-    await store.write((tx) => tx.updateTable("central").set({ fetched_at: clock.now() }).execute());
     await bringInFiles();
+  }
+
+  async function refresh(): Promise<void> {
+    const row = await store.read.selectFrom("central").select(["etag", "path"]).executeTakeFirstOrThrow();
+    const news = await central.configuration(row.etag);
+    if (news !== null) {
+      checkOrigin(news.document.path, JSON.parse(row.path) as string[], instance); // checked when it came in
+      await applyDocument(store, { ...news, payloads: withPayloads, now: clock.now() });
+    }
+    await store.write((tx) => tx.updateTable("central").set({ fetched_at: clock.now() }).execute());
   }
 
   /** Then channels that waited for them move. One that fails keeps none of the others waiting. */
   async function bringInFiles(): Promise<void> {
     const applied = await readApplied(store);
     if (applied === null) return;
-    const { document, fleet, etag, held } = applied;
+    const { document, fleet } = applied;
     const complete = namesOf(await store.snapshot(hostedPackages));
     const missing = withPayloads ? missingReleases(fleet, namesOf(document.hosted), complete) : [];
     const fetching = {
@@ -175,24 +143,28 @@ export async function openEdge(options: EdgeOptions): Promise<Edge> {
       if (stopping.signal.aborted) return;
       await bringInRelease(wanted, fetching).catch((error: unknown) => failures.push(error));
     }
-    const now = namesOf(await store.snapshot(hostedPackages));
-    // Somebody may have brought them by hand, too.
-    if (held.some((one) => now.has(nameOf(one.application, { version: one.waits_for, arch: one.arch })))) {
-      await applyDocument(store, { document, fleet, etag, payloads: withPayloads, now: clock.now() });
-    }
+    await moveHeld();
     if (failures.length > 0) throw failures[0];
   }
 
-  function settle(error: string | null): Promise<unknown> {
-    options.onRound(error);
-    return store.write(async (tx) => {
-      const { failures: before } = await tx.selectFrom("central").select("failures").executeTakeFirstOrThrow();
-      const failures = error === null ? 0 : before + 1;
-      const longest = Math.max(LONGEST_WAIT_MS, intervalMs);
-      const waitMs = Math.min(intervalMs * 2 ** Math.max(0, failures - 1), longest);
-      const nextAt = clock.now() + Math.round(waitMs * (1 + JITTER * (2 * random() - 1)));
-      await tx.updateTable("central").set({ error, failures, next_at: nextAt, lease_until: 0 }).execute();
-    });
+  /** Channels whose files are here by now, whoever has brought them. */
+  async function moveHeld(): Promise<void> {
+    const applied = await readApplied(store);
+    if (applied === null) return;
+    const { held, ...configuration } = applied;
+    const here = namesOf(await store.snapshot(hostedPackages));
+    if (held.some((one) => here.has(nameOf(one.application, { version: one.waits_for, arch: one.arch })))) {
+      await applyDocument(store, { ...configuration, payloads: withPayloads, now: clock.now() });
+    }
+  }
+
+  /** A fault of ours is written down like one of the central server's, so that it is seen, and not tried without end. */
+  function toText(failure: unknown): string {
+    if (failure instanceof CentralFailed) return failure.message;
+    if (failure instanceof Problem)
+      return `the central server's configuration can't be applied here: ${failure.message}`;
+    options.onError(failure);
+    return `a fault here: ${failure instanceof Error ? failure.message : String(failure)}`;
   }
 
   return {
@@ -208,23 +180,10 @@ export async function openEdge(options: EdgeOptions): Promise<Edge> {
   };
 }
 
-/** Another central server begins anew; the same one is gone on with, and asked for all of it once: our settings may have changed. */
-async function remember(store: Store, url: string, site: string, now: number): Promise<void> {
-  await store.write(async (tx) => {
-    const row = await tx.selectFrom("central").select(["url", "site"]).executeTakeFirst();
-    if (row?.url === url && row.site === site) {
-      await tx.updateTable("central").set({ next_at: now, etag: null }).execute();
-      return;
-    }
-    await tx.deleteFrom("central").execute();
-    await tx.insertInto("central").values({ one: 1, url, site, next_at: now }).execute();
-  });
-}
-
 /** What was applied last, with the channels that were held; null: nothing. */
 async function readApplied(store: Store) {
   const { document: text, etag, held } = await store.read.selectFrom("central").selectAll().executeTakeFirstOrThrow();
-  if (text === null || etag === null) return null;
+  if (text === null) return null;
   // Both were checked when they came in.
   const document = JSON.parse(text) as SiteDocument;
   return {
@@ -235,10 +194,20 @@ async function readApplied(store: Store) {
   };
 }
 
-function toText(failure: unknown): string {
-  if (failure instanceof CentralFailed) return failure.message;
-  if (failure instanceof Problem) {
-    return `the central server's configuration can't be applied here: ${failure.message}`;
+/**
+ * @param path the servers that a configuration comes through, the one that answered last
+ * @param before of what was applied last; empty: nothing yet
+ * @throws CentralFailed
+ */
+function checkOrigin(path: readonly string[], before: readonly string[], instance: string): void {
+  if (path.includes(instance)) {
+    const way = path.join(" → ");
+    throw new CentralFailed(`a loop: its configuration comes from this server itself (${way}); nothing was applied`);
   }
-  throw failure;
+  const [now, then = now] = [path.at(-1), before.at(-1)];
+  if (now === then) return;
+  throw new CentralFailed(
+    `another server answers there: instance ${now}, and it was ${then}; nothing was applied, since a new database has next to nothing. ` +
+      "If this is as it should be, start this site once without TURNOUT_CENTRAL_URL, and then with it again",
+  );
 }

@@ -6,6 +6,7 @@ import { type BringInContext, bringIn } from "../sync/bring-in.ts";
 import { type Bytes, type Release, SourceFailed } from "../sync/release.ts";
 import { CentralFailed } from "./client.ts";
 import { nameOf } from "./localize.ts";
+import { Stall } from "./stall.ts";
 
 /** A release whose files are to be here. */
 export interface WantedRelease {
@@ -102,7 +103,7 @@ function bytesOf(wanted: WantedRelease, { url, payloads, userAgent, stallMs }: F
           await answer.body?.cancel();
           throw new SourceFailed(`${file.name}: the central server answered ${answer.status}`);
         }
-        return stall.watch(Readable.from(answer.body), file.name);
+        return watched(Readable.from(answer.body), file.name, stall);
       } catch (error) {
         stall.end();
         if (error instanceof SourceFailed) throw error;
@@ -112,40 +113,16 @@ function bytesOf(wanted: WantedRelease, { url, payloads, userAgent, stallMs }: F
   };
 }
 
-/** Whoever waits for bytes waits only so long for the next. */
-class Stall {
-  readonly #abort = new AbortController();
-  readonly #timer: NodeJS.Timeout;
-  readonly #ms: number;
-
-  constructor(ms: number) {
-    this.#ms = ms;
-    this.#timer = setTimeout(() => this.#abort.abort(), ms);
-  }
-
-  get signal(): AbortSignal {
-    return this.#abort.signal;
-  }
-
-  get reason(): string | null {
-    return this.signal.aborted ? `nothing came for ${this.#ms / 1000} seconds` : null;
-  }
-
-  end(): void {
-    clearTimeout(this.#timer);
-  }
-
-  /** Bytes as they come; breaking off ends them, and what has come is kept. */
-  async *watch(body: AsyncIterable<Buffer>, name: string): AsyncGenerator<Buffer> {
-    try {
-      for await (const chunk of body) {
-        this.#timer.refresh();
-        yield chunk;
-      }
-    } catch (error) {
-      throw new SourceFailed(`${name} broke off: ${this.reason ?? String(error)}`);
-    } finally {
-      this.end();
+/** Bytes as they come; breaking off ends them, and what has come is kept. */
+async function* watched(body: AsyncIterable<Buffer>, name: string, stall: Stall): AsyncGenerator<Buffer> {
+  try {
+    for await (const chunk of body) {
+      stall.refresh();
+      yield chunk;
     }
+  } catch (error) {
+    throw new SourceFailed(`${name} broke off: ${stall.reason ?? String(error)}`);
+  } finally {
+    stall.end();
   }
 }

@@ -12,6 +12,8 @@ import { loadCounters } from "../store/counters.ts";
 import { loadParts } from "../store/fleet.ts";
 
 const MAX_TEXT = 2_000;
+/** The central server takes bodies up to 1 MiB. */
+const MAX_REPORT_BYTES = 1_000_000;
 
 export interface ReportedBy {
   readonly instance: string;
@@ -34,7 +36,7 @@ export async function makeReport(db: Db, { instance, version, error, now }: Repo
     .select(["groups.no", "groups.id", "applications.id as application"])
     .execute();
   const ours = new Map(groups.filter((one) => applications.includes(one.application)).map(({ no, id }) => [no, id]));
-  return {
+  return fitting({
     instance,
     version,
     sent_ts: timestamp(now),
@@ -44,7 +46,18 @@ export async function makeReport(db: Db, { instance, version, error, now }: Repo
     held: held.length,
     ...(await nodesOf(db, ours)),
     rollouts: await rolloutsOf(db, ours),
-  };
+  });
+}
+
+/** Long names and reasons make many rows too much: then the rarest nodes go without theirs, and the oldest rollouts. */
+export function fitting(report: SiteReport, maxBytes = MAX_REPORT_BYTES): SiteReport {
+  if (Buffer.byteLength(JSON.stringify(report)) <= maxBytes) return report;
+  const { nodes, rollouts, other_nodes: others } = report;
+  if (nodes.length + rollouts.length === 0) return report;
+  const kept = nodes.slice(0, Math.floor(nodes.length / 2));
+  const dropped = nodes.slice(kept.length).reduce((sum, row) => sum + row.nodes, 0);
+  const newest = rollouts.slice(Math.ceil(rollouts.length / 2));
+  return fitting({ ...report, nodes: kept, other_nodes: others + dropped, rollouts: newest }, maxBytes);
 }
 
 type Groups = ReadonlyMap<number, string>;

@@ -2,13 +2,15 @@ import type { ServerResponse } from "node:http";
 import { describe, expect, it } from "vitest";
 import { readConfiguration } from "../../src/edge/client.ts";
 import { aTurnout, checks, FLATCAR, release } from "../e2e/turnout.ts";
-import { answerOf, channel, round, siteOf, siteToken, type World, worlds } from "./world.ts";
+import { aPayload, described } from "../payloads/build.ts";
+import { answerOf, bring, channel, round, siteOf, siteToken, type World, worlds } from "./world.ts";
 
 let world: World;
 worlds((one) => {
   world = one;
 });
 
+const payload = aPayload("main", 64);
 const portOf = (url: string) => new URL(url).port;
 
 describe("when the link is down", () => {
@@ -65,6 +67,33 @@ describe("when the link is down", () => {
     expect(await round(again)).toMatchObject({ state: "failing" });
   });
 
+  it("files that somebody brings by hand move the channel that waited for them", async () => {
+    const central = await world.central();
+    await release(central.api, "4230.2.1", { ...described(payload), hosting: "only" });
+    const dataDir = world.folder();
+    const settings = siteOf(central.url, await siteToken(central.api, "berlin"));
+    const site = await world.start(settings, { dataDir });
+    expect(await round(site)).toMatchObject({ state: "held" });
+    await world.stop(central.turnout);
+    await world.stop(site);
+    // A restart forgets nothing of it.
+    const again = await world.start({ ...settings, TURNOUT_DISK_RESERVE: "0" }, { dataDir, clock: site.clock });
+    const { packages } = await again.api<{ packages: { id: string }[] }>("GET", `/apps/${FLATCAR}/packages`);
+    await bring(again.url, packages[0]?.id ?? "", payload);
+    expect(await round(again)).toMatchObject({ state: "failing", held: [] });
+    expect(await channel(again.api)).toBe("4230.2.1");
+  });
+
+  it.each([
+    ["the next round", { next_at: Date.UTC(2036, 0, 1) }],
+    ["a lease", { lease_until: Date.UTC(2036, 0, 1) }],
+  ])("a clock that was ten years ahead keeps %s waiting no longer than one that was right", async (_, ahead) => {
+    const central = await world.central();
+    const site = await world.site(central);
+    await site.turnout.store.write((tx) => tx.updateTable("central").set(ahead).execute());
+    expect(await round(site)).toMatchObject({ state: "synced" });
+  });
+
   it("a process that died in the middle of a round keeps the next one waiting two minutes, not for ever", async () => {
     const central = await world.central();
     const site = await world.site(central);
@@ -100,6 +129,81 @@ describe("a token that is good no more", () => {
     const site = await world.start(siteOf(central.url, token, "berlin"));
     const { error } = await round(site);
     expect(error).toContain('is of site "paris", not "berlin"');
+  });
+});
+
+describe("a central server whose database is a new one", () => {
+  it("takes nothing away: the site keeps what it has until it is told otherwise", async () => {
+    const central = await world.central();
+    await release(central.api, "4230.2.1");
+    const dataDir = world.folder();
+    const site = await world.start(siteOf(central.url, await siteToken(central.api, "berlin")), { dataDir });
+    const { path } = await round(site);
+    await world.stop(central.turnout);
+    const other = await world.central({ TURNOUT_PORT: portOf(central.url) });
+    const settings = siteOf(other.url, await siteToken(other.api, "berlin"));
+    await world.stop(site);
+    const { clock } = site;
+    const again = await world.start(settings, { dataDir, clock });
+    const state = await round(again);
+    expect(state).toMatchObject({ state: "failing", path, applications: [{ id: FLATCAR }] });
+    expect(state.error).toContain(`another server answers there: instance`);
+    expect(state.error).toContain(`it was ${path[0]}`);
+    expect(await channel(again.api)).toBe("4230.2.1");
+    expect(await other.api("GET", "/sites/berlin")).toMatchObject({ error: state.error, up_to_date: false });
+
+    await world.stop(again);
+    await world.stop(await world.start({}, { dataDir, clock }));
+    const told = await world.start(settings, { dataDir, clock });
+    expect(await round(told)).toMatchObject({ state: "synced" });
+    expect(await channel(told.api)).toBeNull();
+  });
+});
+
+describe("a fault of the site's own", () => {
+  it("is said, reported, and tried again less often", async () => {
+    const central = await world.central();
+    const site = await world.site(central);
+    await round(site);
+    await site.turnout.store.write((tx) => tx.updateTable("central").set({ document: "{" }).execute());
+    await release(central.api, "4230.2.1");
+    const { state, error, failures } = await round(site);
+    expect([state, failures, error]).toEqual(["failing", 1, expect.stringContaining("a fault here: ")]);
+    expect(await central.api("GET", "/sites/berlin")).toMatchObject({ error });
+    expect(await round(site)).toMatchObject({ failures: 2 });
+  });
+});
+
+describe("a thin line", () => {
+  it("may take its time for a document, as long as something comes", async () => {
+    const central = await world.central();
+    await release(central.api, "4230.2.1");
+    const token = await siteToken(central.api, "berlin");
+    const [, text] = await answerOf(central.url, "GET", "/sites/berlin/fleet", { token });
+    const url = await world.impostor((request, response) => {
+      if (request.method === "PUT") response.writeHead(204).end();
+      else {
+        response.setHeader("ETag", '"1"');
+        const pieces = text.match(new RegExp(`[^]{1,${Math.ceil(text.length / 8)}}`, "g")) ?? [];
+        const timer = setInterval(() => {
+          response.write(pieces.shift() ?? "");
+          if (pieces.length === 0) response.end(() => clearInterval(timer));
+        }, 150);
+      }
+    });
+    const site = await world.start(siteOf(url, "turnout_x"), { central: { timeoutMs: 800 } });
+    expect(await round(site)).toMatchObject({ state: "synced", error: null });
+    expect(await channel(site.api)).toBe("4230.2.1");
+  });
+
+  it("but not for ever: a trickle is cut off", async () => {
+    const url = await world.impostor((_request, response) => {
+      response.setHeader("ETag", '"1"');
+      const timer = setInterval(() => response.write(" "), 10);
+      response.once("close", () => clearInterval(timer));
+    });
+    const site = await world.start(siteOf(url, "turnout_x"), { central: { timeoutMs: 60 } });
+    expect((await round(site)).error).toMatch(/its answer took longer than 1.2 seconds|nothing came for/);
   });
 });
 
@@ -219,9 +323,9 @@ describe("what is no configuration", () => {
       [(response) => response.destroy(), "can't be reached"],
       [
         (response) => response.writeHead(200, { ETag: '"1"', "Content-Length": "99" }).write("{"),
-        "no answer within 2 seconds",
+        "nothing came for 2 seconds",
       ],
-      [() => undefined, "no answer within 2 seconds"],
+      [() => undefined, "nothing came for 2 seconds"],
     ];
     for (const [how, why] of answers) {
       answer = how;

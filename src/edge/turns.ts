@@ -1,0 +1,95 @@
+/** The row of the central server: which one it is, when it is due, and which process is at it. */
+import type { Clock } from "../clock.ts";
+import { moveRevision } from "../store/rollouts.ts";
+import type { Store } from "../store/store.ts";
+
+/** While a round lasts it keeps its lease; a process that has died loses it so soon. */
+const LEASE_MS = 120_000;
+/** After failures, the interval doubles up to this. */
+const LONGEST_WAIT_MS = 15 * 60_000;
+/** So much of the interval comes or goes by chance: sites that were started together do not ask together. */
+const JITTER = 0.2;
+
+export interface TurnsOptions {
+  readonly store: Store;
+  readonly clock: Clock;
+  readonly intervalMs: number;
+  /** In [0, 1). */
+  readonly random: () => number;
+}
+
+export class Turns {
+  readonly #options: TurnsOptions;
+  readonly #longestMs: number;
+
+  constructor(options: TurnsOptions) {
+    this.#options = options;
+    this.#longestMs = Math.max(LONGEST_WAIT_MS, options.intervalMs);
+  }
+
+  /** Whether a round is due, and is this process's now. */
+  async take(): Promise<boolean> {
+    const { store, clock } = this.#options;
+    const now = clock.now();
+    const due = await store.read
+      .selectFrom("central")
+      .select("one")
+      // Times that are further ahead than any of ours were written when the clock was wrong.
+      .where((eb) => eb.or([eb("next_at", "<=", now), eb("next_at", ">", now + this.#longestMs * (1 + JITTER))]))
+      .where((eb) => eb.or([eb("lease_until", "<=", now), eb("lease_until", ">", now + LEASE_MS)]))
+      .executeTakeFirst();
+    if (due === undefined) return false;
+    const { numUpdatedRows } = await store.write((tx) =>
+      tx
+        .updateTable("central")
+        .set({ lease_until: now + LEASE_MS })
+        .where((eb) => eb.or([eb("lease_until", "<=", now), eb("lease_until", ">", now + LEASE_MS)]))
+        .executeTakeFirst(),
+    );
+    return numUpdatedRows > 0n;
+  }
+
+  renew(): Promise<unknown> {
+    const lease_until = this.#options.clock.now() + LEASE_MS;
+    return this.#options.store.write((tx) => tx.updateTable("central").set({ lease_until }).execute());
+  }
+
+  giveBack(): Promise<unknown> {
+    return this.#options.store.write((tx) => tx.updateTable("central").set({ lease_until: 0 }).execute());
+  }
+
+  /** How it went, and when the next one is due. @param error null: it went well. */
+  settle(error: string | null): Promise<unknown> {
+    const { store, clock, intervalMs, random } = this.#options;
+    return store.write(async (tx) => {
+      const { failures: before } = await tx.selectFrom("central").select("failures").executeTakeFirstOrThrow();
+      const failures = error === null ? 0 : before + 1;
+      const waitMs = Math.min(intervalMs * 2 ** Math.max(0, failures - 1), this.#longestMs);
+      const nextAt = clock.now() + Math.round(waitMs * (1 + JITTER * (2 * random() - 1)));
+      await tx.updateTable("central").set({ error, failures, next_at: nextAt, lease_until: 0 }).execute();
+    });
+  }
+}
+
+/** Another central server begins anew; the same one is gone on with, and asked for all of it once: our settings may have changed. */
+export async function rememberCentral(store: Store, url: string, site: string, now: number): Promise<void> {
+  await store.write(async (tx) => {
+    const row = await tx.selectFrom("central").select(["url", "site"]).executeTakeFirst();
+    if (row?.url === url && row.site === site) {
+      await tx.updateTable("central").set({ next_at: now, etag: null }).execute();
+      return;
+    }
+    await tx.deleteFrom("central").execute();
+    await tx.insertInto("central").values({ one: 1, url, site, next_at: now }).execute();
+  });
+}
+
+/** Without a central server, everything is the site's own. */
+export async function forgetCentral(store: Store): Promise<void> {
+  const row = await store.read.selectFrom("central").select("one").executeTakeFirst();
+  if (row === undefined) return;
+  await store.write(async (tx) => {
+    await tx.deleteFrom("central").execute();
+    await moveRevision(tx);
+  });
+}
