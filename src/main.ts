@@ -178,6 +178,7 @@ async function start(settings: Settings, options: StartOptions): Promise<Turnout
     version: VERSION,
     proxy: settings.syncProxy,
     mirrorKeys,
+    syncDirs: settings.syncDirs,
     ...options.sync,
     onChecked({ track, id: upstream }, error) {
       upstreams.checked(error === null);
@@ -192,6 +193,7 @@ async function start(settings: Settings, options: StartOptions): Promise<Turnout
     privateTargets: settings.webhookPrivateTargets,
     downloads: settings.payloads,
     syncing,
+    syncDirs: settings.syncDirs,
   });
   const chores = housekeeping({
     writer,

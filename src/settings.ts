@@ -1,6 +1,6 @@
 /** Every setting, from the environment or `config/turnout.yaml` (the environment wins), checked before anything starts. */
 import { existsSync, readFileSync } from "node:fs";
-import { join, resolve } from "node:path";
+import { isAbsolute, join, resolve } from "node:path";
 import { parse } from "yaml";
 import { z } from "zod";
 import { parseInterval } from "./rollout/interval.ts";
@@ -110,6 +110,13 @@ const schema = z.strictObject({
   TURNOUT_SCRUB_DAYS: number(0, 36_500).default(7),
   TURNOUT_SCRUB_RATE: rate.default(16 * 2 ** 20),
   TURNOUT_MIRROR_KEYS: names.default([]),
+  TURNOUT_SYNC_DIRS: names
+    .refine(
+      (folders) => folders.every((folder) => isAbsolute(folder) && resolve(folder) !== "/"),
+      'must be directories with their whole paths, below "/", e.g. "/srv/flatcar"',
+    )
+    .transform((folders) => folders.map((folder) => resolve(folder)))
+    .default([]),
   TURNOUT_SYNC_PROXY: url
     .refine((text) => text.startsWith("http://"), 'must begin with http://, e.g. "http://proxy.example.org:3128"')
     .optional(),
@@ -161,6 +168,8 @@ export interface Settings {
   readonly syncProxy: string | null;
   /** Files with the public keys that mirrors may be signed with. */
   readonly mirrorKeys: readonly string[];
+  /** Directories of this machine that upstreams may be in, whole paths. */
+  readonly syncDirs: readonly string[];
   readonly payloads: PayloadSettings;
   /** Where the configuration comes from; null: it is our own. */
   readonly central: ReturnType<typeof toCentral>;
@@ -259,6 +268,7 @@ function toSettings(given: z.infer<typeof schema>): Settings {
       scrubRate: given.TURNOUT_SCRUB_RATE,
     },
     mirrorKeys: given.TURNOUT_MIRROR_KEYS,
+    syncDirs: given.TURNOUT_SYNC_DIRS,
     syncProxy: given.TURNOUT_SYNC_PROXY ?? null,
     webhookPrivateTargets: given.TURNOUT_WEBHOOK_PRIVATE_TARGETS === "yes",
     central: toCentral(given),

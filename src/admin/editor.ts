@@ -106,12 +106,14 @@ function channelByNo(tx: Tx, no: number) {
 }
 
 /** In the words of the API, so that it is checked as what a person writes. */
-function bodyOf({ type, version, arch, url, description, payload, extraFiles, action }: Release): unknown {
+function bodyOf(release: Release): unknown {
+  const { type, version, arch, url, onlyHere, description, payload, extraFiles, action } = release;
   return {
     type,
     version,
     arch,
     url,
+    ...(onlyHere && { hosting: "only" }),
     description,
     filename: payload?.name ?? null,
     size: payload === null ? null : String(payload.sizeBytes),

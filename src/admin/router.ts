@@ -47,6 +47,8 @@ export interface AdminOptions extends AdminContext {
   /** What downloads of files kept here need. */
   readonly downloads: DownloadAccess;
   readonly syncing: Pick<Syncing, "begin" | "progressOf">;
+  /** Directories of this machine that upstreams may be in. */
+  readonly syncDirs: readonly string[];
   readonly onFault: (error: unknown) => void;
   readonly onFailedLogin: (address: string, why: string) => void;
 }

@@ -3,6 +3,7 @@ import { randomUUID } from "node:crypto";
 import { z } from "zod";
 import { parseInterval } from "../rollout/interval.ts";
 import { isVersion } from "../rollout/version.ts";
+import { directoryRefusal } from "../sync/directory-tree.ts";
 import { ruleOf } from "../sync/http.ts";
 import type { Syncing } from "../sync/syncing.ts";
 import { KINDS, POLICIES, type Summary, type UpstreamRow } from "../sync/upstreams.ts";
@@ -35,7 +36,11 @@ const version = z.string().refine(isVersion, "must be a semantic version, e.g. 4
 const upstreamBody = z.strictObject({
   kind: z.enum(KINDS).default("omaha"),
   url: z
-    .url({ protocol: /^https?$/, error: "must be a URL such as https://public.update.flatcar-linux.net/v1/update/" })
+    .url({
+      protocol: /^(https?|file)$/,
+      error:
+        "must be a URL such as https://public.update.flatcar-linux.net/v1/update/, or file:///srv/flatcar for a directory of the server",
+    })
     .max(2_000),
   track: z.string().min(1).max(255),
   channel_id: z.uuid(),
@@ -104,8 +109,10 @@ type UpstreamObject = z.input<typeof upstreamObject>;
 
 export function upstreamOperations({
   syncing,
+  syncDirs,
 }: {
   readonly syncing: Pick<Syncing, "begin" | "progressOf">;
+  readonly syncDirs: readonly string[];
 }): readonly Operation[] {
   const shown = (db: Db, application: ApplicationRow, row: UpstreamRow, now: number) =>
     toUpstream(db, application, row, now, syncing.progressOf(row.no));
@@ -140,8 +147,10 @@ export function upstreamOperations({
     method: "post",
     path: "/apps/:app/upstreams",
     tag: TAG,
-    summary: "Let a channel's releases come from a server; it is asked at once",
+    summary: "Let a channel's releases come from a server or directory; it is asked at once",
     description:
+      "The kinds: `omaha` is a server, `mirror` a directory that `turnout mirror` has signed, `plain` one in Flatcar's layout that " +
+      "nobody has. A directory is at an http or https URL, or at a file URL in what the server's TURNOUT_SYNC_DIRS names. " +
       "`follow` brings releases in and moves the channel, `import-only` leaves that to people, `off` does nothing. With " +
       "`download` the files are kept here, and the channel is moved only when all of them are.",
     role: "admin",
@@ -156,7 +165,7 @@ export function upstreamOperations({
           .values({
             id: randomUUID(),
             application_no: application.no,
-            ...(await columnsOf(tx, application, call.body, null)),
+            ...(await columnsOf(tx, application, call.body, null, syncDirs)),
             next_check_at: call.body.policy === "off" ? null : now,
             created_at: now,
             created_by: call.who.name,
@@ -203,7 +212,7 @@ export function upstreamOperations({
         const row = await findUpstream(tx, application, call.params.upstream);
         const before = await shown(tx, application, row, now);
         call.expect(stateOf(before));
-        const columns = await columnsOf(tx, application, call.body, row);
+        const columns = await columnsOf(tx, application, call.body, row, syncDirs);
         const isAnother =
           columns.kind !== row.kind ||
           columns.url !== row.url ||
@@ -306,14 +315,16 @@ async function findUpstream(db: Db, application: ApplicationRow, id: string): Pr
 }
 
 /** @throws Problem that names the field */
-async function columnsOf(tx: Tx, application: ApplicationRow, body: UpstreamBody, before: UpstreamRow | null) {
+async function columnsOf(
+  tx: Tx,
+  application: ApplicationRow,
+  body: UpstreamBody,
+  before: UpstreamRow | null,
+  syncDirs: readonly string[],
+) {
   checkApplication(application, body.application_id);
   const url = new URL(body.url);
-  if (url.username !== "" || url.password !== "") {
-    throw invalid("url", "must hold no user and password: everybody who sees the upstream would see them");
-  }
-  const refusal = refusalOf(url, ruleOf(body.private_addresses));
-  if (refusal !== null) throw invalid("url", refusal);
+  checkUrl(url, body, syncDirs);
   const channel = await tx
     .selectFrom("channels")
     .select(["no", "name", "arch"])
@@ -344,6 +355,26 @@ async function columnsOf(tx: Tx, application: ApplicationRow, body: UpstreamBody
     download: Number(body.download),
     private_addresses: Number(body.private_addresses),
   };
+}
+
+/** @throws Problem */
+function checkUrl(url: URL, { kind, private_addresses, download }: UpstreamBody, syncDirs: readonly string[]): void {
+  if (url.username !== "" || url.password !== "") {
+    throw invalid("url", "must hold no user and password: everybody who sees the upstream would see them");
+  }
+  // Names are put behind it.
+  if (kind !== "omaha" && (url.search !== "" || url.hash !== "")) {
+    throw invalid("url", `must end with its path: a ${kind} is a directory, and "?" and "#" lead to none`);
+  }
+  if (url.protocol !== "file:") {
+    const refusal = refusalOf(url, ruleOf(private_addresses));
+    if (refusal !== null) throw invalid("url", refusal);
+    return;
+  }
+  if (kind === "omaha") throw invalid("url", 'must begin with https:// or http://, or the kind be "mirror" or "plain"');
+  const refusal = directoryRefusal(url.href, syncDirs);
+  if (refusal !== null) throw invalid("url", refusal);
+  if (!download) throw invalid("download", "must be true: nodes can't get files from a directory of the server");
 }
 
 async function toUpstream(

@@ -2,6 +2,7 @@
 import { createReadStream } from "node:fs";
 import { Readable } from "node:stream";
 import { setTimeout as wait } from "node:timers/promises";
+import { publicFolder } from "../mirror/layout.ts";
 import { type Api, ApiError } from "./api.ts";
 import type { HashedFile } from "./release-files.ts";
 
@@ -86,7 +87,7 @@ export async function providePackage(
       type: 1,
       arch: ARCHES[arch],
       version,
-      url: `https://update.release.flatcar-linux.net/${arch}-usr/${version}/`,
+      url: publicFolder(arch, version),
       filename: main.name,
       size: String(main.sizeBytes),
       hash: main.sha1,

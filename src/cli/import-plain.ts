@@ -1,15 +1,14 @@
 /** A directory in Flatcar's layout that nobody has signed: what its files, and the digests beside them, say of themselves. */
-import { readdirSync, realpathSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, realpathSync } from "node:fs";
 import { basename, dirname, join, sep } from "node:path";
+import { archOf, contradictionOf, extrasAmong, namesInSums, PAYLOAD, SUMS_FILE } from "../mirror/layout.ts";
 import { PayloadReader, WrongPayload } from "../payloads/format.ts";
 import { compareVersions, isVersion } from "../rollout/version.ts";
 import { ApiError } from "./api.ts";
 import { withBar } from "./bar.ts";
 import { ARCHES, type Release } from "./bring.ts";
 import type { ChannelPlan } from "./import-channels.ts";
-import { EXTRA, type HashedFile, hashed, placeOf, type ReleaseFile, releaseFile } from "./release-files.ts";
-
-const PAYLOAD = "flatcar_production_update.gz";
+import { type HashedFile, hashed, placeOf, type ReleaseFile, releaseFile, saidIn } from "./release-files.ts";
 
 /** Every release that has an update payload, wherever below the directory. @throws ApiError */
 export async function plainReleases(folder: string, quiet: boolean): Promise<readonly Release[]> {
@@ -56,10 +55,12 @@ function foldersWithPayload(folder: string): readonly string[] {
   }
 }
 
-/** The payload first. @throws ApiError when a file leads out of the directory */
+/** The payload first. @throws ApiError when a file is missing, or leads out of the directory */
 function filesIn(root: string, place: string): readonly ReleaseFile[] {
-  const names = readdirSync(place).filter((name) => EXTRA.test(name));
-  return [PAYLOAD, ...names.sort()].map((name) => {
+  const sums = join(place, SUMS_FILE);
+  const summed = namesInSums(existsSync(sums) ? readFileSync(sums, "utf8") : "");
+  if (summed.stray !== null) throw new ApiError(`${sums} names ${summed.stray}, which is not in its folder`);
+  return [PAYLOAD, ...extrasAmong([...readdirSync(place), ...summed.names])].map((name) => {
     const file = releaseFile(join(place, name));
     const real = realpathSync(file.path);
     if (!real.startsWith(realpathSync(root) + sep)) throw new ApiError(`${file.path} leads out of ${root}, to ${real}`);
@@ -74,11 +75,9 @@ function identityOf(place: string): { version: string; arch: string } {
   if (version === null || !isVersion(version)) {
     throw new ApiError(`nothing says which version ${place} is: it needs a version.txt, or the version for its name`);
   }
-  if (isVersion(named) && named !== version) throw new ApiError(`${place}/version.txt says that it is ${version}`);
-  const board = place.split(sep).findLast((name) => /^(amd64|arm64)-usr$/.test(name));
-  if (board !== undefined && arch !== null && board !== `${arch}-usr`) {
-    throw new ApiError(`${place}/version.txt says that it is of ${arch}-usr`);
-  }
+  const board = place.split(sep).findLast((name) => archOf(name) !== null) ?? null;
+  const contradiction = contradictionOf(saidIn(place), { version: isVersion(named) ? named : null, board });
+  if (contradiction !== null) throw new ApiError(`${place}/${contradiction}`);
   if (arch === null)
     throw new ApiError(`nothing says which architecture ${place} is: put it into amd64-usr/ or arm64-usr/`);
   return { version, arch };

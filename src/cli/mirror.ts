@@ -2,6 +2,7 @@
 import { setTimeout as wait } from "node:timers/promises";
 import { Command, InvalidArgumentError, Option } from "commander";
 import { MirrorError, readPrivateKey } from "../mirror/keys.ts";
+import { publicFolder } from "../mirror/layout.ts";
 import { ARCHES, type Arch } from "../mirror/manifest.ts";
 import type { Offered, OfferedFile, OfferedRelease } from "../mirror/plan.ts";
 import { type Written, writeMirror } from "../mirror/write.ts";
@@ -19,7 +20,7 @@ import { ARCHES as ARCH_NUMBERS } from "./bring.ts";
 import { printJson, shortTime } from "./terminal.ts";
 
 const PUBLIC_SERVER = "https://public.update.flatcar-linux.net/v1/update/";
-const PUBLIC_FILES = "https://update.release.flatcar-linux.net/{arch}-usr/{version}/";
+const PUBLIC_FILES = publicFolder("{arch}", "{version}");
 
 interface Options {
   readonly out: string;

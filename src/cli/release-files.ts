@@ -2,6 +2,18 @@
 import { createHash } from "node:crypto";
 import { createReadStream, existsSync, readFileSync, statSync } from "node:fs";
 import { basename, dirname, join, resolve } from "node:path";
+import {
+  archOf,
+  DIGEST_NAMES,
+  type Digest,
+  type DigestKind,
+  digestFilesOf,
+  digestsIn,
+  EXTRA,
+  readVersionFile,
+  type Said,
+  VERSION_FILE,
+} from "../mirror/layout.ts";
 import { ApiError } from "./api.ts";
 
 export interface ReleaseFile {
@@ -16,10 +28,6 @@ export interface HashedFile extends ReleaseFile {
   /** hexadecimal */
   readonly sha256: string;
 }
-
-/** What is not the image itself. Source: CLIENTS.md §3. */
-export const EXTRA = /(^|-)(oem|flatcar)-[\w.-]+\.gz$/;
-const BOARD = /^(amd64|arm64)-usr$/;
 
 /** @throws ApiError */
 export function releaseFile(path: string): ReleaseFile {
@@ -43,25 +51,22 @@ export function sorted<F extends ReleaseFile>(files: readonly F[]): { main: F | 
 export function placeOf(path: string): { version: string | null; arch: string | null } {
   const folder = dirname(resolve(path));
   const folders = folder.split("/");
-  const at = folders.findLastIndex((name) => BOARD.test(name));
+  const at = folders.findLastIndex((name) => archOf(name) !== null);
   const named = folders[at + 1];
-  const said = versionFile(join(folder, "version.txt"));
+  const said = saidIn(folder);
   const version = at !== -1 && named !== undefined && /^\d+\./.test(named) ? named : null;
-  return {
-    version: said.FLATCAR_VERSION ?? version,
-    arch: BOARD.exec(said.FLATCAR_BOARD ?? folders[at] ?? "")?.[1] ?? null,
-  };
+  return { version: said.version ?? version, arch: archOf(said.board ?? folders[at] ?? "") };
 }
 
-function versionFile(path: string): Readonly<Record<string, string>> {
-  if (!existsSync(path)) return {};
-  const lines = [...readFileSync(path, "utf8").matchAll(/^([A-Z_]+)="?([^"\n]*?)"?\s*$/gm)];
-  return Object.fromEntries(lines.map(([, name = "", value = ""]) => [name, value]));
+/** By the `version.txt` of a folder. */
+export function saidIn(folder: string): Said {
+  const path = join(folder, VERSION_FILE);
+  return readVersionFile(existsSync(path) ? readFileSync(path, "utf8") : "");
 }
 
 /**
  * @param look sees every byte of it
- * @throws ApiError when a `.sha256` or a `.DIGESTS` beside it says otherwise
+ * @throws ApiError when a `.sha256`, a `.DIGESTS` or a `SHA256SUMS` beside it says otherwise
  */
 export async function hashed(
   file: ReleaseFile,
@@ -69,7 +74,7 @@ export async function hashed(
   look: (chunk: Buffer) => void = () => {},
 ): Promise<HashedFile> {
   const said = digestsBeside(file);
-  const kinds = new Set<Digest>(["sha1", "sha256", ...said.map(({ kind }) => kind)]);
+  const kinds = new Set<DigestKind>(["sha1", "sha256", ...said.map(({ kind }) => kind)]);
   const hashes = new Map([...kinds].map((kind) => [kind, createHash(kind)]));
   for await (const chunk of createReadStream(file.path, { highWaterMark: 1 << 20 })) {
     look(chunk);
@@ -79,27 +84,15 @@ export async function hashed(
   const found = new Map([...hashes].map(([kind, hash]) => [kind, hash.digest("hex")]));
   for (const { kind, digest, by } of said) {
     if (digest === found.get(kind)) continue;
-    throw new ApiError(`${file.path} has the ${SHOWN[kind]} ${found.get(kind)}; ${by} says ${digest}`);
+    throw new ApiError(`${file.path} has the ${DIGEST_NAMES[kind]} ${found.get(kind)}; ${by} says ${digest}`);
   }
   const sha1 = Buffer.from(found.get("sha1") ?? "", "hex").toString("base64");
   return { ...file, sha1, sha256: found.get("sha256") ?? "" };
 }
 
-type Digest = "sha1" | "sha256" | "sha512";
-const SHOWN: Readonly<Record<Digest, string>> = { sha1: "SHA-1", sha256: "SHA-256", sha512: "SHA-512" };
-/** By their hexadecimal digits. */
-const KINDS: Readonly<Record<number, Digest>> = { 40: "sha1", 64: "sha256", 128: "sha512" };
-
-/** What Flatcar's server has beside a file; weaker digests than these are not looked at. Source: CLIENTS.md §6. */
-function digestsBeside({ path, name }: ReleaseFile) {
-  return ["sha256", "DIGESTS"].flatMap((ending) => {
-    const by = `${name}.${ending}`;
-    if (!existsSync(`${path}.${ending}`)) return [];
-    const lines = readFileSync(`${path}.${ending}`, "utf8").matchAll(/^([\da-f]{32,128})(?:[ \t]+\*?(\S+))?[ \t]*$/gim);
-    return [...lines].flatMap(([, digest = "", of]) => {
-      const kind = KINDS[digest.length];
-      const isOurs = ending === "sha256" || of === name;
-      return kind === undefined || !isOurs ? [] : [{ kind, digest: digest.toLowerCase(), by }];
-    });
+function digestsBeside({ path, name }: ReleaseFile): readonly Digest[] {
+  return digestFilesOf(name).flatMap((by) => {
+    const beside = join(dirname(path), by);
+    return existsSync(beside) ? digestsIn(readFileSync(beside, "utf8"), by, name) : [];
   });
 }

@@ -1,5 +1,6 @@
 /** `turnout upstreams`: where the releases of a channel come from by themselves. */
 import { Command, Option } from "commander";
+import { KINDS } from "../sync/upstreams.ts";
 import { Api, ApiError, type AppOptions, acting, nothingToChange, ofApp, type Seen, thereIsNo } from "./api.ts";
 import { confirm, yesOption } from "./confirm.ts";
 import {
@@ -25,13 +26,17 @@ const POLICY: Field = {
   field: "policy",
 };
 const KIND: Field = {
-  option: new Option("--kind <kind>", "omaha: a server (if left out); mirror: a directory of turnout mirror").choices([
-    "omaha",
-    "mirror",
-  ]),
+  option: new Option(
+    "--kind <kind>",
+    "omaha: a server (if left out); mirror: a directory of turnout mirror; plain: one in Flatcar's layout, unsigned",
+  ).choices(KINDS),
   field: "kind",
 };
-const URL_OF = text("--url <url>", "url", "the server, e.g. https://public.update.flatcar-linux.net/v1/update/");
+const URL_OF = text(
+  "--url <url>",
+  "url",
+  "the server, e.g. https://public.update.flatcar-linux.net/v1/update/; of a mirror its directory, also file:///srv/flatcar",
+);
 const FIELDS: readonly Field[] = [
   KIND,
   text("--track <track>", "track", "what the upstream calls the channel"),
@@ -50,6 +55,7 @@ const FIELDS: readonly Field[] = [
 
 interface UpstreamView {
   readonly id: string;
+  readonly kind: string;
   readonly url: string;
   readonly track: string;
   readonly channel_id: string;
@@ -67,7 +73,11 @@ interface UpstreamView {
     readonly next_check_ts: string | null;
     readonly last_error: string | null;
     readonly consecutive_failures: number;
-    readonly found: { readonly target: string | null; readonly floors: readonly string[] } | null;
+    readonly found: {
+      readonly target: string | null;
+      readonly floors: readonly string[];
+      readonly incomplete: readonly { readonly version: string; readonly why: string }[];
+    } | null;
     readonly held_back: string | null;
     readonly downloading: {
       readonly version: string;
@@ -182,6 +192,7 @@ function described(upstream: UpstreamView, channel: ChannelView): string {
   const time = (iso: string | null) => (iso === null ? null : shortTime(iso));
   return facts([
     ["channel", channelName(channel)],
+    ["kind", upstream.kind],
     ["url", upstream.url],
     ["track", upstream.track],
     ["policy", upstream.policy],
@@ -207,6 +218,8 @@ function lastCheck({ state }: UpstreamView): string | null {
 
 function foundIn(here: UpstreamView["state"]["found"]): string | null {
   if (here === null) return null;
+  const [lacking] = here.incomplete;
+  if (here.target === null && lacking !== undefined) return `${lacking.version}, incomplete: ${lacking.why}`;
   if (here.target === null) return "nothing newer";
   return here.floors.length === 0 ? here.target : `${here.target}, with the floors ${here.floors.join(", ")}`;
 }

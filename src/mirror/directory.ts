@@ -1,7 +1,7 @@
 /** A mirror's directory, as whoever does not trust it reads it: the signature first, and no file before all are as it says. */
 import { createHash } from "node:crypto";
-import { createReadStream } from "node:fs";
-import { readFile, realpath, stat } from "node:fs/promises";
+import { constants, createReadStream } from "node:fs";
+import { type FileHandle, open, readFile, realpath, stat } from "node:fs/promises";
 import { join, sep } from "node:path";
 import { MirrorError, type PublicKey } from "./keys.ts";
 import { MANIFEST_FILE, type MirrorFile, SIGNATURE_FILE } from "./manifest.ts";
@@ -46,6 +46,7 @@ export async function faultsOf(
 async function faultOf(root: string, file: MirrorFile, onRead: (bytes: number) => void): Promise<string | null> {
   try {
     const path = await inside(root, file.path);
+    if (path === null) return "is missing";
     const { size } = await stat(path);
     if (size !== file.size) return `has ${size} bytes, not ${file.size}`;
     const found = await contentOf(path, onRead);
@@ -73,27 +74,58 @@ export async function contentOf(
   return { size, sha1: sha1.digest("hex"), sha256: sha256.digest("hex") };
 }
 
-/** Where a file really is. @throws MirrorError when that is outside of the mirror, or it is no file. */
-async function inside(root: string, path: string): Promise<string> {
-  let real: string;
-  try {
-    real = await realpath(join(root, path));
-  } catch {
-    throw new MirrorError("is missing");
-  }
-  if (!real.startsWith(root.endsWith(sep) ? root : root + sep))
-    throw new MirrorError(`leads out of the directory, to ${real}`);
-  if (!(await stat(real)).isFile()) throw new MirrorError("is no file");
+/**
+ * Where a file or directory really is; null: nowhere.
+ * @throws MirrorError when that is outside of the root, or it is something else
+ */
+export async function inside(root: string, path: string, kind: "file" | "directory" = "file"): Promise<string | null> {
+  const real = await realpath(join(root, path)).catch(orAbsent);
+  if (real === null) return null;
+  if (!isBelow(real, root)) throw new MirrorError(`leads out of the directory, to ${real}`);
+  const found = await stat(real);
+  if (!(kind === "file" ? found.isFile() : found.isDirectory())) throw new MirrorError(`is no ${kind}`);
   return real;
+}
+
+/**
+ * A file to be read; null: it is not there. What was opened is what is inside, also when somebody exchanges links meanwhile.
+ * @throws MirrorError
+ */
+export async function openInside(root: string, path: string): Promise<FileHandle | null> {
+  const real = await inside(root, path);
+  if (real === null) return null;
+  // A pipe that has taken the file's place would be waited for.
+  const file = await open(real, constants.O_RDONLY | constants.O_NONBLOCK);
+  try {
+    const [opened, now] = [await file.stat(), await inside(root, path)];
+    const there = now === null ? null : await stat(now);
+    if (opened.ino === there?.ino && opened.dev === there.dev) return file;
+    throw new MirrorError("was exchanged while it was opened");
+  } catch (error) {
+    await file.close();
+    throw error;
+  }
 }
 
 async function readBounded(root: string, name: string, most: number): Promise<Buffer> {
   try {
     const path = await inside(root, name);
+    if (path === null) throw new MirrorError("is missing");
     if ((await stat(path)).size > most) throw new MirrorError(`has more than ${most} bytes`);
     return await readFile(path);
   } catch (error) {
     if (error instanceof MirrorError) throw new MirrorError(`${join(root, name)} ${error.message}`);
     throw error;
   }
+}
+
+/** Or is the very directory. Both are real paths. */
+export function isBelow(path: string, folder: string): boolean {
+  return path === folder || path.startsWith(folder.endsWith(sep) ? folder : folder + sep);
+}
+
+function orAbsent(error: unknown): null {
+  const code = error instanceof Error && "code" in error ? String(error.code) : String(error);
+  if (code === "ENOENT" || code === "ENOTDIR") return null;
+  throw new MirrorError(`can't be read (${code})`);
 }

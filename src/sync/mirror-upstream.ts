@@ -1,45 +1,34 @@
-/** A mirror that `turnout mirror` has written, on a web server: what its signed manifest says, and nothing else. */
+/** A mirror that `turnout mirror` has written: what its signed manifest says, and nothing else. */
 import { MirrorError, type PublicKey } from "../mirror/keys.ts";
 import {
   ARCHES,
-  folderOf,
   keyOf,
   MANIFEST_FILE,
-  type MirrorFile,
   type MirrorManifest,
+  type MirrorRelease,
   nameOf,
   SIGNATURE_FILE,
 } from "../mirror/manifest.ts";
 import { MAX_MANIFEST_BYTES, MAX_SIGNATURE_BYTES, readSigned, type Signed } from "../mirror/signed.ts";
 import { PACKAGE_TYPE, type PackageFile } from "../rollout/model.ts";
 import { compareVersions } from "../rollout/version.ts";
-import { fileAt, type Http, textOf } from "./http.ts";
+import { type FileTree, filesIn, whereNodesGet } from "./file-tree.ts";
 import { type MirrorState, OlderMirror } from "./mirror-imports.ts";
-import { probe } from "./probe.ts";
 import { type Release, SourceFailed } from "./release.ts";
 import type { Found, Question, Upstream } from "./upstream.ts";
 
-/** For each of the two files. */
-const ANSWER_MS = 120_000;
-
 export interface MirrorUpstreamOptions {
-  /** Of its directory. */
-  readonly url: string;
-  readonly privateAddresses: boolean;
-  readonly http: Http;
+  readonly tree: FileTree;
   readonly trusted: readonly PublicKey[];
   /** @throws OlderMirror */
   readonly begin: (state: MirrorState) => Promise<void>;
 }
 
-export function mirrorUpstream({ url, privateAddresses, http, trusted, begin }: MirrorUpstreamOptions): Upstream {
-  const base = url.replace(/\/*$/, "/");
-
+export function mirrorUpstream({ tree, trusted, begin }: MirrorUpstreamOptions): Upstream {
   async function read(name: string, maxBytes: number, signal: AbortSignal): Promise<string> {
-    const limit = AbortSignal.any([signal, AbortSignal.timeout(ANSWER_MS)]);
-    const answer = await http.ask(`${base}${name}`, { privateAddresses, signal: limit });
-    const text = await textOf(`${base}${name}`, answer, maxBytes, limit);
-    if (answer.status !== 200) throw new SourceFailed(`${base}${name} answers ${answer.status}`);
+    const text = await tree.text(name, maxBytes, signal);
+    if (text === null)
+      throw new SourceFailed(`${tree.place(name)} is not there: is this where turnout mirror has written?`);
     return text;
   }
 
@@ -61,17 +50,13 @@ export function mirrorUpstream({ url, privateAddresses, http, trusted, begin }: 
         });
         const { mirror, created } = manifest;
         await begin({ mirror, createdAt: Date.parse(created), sha256, signedBy: signer.fingerprint });
-        return found(manifest, question, base);
+        return found(manifest, question, tree);
       } catch (error) {
         if (error instanceof MirrorError || error instanceof OlderMirror) throw new SourceFailed(error.message);
         throw error;
       }
     },
-    probe: (file, { url }, signal) => probe(http, { url, privateAddresses }, file, signal),
-    bytesOf: ({ url }) => ({
-      open: ({ name, sizeBytes }, from, signal) =>
-        fileAt(http, `${url}${name}`, from, sizeBytes, { privateAddresses, signal }),
-    }),
+    ...filesIn(tree),
   };
 }
 
@@ -79,7 +64,7 @@ export function mirrorUpstream({ url, privateAddresses, http, trusted, begin }: 
 function found(
   manifest: MirrorManifest,
   { applicationId, productId, track, arch, have }: Question,
-  base: string,
+  tree: FileTree,
 ): Found {
   if (![applicationId, productId].includes(manifest.application)) {
     throw new SourceFailed(`it is a mirror of the application ${manifest.application}`);
@@ -96,8 +81,7 @@ function found(
     const release = manifest.releases.find((one) => one.arch === channel.arch && one.version === version);
     // The manifest was read strictly: what a channel names is there.
     if (release === undefined) throw new Error(`the manifest lacks ${keyOf({ arch: channel.arch, version })}`);
-    const { arch: board, files } = release;
-    return asRelease(version, arch, `${base}${folderOf(board, encodeURIComponent(version))}/`, files);
+    return asRelease(release, arch, tree);
   };
   const floors = channel.floors
     .filter(({ version }) => compareVersions(version, have) > 0 && version !== channel.version)
@@ -107,7 +91,7 @@ function found(
   return { target, floors, incomplete: [] };
 }
 
-function asRelease(version: string, arch: number, url: string, files: readonly MirrorFile[]): Release {
+function asRelease({ version, arch: name, files }: MirrorRelease, arch: number, tree: FileTree): Release {
   const [payload = null, ...extraFiles] = files.map(
     (file): PackageFile => ({
       name: nameOf(file),
@@ -116,5 +100,6 @@ function asRelease(version: string, arch: number, url: string, files: readonly M
       sha256: file.sha256,
     }),
   );
-  return { type: PACKAGE_TYPE.flatcar, version, arch, url, description: "", payload, extraFiles, action: {} };
+  const where = whereNodesGet(tree, name, version);
+  return { type: PACKAGE_TYPE.flatcar, version, arch, ...where, description: "", payload, extraFiles, action: {} };
 }

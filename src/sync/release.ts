@@ -9,6 +9,8 @@ export interface Release {
   readonly arch: number;
   /** Where nodes get the files when they are not kept here; ends with a slash. */
   readonly url: string;
+  /** Nodes get the files from this server, and nothing before all of them are here: nobody else has them for sure. */
+  readonly onlyHere?: true;
   readonly description: string;
   /** The payload, which every release of Flatcar has with its SHA-256; null: the package has no file of its own. */
   readonly payload: PackageFile | null;

@@ -1,4 +1,4 @@
-/** Where releases come from. One kind of it is an Omaha server: `omaha-upstream.ts`. */
+/** Where releases come from: an Omaha server (`omaha-upstream.ts`), a signed mirror (`mirror-upstream.ts`), or a bare one (`plain-upstream.ts`). */
 import type { PackageFile } from "../rollout/model.ts";
 import type { Bytes, Release } from "./release.ts";
 

@@ -9,8 +9,8 @@ import type { Found } from "./upstream.ts";
 type Db = Kysely<Tables>;
 export type UpstreamRow = Selectable<Tables["upstreams"]>;
 
-/** An Omaha server, or a directory of `turnout mirror` on a web server. */
-export const KINDS = ["omaha", "mirror"] as const;
+/** An Omaha server; a directory of `turnout mirror`; one in Flatcar's layout that nobody has signed. */
+export const KINDS = ["omaha", "mirror", "plain"] as const;
 export const POLICIES = ["follow", "import-only", "off"] as const;
 
 /** What a check found, as it is shown. */

@@ -85,6 +85,13 @@ const KNOWN: Readonly<Record<string, Json>> = {
     sha256: "5e".repeat(32),
     signed_by: "c1".repeat(32),
   },
+  createUpstream: {
+    kind: "plain",
+    url: "https://files.example.org/flatcar/",
+    track: "stable",
+    channel_id: STABLE_CHANNEL,
+    policy: "off",
+  },
   createToken: { name: "other", role: "viewer", applications: [FLATCAR] },
 };
 

@@ -358,6 +358,14 @@ describe("turnout import --plain", () => {
     );
     expect((await plain()).err).toContain(`${OEM}.DIGESTS says 0000`);
     rmSync(join(place, `${OEM}.DIGESTS`));
+    const sums = (name: string) => writeFileSync(join(place, "SHA256SUMS"), `${"ab".repeat(32)}  ${name}\n`);
+    sums(OEM);
+    expect((await plain()).err).toContain("SHA256SUMS says abab");
+    sums("flatcar-podman.gz");
+    expect((await plain()).err).toMatch(/there is no file .*flatcar-podman\.gz/);
+    sums("../../flatcar-podman.gz");
+    expect((await plain()).err).toContain("names ../../flatcar-podman.gz, which is not in its folder");
+    rmSync(join(place, "SHA256SUMS"));
     writeFileSync(join(place, "version.txt"), "FLATCAR_VERSION=4230.2.9\n");
     expect((await plain()).err).toContain("version.txt says that it is 4230.2.9");
     writeFileSync(join(place, "version.txt"), `FLATCAR_VERSION=${TARGET}\nFLATCAR_BOARD=arm64-usr\n`);

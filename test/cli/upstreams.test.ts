@@ -28,7 +28,7 @@ describe("turnout upstreams", () => {
   it("shows, changes, asks and removes one, by its channel", async () => {
     const stable = ["stable", "--arch", "amd64"];
     const shown = await done("upstreams", "show", ...stable);
-    expect(shown).toMatch(/^channel +stable \(amd64\)\nurl +https:\S+\ntrack +stable\npolicy +follow\n/);
+    expect(shown).toMatch(/^channel +stable \(amd64\)\nkind +omaha\nurl +https:\S+\ntrack +stable\npolicy +follow\n/);
     expect(shown).toMatch(/^state +not asked yet$/m);
     const nowhere = ["--url", "http://127.0.0.1:9/", "--private-addresses", "on"];
     const pins = ["--version", "4152.2.0", "--version", "4230.2.1", "--min-age", "none"];

@@ -161,6 +161,7 @@ describe("what is brought in by several at once", () => {
       version: "0",
       proxy: null,
       mirrorKeys: [],
+      syncDirs: [],
       onChecked() {},
       onBytes() {},
       onError: (error) => {
