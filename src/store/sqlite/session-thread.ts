@@ -1,5 +1,6 @@
 /** A SQL session on a thread of its own: the end that asks, and the end that answers. */
-import { type MessagePort, Worker } from "node:worker_threads";
+import { setPriority } from "node:os";
+import { parentPort, Worker, workerData } from "node:worker_threads";
 import { type SqlResult, type SqlSession, StoreUnavailable } from "../store.ts";
 
 interface Question {
@@ -55,8 +56,17 @@ export class SessionThread implements SqlSession {
   }
 }
 
-/** What the thread's program does. */
-export function serveSession(port: MessagePort, session: SqlSession): void {
+/** What the thread's program does. Check-ins wait for none of it, so they go first when cores are scarce. */
+export function serveSession(open: (path: string) => SqlSession): void {
+  const port = parentPort;
+  if (port === null) throw new Error("this program runs as a worker thread only");
+  try {
+    // On Linux this is the calling thread's alone.
+    setPriority(10);
+  } catch {
+    // Not allowed here: then all threads are alike.
+  }
+  const session = open(String(workerData));
   port.on("message", async ({ id, sql, parameters }: Question) => {
     let answer: Answer;
     try {
