@@ -156,30 +156,31 @@ export class Call<P, Q, B> {
   }
 
   /** One transaction, with what it says into the audit log, or nothing at all. */
-  change<T>(work: (tx: Tx, now: number, audit: Audit) => Promise<T>): Promise<T> {
-    const { store, clock } = this.#context;
-    const now = clock.now();
-    return store.write((tx) => work(tx, now, (changed) => this.#audit(tx, changed, now)));
+  change<T>(work: Work<T>): Promise<T> {
+    return this.#context.store.write(this.#audited(work));
   }
 
   /** A change of the configuration: `work` and all that follows from it (rollouts, revision), or nothing at all. */
-  configure<T>(work: (tx: Tx, now: number, audit: Audit) => Promise<T>): Promise<T> {
-    return this.change(async (tx, now, audit) => {
-      const result = await work(tx, now, audit);
-      await settleConfiguration(tx, this.who, now);
-      return result;
-    });
+  configure<T>(work: Work<T>): Promise<T> {
+    return this.change(this.#settled(work));
   }
 
   /** The same for much at once: `work` may run more than once, on a copy of the configuration. */
-  configureRehearsed<T>(work: (tx: Tx, now: number, audit: Audit) => Promise<T>): Promise<T> {
-    const { store, clock } = this.#context;
-    const now = clock.now();
-    return store.writeRehearsed(async (tx) => {
-      const result = await work(tx, now, (changed) => this.#audit(tx, changed, now));
+  configureRehearsed<T>(work: Work<T>): Promise<T> {
+    return this.#context.store.writeRehearsed(this.#audited(this.#settled(work)));
+  }
+
+  #audited<T>(work: Work<T>): (tx: Tx) => Promise<T> {
+    const now = this.#context.clock.now();
+    return (tx) => work(tx, now, (changed) => this.#audit(tx, changed, now));
+  }
+
+  #settled<T>(work: Work<T>): Work<T> {
+    return async (tx, now, audit) => {
+      const result = await work(tx, now, audit);
       await settleConfiguration(tx, this.who, now);
       return result;
-    });
+    };
   }
 
   async #audit(tx: Tx, changed: Changed, now: number): Promise<void> {
@@ -219,6 +220,8 @@ export interface Changed {
   readonly after: object | null;
 }
 export type Audit = (changed: Changed) => Promise<void>;
+/** What happens within a transaction. */
+type Work<T> = (tx: Tx, now: number, audit: Audit) => Promise<T>;
 
 export function requestIdOf(response: Response): string {
   return String(response.getHeader("X-Request-Id") ?? "");
