@@ -2,6 +2,7 @@
 import { randomUUID } from "node:crypto";
 import { z } from "zod";
 import { ACTIVITY, SEVERITY } from "../rollout/model.ts";
+import { noteActivity } from "../store/activity.ts";
 import { nextNumber } from "../store/numbers.ts";
 import { type Db, readOnly, type Tx, timestamp } from "./context.ts";
 import {
@@ -254,20 +255,8 @@ async function point(
     throw invalid("package_id", "the package blacklists this channel", 409);
   if (channel.package_no === target.no) return;
   await tx.updateTable("channels").set({ package_no: target.no }).where("no", "=", channel.no).execute();
-  await tx
-    .insertInto("activity")
-    .values({
-      id: randomUUID(),
-      at: now,
-      class: ACTIVITY.channelPackageUpdated,
-      severity: SEVERITY.info,
-      application_no: application.no,
-      group_no: null,
-      channel_no: channel.no,
-      instance_id: null,
-      version: target.version,
-    })
-    .execute();
+  const about = { application_no: application.no, channel_no: channel.no, version: target.version };
+  await noteActivity(tx, ACTIVITY.channelPackageUpdated, SEVERITY.info, about, now);
 }
 
 function channelByNo(db: Db, no: number): Promise<ChannelRow> {

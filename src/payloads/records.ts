@@ -1,5 +1,4 @@
 /** What the database knows of files: which content belongs to which package's file. */
-import { randomUUID } from "node:crypto";
 import type { Kysely, Transaction } from "kysely";
 import { archName } from "../rollout/health.ts";
 import { toArch } from "../store/fleet.ts";
@@ -105,19 +104,4 @@ export async function findFile(db: Db, { app, arch, version, file }: FilePath): 
     )
     .execute();
   return rows.find((row) => archName(toArch(row.arch)) === arch) ?? null;
-}
-
-/** Tells people what has happened to a file of the package. */
-export async function noteActivity(
-  tx: Tx,
-  activityClass: number,
-  severity: number,
-  { application_no, version }: { readonly application_no: number; readonly version: string },
-  at: number,
-): Promise<void> {
-  const nothing = { group_no: null, channel_no: null, instance_id: null };
-  await tx
-    .insertInto("activity")
-    .values({ id: randomUUID(), at, class: activityClass, severity, application_no, version, ...nothing })
-    .execute();
 }

@@ -5,11 +5,11 @@
 import type { Clock } from "../clock.ts";
 import { type Repeated, repeat } from "../repeating.ts";
 import { ACTIVITY, SEVERITY } from "../rollout/model.ts";
+import { noteActivity } from "../store/activity.ts";
 import { moveRevision } from "../store/rollouts.ts";
 import type { Store } from "../store/store.ts";
 import type { Payloads } from "./payloads.ts";
 import { Rate } from "./rate.ts";
-import { noteActivity } from "./records.ts";
 import { lookAgain } from "./signatures.ts";
 import { judge } from "./stored.ts";
 

@@ -3,10 +3,10 @@
  * aren't stay on the disk, and their packages are offered to nobody. What is still to be looked at is in the database.
  */
 import { ACTIVITY, SEVERITY } from "../rollout/model.ts";
+import { noteActivity } from "../store/activity.ts";
 import { moveRevision } from "../store/rollouts.ts";
 import type { Store } from "../store/store.ts";
 import { PayloadReader, readPayloadKey } from "./format.ts";
-import { noteActivity } from "./records.ts";
 import { type Judgement, judge, type Reading } from "./stored.ts";
 import { isPayload } from "./wanted.ts";
 

@@ -6,6 +6,7 @@ import { ACTIVITY, type Group, type Rollout, type RolloutCounters, type Run, SEV
 import { planRollouts } from "../rollout/plan.ts";
 import { type Change, firstRun, runOf, supersede } from "../rollout/run.ts";
 import { readStrategy, type StrategyDocument } from "../rollout/strategy.ts";
+import { noteActivity } from "./activity.ts";
 import { countersAsTexts, loadCounters } from "./counters.ts";
 import { loadParts } from "./fleet.ts";
 import { nextNumber } from "./numbers.ts";
@@ -211,24 +212,13 @@ async function writeHistory(
 async function writeActivity(tx: Kysely<Tables>, rollout: Rollout, next: Run, now: number): Promise<void> {
   const told = toldBy(rollout, next);
   if (told === null) return;
-  const { application_no: applicationNo } = await tx
+  const { application_no } = await tx
     .selectFrom("groups")
     .select("application_no")
     .where("no", "=", rollout.groupNo)
     .executeTakeFirstOrThrow();
-  await tx
-    .insertInto("activity")
-    .values({
-      id: randomUUID(),
-      at: now,
-      ...told,
-      application_no: applicationNo,
-      group_no: rollout.groupNo,
-      channel_no: null,
-      instance_id: null,
-      version: rollout.package.version,
-    })
-    .execute();
+  const about = { application_no, group_no: rollout.groupNo, version: rollout.package.version };
+  await noteActivity(tx, told.class, told.severity, about, now);
 }
 
 function toldBy(before: Rollout, next: Run): { class: number; severity: number } | null {

@@ -1,8 +1,8 @@
 /** Upstreams in the database: whose turn it is, what a check came to, what was seen when. */
-import { randomUUID } from "node:crypto";
 import type { Kysely, Selectable } from "kysely";
 import { ACTIVITY, SEVERITY } from "../rollout/model.ts";
 import { compareVersions } from "../rollout/version.ts";
+import { noteActivity } from "../store/activity.ts";
 import type { Tables } from "../store/tables.ts";
 import type { Found } from "./upstream.ts";
 
@@ -100,7 +100,7 @@ export async function settle(
     .returning("failures")
     .executeTakeFirst();
   if (settled?.failures !== FAILURES_TOLD) return;
-  await tell(tx, ACTIVITY.upstreamFailing, SEVERITY.error, { application_no, channel_no, version }, now);
+  await noteActivity(tx, ACTIVITY.upstreamFailing, SEVERITY.error, { application_no, channel_no, version }, now);
 }
 
 /** Lets it go without a word: it was broken off, and is to be gone on with as soon as possible. */
@@ -169,7 +169,7 @@ export async function noteHere(tx: Db, upstream: UpstreamRow, version: string, n
     .executeTakeFirst();
   if (numUpdatedRows === 0n) return;
   const { application_no, channel_no } = upstream;
-  await tell(tx, ACTIVITY.releaseBroughtIn, SEVERITY.success, { application_no, channel_no, version }, now);
+  await noteActivity(tx, ACTIVITY.releaseBroughtIn, SEVERITY.success, { application_no, channel_no, version }, now);
 }
 
 /** Whether all of it was brought in. */
@@ -191,26 +191,5 @@ export function seenTargets(db: Db, upstreamNo: number) {
     .where("upstream_no", "=", upstreamNo)
     .where("is_target", "=", 1)
     .where("here", "=", 1)
-    .execute();
-}
-
-async function tell(
-  tx: Db,
-  activityClass: number,
-  severity: number,
-  about: { readonly application_no: number; readonly channel_no: number; readonly version: string },
-  now: number,
-): Promise<void> {
-  await tx
-    .insertInto("activity")
-    .values({
-      id: randomUUID(),
-      at: now,
-      class: activityClass,
-      severity,
-      group_no: null,
-      instance_id: null,
-      ...about,
-    })
     .execute();
 }
