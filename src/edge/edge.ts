@@ -149,13 +149,13 @@ export async function openEdge(options: EdgeOptions): Promise<Edge> {
 
   /** Channels whose files are here by now, whoever has brought them. */
   async function moveHeld(): Promise<void> {
-    const applied = await readApplied(store);
-    if (applied === null) return;
-    const { held, ...configuration } = applied;
+    const row = await store.read.selectFrom("central").select("held").executeTakeFirstOrThrow();
+    const held = JSON.parse(row.held) as HeldChannel[]; // checked when it came in
+    if (held.length === 0) return;
     const here = namesOf(await store.snapshot(hostedPackages));
-    if (held.some((one) => here.has(nameOf(one.application, { version: one.waits_for, arch: one.arch })))) {
-      await applyDocument(store, { ...configuration, payloads: withPayloads, now: clock.now() });
-    }
+    if (!held.some((one) => here.has(nameOf(one.application, { version: one.waits_for, arch: one.arch })))) return;
+    const applied = await readApplied(store);
+    if (applied !== null) await applyDocument(store, { ...applied, payloads: withPayloads, now: clock.now() });
   }
 
   /** A fault of ours is written down like one of the central server's, so that it is seen, and not tried without end. */
@@ -180,18 +180,15 @@ export async function openEdge(options: EdgeOptions): Promise<Edge> {
   };
 }
 
-/** What was applied last, with the channels that were held; null: nothing. */
+/** What was applied last; null: nothing. */
 async function readApplied(store: Store) {
-  const { document: text, etag, held } = await store.read.selectFrom("central").selectAll().executeTakeFirstOrThrow();
+  const { document: text, etag } = await store.read
+    .selectFrom("central")
+    .select(["document", "etag"])
+    .executeTakeFirstOrThrow();
   if (text === null) return null;
-  // Both were checked when they came in.
-  const document = JSON.parse(text) as SiteDocument;
-  return {
-    document,
-    fleet: fleetIn(document.fleet),
-    etag,
-    held: JSON.parse(held) as HeldChannel[],
-  };
+  const document = JSON.parse(text) as SiteDocument; // checked when it came in
+  return { document, fleet: fleetIn(document.fleet), etag };
 }
 
 /**

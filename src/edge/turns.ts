@@ -1,7 +1,9 @@
 /** The row of the central server: which one it is, when it is due, and which process is at it. */
+import type { ExpressionBuilder } from "kysely";
 import type { Clock } from "../clock.ts";
 import { moveRevision } from "../store/rollouts.ts";
 import type { Store } from "../store/store.ts";
+import type { Tables } from "../store/tables.ts";
 
 /** While a round lasts it keeps its lease; a process that has died loses it so soon. */
 const LEASE_MS = 120_000;
@@ -31,19 +33,21 @@ export class Turns {
   async take(): Promise<boolean> {
     const { store, clock } = this.#options;
     const now = clock.now();
+    // Times that are further ahead than any of ours were written when the clock was wrong.
+    const isFree = (eb: ExpressionBuilder<Tables, "central">) =>
+      eb.or([eb("lease_until", "<=", now), eb("lease_until", ">", now + LEASE_MS)]);
     const due = await store.read
       .selectFrom("central")
       .select("one")
-      // Times that are further ahead than any of ours were written when the clock was wrong.
       .where((eb) => eb.or([eb("next_at", "<=", now), eb("next_at", ">", now + this.#longestMs * (1 + JITTER))]))
-      .where((eb) => eb.or([eb("lease_until", "<=", now), eb("lease_until", ">", now + LEASE_MS)]))
+      .where(isFree)
       .executeTakeFirst();
     if (due === undefined) return false;
     const { numUpdatedRows } = await store.write((tx) =>
       tx
         .updateTable("central")
         .set({ lease_until: now + LEASE_MS })
-        .where((eb) => eb.or([eb("lease_until", "<=", now), eb("lease_until", ">", now + LEASE_MS)]))
+        .where(isFree)
         .executeTakeFirst(),
     );
     return numUpdatedRows > 0n;
