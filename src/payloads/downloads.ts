@@ -11,6 +11,7 @@ import { OpenDownloads } from "./open-downloads.ts";
 import { Rate } from "./rate.ts";
 import { findFile } from "./records.ts";
 import { type Bytes, FileTooShort, sendBytes } from "./send-bytes.ts";
+import { damageOf } from "./stored.ts";
 
 export interface DownloadOptions {
   readonly blobs: Blobs;
@@ -85,7 +86,7 @@ export function downloads(options: DownloadOptions): Downloads {
         await file.close();
       }
     } catch (error) {
-      if (isDamage(error)) await options.onDamaged(found.sha256);
+      if (error instanceof FileTooShort || damageOf(error) !== null) await options.onDamaged(found.sha256);
       throw error;
     } finally {
       leave();
@@ -179,11 +180,6 @@ function refuseForNow(response: Response, line: string): void {
   response.setHeader("Cache-Control", "no-store");
   response.setHeader("Retry-After", String(RETRY_AFTER_SECONDS));
   refuse(response, 503, line);
-}
-
-function isDamage(error: unknown): boolean {
-  if (error instanceof FileTooShort) return true;
-  return error instanceof Error && "code" in error && (error.code === "ENOENT" || error.code === "EIO");
 }
 
 function knows({ headers }: Request, { user, password }: { user: string; password: string }): boolean {

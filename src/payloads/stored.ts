@@ -20,6 +20,13 @@ export type Judgement =
   | { readonly kind: "refused"; readonly why: string }
   | { readonly kind: "stopped" };
 
+/** Why what can't be read is no longer what it was; null: another time it may be read. */
+export function damageOf(error: unknown): string | null {
+  const code = error instanceof Error && "code" in error ? error.code : null;
+  if (code === "ENOENT") return "the file is gone";
+  return code === "EIO" ? "the disk can't read it" : null;
+}
+
 /**
  * @param payload what it must be besides; null: anything
  * @throws Error when it can't be read for now
@@ -58,10 +65,9 @@ export async function judge(
       await file.close();
     }
   } catch (error) {
-    const code = error instanceof Error && "code" in error ? String(error.code) : "";
-    if (code === "ENOENT") return { kind: "damaged", why: "the file is gone" };
-    if (code === "EIO") return { kind: "damaged", why: "the disk can't read it" };
-    throw error;
+    const why = damageOf(error);
+    if (why === null) throw error;
+    return { kind: "damaged", why };
   }
   const found = hash.digest("hex");
   if (found !== sha256) return { kind: "damaged", why: `its SHA-256 is ${found} by now` };
