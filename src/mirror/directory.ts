@@ -124,8 +124,13 @@ export function isBelow(path: string, folder: string): boolean {
   return path === folder || path.startsWith(folder.endsWith(sep) ? folder : folder + sep);
 }
 
+/** What the system calls it, e.g. ENOENT. */
+export function codeOf(error: unknown): string {
+  return error instanceof Error && "code" in error ? String(error.code) : String(error);
+}
+
 function orAbsent(error: unknown): null {
-  const code = error instanceof Error && "code" in error ? String(error.code) : String(error);
+  const code = codeOf(error);
   if (code === "ENOENT" || code === "ENOTDIR") return null;
   throw new MirrorError(`can't be read (${code})`);
 }

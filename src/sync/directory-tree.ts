@@ -5,7 +5,7 @@
 import { type FileHandle, opendir, realpath } from "node:fs/promises";
 import { resolve } from "node:path";
 import { fileURLToPath } from "node:url";
-import { inside, isBelow, openInside } from "../mirror/directory.ts";
+import { codeOf, inside, isBelow, openInside } from "../mirror/directory.ts";
 import { MirrorError } from "../mirror/keys.ts";
 import type { FileTree } from "./file-tree.ts";
 import { SourceFailed } from "./release.ts";
@@ -114,8 +114,4 @@ function pathOf(url: string): string | null {
   } catch {
     return null; // with a host, or with a slash in a name
   }
-}
-
-function codeOf(error: unknown): string {
-  return error instanceof Error && "code" in error ? String(error.code) : String(error);
 }

@@ -1,7 +1,7 @@
 /** Files on a web server. What is in a folder is known from the page that the server makes of it, if it makes one. */
 
 import type { FileTree } from "./file-tree.ts";
-import { fileAt, type Http, textOf } from "./http.ts";
+import { fileAt, type Http, hangUp, textOf } from "./http.ts";
 import { lengthAt, probe } from "./probe.ts";
 import { SourceFailed } from "./release.ts";
 
@@ -29,7 +29,7 @@ export function httpTree({ url, privateAddresses, http }: HttpTreeOptions): File
     const answer = await http.ask(address, { headers: { Accept: accept }, privateAddresses, signal: limit });
     const { status, headers } = answer;
     if (status === 200) return { text: await textOf(address, answer, maxBytes, limit), type: headers["content-type"] };
-    answer.body.on("error", () => undefined).destroy();
+    hangUp(answer);
     if (ABSENT.has(status)) return null;
     throw new SourceFailed(`${address} answers ${status}`);
   }

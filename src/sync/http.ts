@@ -73,7 +73,7 @@ export class Http {
       const answer = await this.#once(url, { ...asked, headers: isHome ? headers : others });
       const target = redirectOf(answer, asked);
       if (target === null) return answer;
-      answer.body.on("error", () => undefined).destroy();
+      hangUp(answer);
       const next = URL.canParse(target, url.href) ? new URL(target, url) : null;
       if (next === null || !/^https?:$/.test(next.protocol)) throw new SourceFailed(`${shown(url)} redirects nowhere`);
       if (url.protocol === "https:" && next.protocol === "http:") {
@@ -127,6 +127,11 @@ export class Http {
   }
 }
 
+/** Whatever is still to come is not read. */
+export function hangUp({ body }: Answered): void {
+  body.on("error", () => undefined).destroy();
+}
+
 /** As text, so many bytes at most. @throws SourceFailed */
 export async function textOf(
   address: string,
@@ -175,7 +180,7 @@ export async function fileAt(
       throw new SourceFailed(`${shown(url)} has ${length} bytes; ${expected} are expected`);
     }
   } catch (error) {
-    answer.body.on("error", () => undefined).destroy();
+    hangUp(answer);
     throw error;
   }
   return piecesOf(url, answer.body, status === 206 ? 0 : from, signal);

@@ -1,6 +1,6 @@
 /** Whether a file is where nodes will be sent for it, without fetching it: for releases whose files are not kept here. */
 import type { PackageFile } from "../rollout/model.ts";
-import { type Answered, type Http, shown } from "./http.ts";
+import { type Answered, type Http, hangUp, shown } from "./http.ts";
 import { SourceFailed } from "./release.ts";
 
 /** For each file, with its redirects. */
@@ -42,7 +42,7 @@ export async function lengthAt(
     const headers = { "Accept-Encoding": "identity", ...range };
     const answer = await http.ask(url, { method, headers, privateAddresses, signal: limit });
     // Whoever answers a question for one byte with all of them is not listened to.
-    answer.body.on("error", () => undefined).destroy();
+    hangUp(answer);
     return { status: answer.status, bytes: lengthOf(answer) };
   };
   const head = await ask("HEAD", {});

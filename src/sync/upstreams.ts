@@ -118,6 +118,10 @@ export interface Seen {
   readonly isTarget: boolean;
 }
 
+function changing(tx: Db, upstreamNo: number, version: string) {
+  return tx.updateTable("upstream_releases").where("upstream_no", "=", upstreamNo).where("version", "=", version);
+}
+
 /** From now on they are known, if they were not before. */
 export async function noteSeen(tx: Db, upstreamNo: number, seen: readonly Seen[], now: number): Promise<void> {
   for (const { version, isTarget } of seen) {
@@ -127,12 +131,7 @@ export async function noteSeen(tx: Db, upstreamNo: number, seen: readonly Seen[]
       .onConflict((conflict) => conflict.columns(["upstream_no", "version"]).doNothing())
       .execute();
     if (!isTarget) continue;
-    await tx
-      .updateTable("upstream_releases")
-      .set({ is_target: 1 })
-      .where("upstream_no", "=", upstreamNo)
-      .where("version", "=", version)
-      .execute();
+    await changing(tx, upstreamNo, version).set({ is_target: 1 }).execute();
   }
 }
 
@@ -149,22 +148,14 @@ export async function forgetAbove(tx: Db, upstreamNo: number, version: string | 
     .execute();
   for (const { version: one } of targets) {
     if (version !== null && compareVersions(one, version) <= 0) continue;
-    await tx
-      .updateTable("upstream_releases")
-      .set({ is_target: 0 })
-      .where("upstream_no", "=", upstreamNo)
-      .where("version", "=", one)
-      .execute();
+    await changing(tx, upstreamNo, one).set({ is_target: 0 }).execute();
   }
 }
 
 /** It is here; the first time, people are told. */
 export async function noteHere(tx: Db, upstream: UpstreamRow, version: string, now: number): Promise<void> {
-  const { numUpdatedRows } = await tx
-    .updateTable("upstream_releases")
+  const { numUpdatedRows } = await changing(tx, upstream.no, version)
     .set({ here: 1 })
-    .where("upstream_no", "=", upstream.no)
-    .where("version", "=", version)
     .where("here", "=", 0)
     .executeTakeFirst();
   if (numUpdatedRows === 0n) return;
