@@ -3,6 +3,7 @@ import { generateKeyPairSync } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { aTurnout, checks, FLATCAR, STABLE_GROUP, type TestTurnout } from "../e2e/turnout.ts";
+import { EMPTY_REPORT } from "../edge/site-report.ts";
 import { groupBody, packageBody, STABLE } from "./api.ts";
 import { aSession } from "./auth/session-row.ts";
 import { Documented } from "./documented.ts";
@@ -217,18 +218,8 @@ async function walkSites(): Promise<void> {
   const { headers } = await api.call("getSiteFleet", { params: site, token });
   const known = { "If-None-Match": headers.get("etag") ?? "" };
   expect((await api.send("getSiteFleet", { params: site, token, headers: known })).status).toBe(304);
-  const body = {
-    instance: "5f0c6a3e-6d0f-4a3b-9a55-1b1f4ad0c001",
-    version: "0.1.0",
-    sent_ts: "2026-03-04T12:00:00.000Z",
-    applied: null,
-    applied_ts: null,
-    error: null,
-    held: 0,
-    nodes: [{ group: STABLE_GROUP, version: "4081.2.0", status: "seen", nodes: 3 }],
-    other_nodes: 0,
-    rollouts: [],
-  };
+  const nodes = [{ group: STABLE_GROUP, version: "4081.2.0", status: "seen", nodes: 3 }];
+  const body = { ...EMPTY_REPORT, nodes };
   await api.call("reportSite", { params: site, token, body });
   await api.call("listSites", { query: { perpage: 50 } });
   await api.call("getSite", { params: site });

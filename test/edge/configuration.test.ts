@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { checks, FLATCAR, pings, release, reports, STABLE_CHANNEL, STABLE_GROUP } from "../e2e/turnout.ts";
+import { EMPTY_REPORT } from "./site-report.ts";
 import { ADMIN, answerOf, type CentralServer, channel, round, siteOf, siteToken, type World, worlds } from "./world.ts";
 
 let world: World;
@@ -331,19 +332,7 @@ describe("a site's token", () => {
     expect((await answerOf(central.url, "GET", "/sites/berlin/fleet", { token: ADMIN }))[0]).toBe(403);
     const report = (changes: object) => ({
       token,
-      body: {
-        instance: "5f0c6a3e-6d0f-4a3b-9a55-1b1f4ad0c001",
-        version: "0.1.0",
-        sent_ts: "2026-03-04T12:00:00.000Z",
-        applied: null,
-        applied_ts: null,
-        error: null,
-        held: 0,
-        nodes: [],
-        other_nodes: 0,
-        rollouts: [],
-        ...changes,
-      },
+      body: { ...EMPTY_REPORT, ...changes },
     });
     const row = { group: STABLE_GROUP, version: "4230.2.1", status: "seen", nodes: 1 };
     for (const [changes, status] of [
