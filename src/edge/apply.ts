@@ -6,16 +6,11 @@ import { applyApplications } from "../admin/fleet-apply.ts";
 import { exportFleet } from "../admin/fleet-export.ts";
 import type { SiteDocument } from "../admin/site-document.ts";
 import { hostedPackages } from "../admin/site-documents.ts";
-import { archName } from "../fleet/document.ts";
-import { emptyRolloutCounters } from "../rollout/counters.ts";
-import type { Rollout } from "../rollout/model.ts";
-import { abort, halt, resume } from "../rollout/run.ts";
-import { loadCounters } from "../store/counters.ts";
-import { loadParts } from "../store/fleet.ts";
-import { recordChange, settleConfiguration } from "../store/rollouts.ts";
+import { settleConfiguration } from "../store/rollouts.ts";
 import type { Store } from "../store/store.ts";
 import type { Configuration } from "./client.ts";
 import { localize, namesOf } from "./localize.ts";
+import { followStops } from "./stops.ts";
 
 export interface ApplyDocument extends Configuration {
   /** Null: it is applied again, and what it was known by is forgotten. */
@@ -35,7 +30,7 @@ export async function applyDocument(store: Store, wanted: ApplyDocument): Promis
 
 async function apply(tx: Tx, { document, fleet, etag, payloads, now }: ApplyDocument): Promise<void> {
   const ids = fleet.applications.flatMap(({ id }) => id ?? []);
-  const before = await tx.selectFrom("central").select(["etag", "document"]).executeTakeFirstOrThrow();
+  const before = await tx.selectFrom("central").select("document").executeTakeFirstOrThrow();
   const present = await exportFleet(tx, ids);
   const { fleet: local, held } = localize(fleet, {
     fleet: present,
@@ -44,9 +39,7 @@ async function apply(tx: Tx, { document, fleet, etag, payloads, now }: ApplyDocu
     complete: namesOf(await hostedPackages(tx)),
     wanted: namesOf(payloads ? document.hosted : []),
   });
-  const changed = await auditedAs(tx, CENTRAL, "syncFleet", now, (audit) =>
-    applyApplications(tx, local, { prune: true, now, audit }),
-  );
+  await auditedAs(tx, CENTRAL, "syncFleet", now, (audit) => applyApplications(tx, local, { prune: true, now, audit }));
   await tx
     .updateTable("central")
     .set({
@@ -58,58 +51,6 @@ async function apply(tx: Tx, { document, fleet, etag, payloads, now }: ApplyDocu
       applied_at: now,
     })
     .execute();
-  if (changed > 0 || etag !== before.etag) await settleConfiguration(tx, CENTRAL, now);
+  await settleConfiguration(tx, CENTRAL, now);
   await followStops(tx, document.stopped, now);
-}
-
-/** What is halted or aborted there is so here; what was halted from there, and is not any more, goes on. */
-async function followStops(tx: Tx, stopped: SiteDocument["stopped"], now: number): Promise<void> {
-  const { groups, rollouts } = await loadParts(tx);
-  const groupIds = new Map(groups.map(({ no, id }) => [no, id]));
-  for (const rollout of rollouts) {
-    if (rollout.undoes !== null) continue;
-    const { version, arch } = rollout.package;
-    const stop = stopped.find(
-      (one) => one.group === groupIds.get(rollout.groupNo) && one.version === version && one.arch === archName(arch),
-    );
-    await follow(tx, rollout, stop, now);
-  }
-}
-
-async function follow(
-  tx: Tx,
-  rollout: Rollout,
-  stop: SiteDocument["stopped"][number] | undefined,
-  now: number,
-): Promise<void> {
-  const { state } = rollout;
-  const counters = (await loadCounters(tx, [rollout.no])).rollouts.get(rollout.no) ?? emptyRolloutCounters();
-  if (stop?.state === "aborted" && state !== "aborted" && state !== "superseded") {
-    const change = abort(rollout, now, `aborted at the central server: ${stop.reason}`);
-    await recordChange(tx, rollout, change, counters, CENTRAL, now);
-  } else if (stop?.state === "halted" && (state === "scheduled" || state === "running" || state === "paused")) {
-    const change = halt(rollout, now, `halted at the central server: ${stop.reason}`);
-    await recordChange(tx, rollout, change, counters, CENTRAL, now);
-  } else if (stop === undefined && state === "halted" && (await haltedBy(tx, rollout)) === CENTRAL.name) {
-    await recordChange(
-      tx,
-      rollout,
-      resume(rollout, counters, now, "resumed at the central server"),
-      counters,
-      CENTRAL,
-      now,
-    );
-  }
-}
-
-async function haltedBy(tx: Tx, { no }: Rollout): Promise<string | undefined> {
-  const line = await tx
-    .selectFrom("rollout_history")
-    .select("actor")
-    .where("rollout_no", "=", no)
-    .where("to_state", "=", "halted")
-    .orderBy("no", "desc")
-    .limit(1)
-    .executeTakeFirst();
-  return line?.actor;
 }

@@ -16,6 +16,7 @@ import { Central, CentralFailed, fleetIn } from "./client.ts";
 import { bringInRelease, missingReleases } from "./files.ts";
 import { nameOf, namesOf } from "./localize.ts";
 import { makeReport } from "./report.ts";
+import { Stops } from "./stops.ts";
 import { rememberCentral, Turns } from "./turns.ts";
 
 const TICK_MS = 1_000;
@@ -63,10 +64,12 @@ export async function openEdge(options: EdgeOptions): Promise<Edge> {
   const userAgent = `Turnout/${version}`;
   const central = new Central({ url, token, site, instance, userAgent, timeoutMs, stop: stopping.signal });
   const turns = new Turns({ store, clock, intervalMs, random });
+  const stops = new Stops(store, clock);
   await rememberCentral(store, url, site, clock.now());
   let rounds: Repeated | undefined;
 
   async function run(): Promise<void> {
+    await stops.keep().catch(options.onError);
     if (!(await turns.take())) return;
     const renewal = setInterval(() => void turns.renew().catch(options.onError), RENEW_MS);
     try {

@@ -1,0 +1,105 @@
+/**
+ * What is halted or aborted at the central server is so here, for as long as it is there. A rollout that has not begun, or that is
+ * paused here, is left so, and halted when it would run: also without a link, and also when somebody here resumes it.
+ */
+import type { Db, Tx } from "../admin/context.ts";
+import { CENTRAL } from "../admin/editor.ts";
+import type { SiteDocument } from "../admin/site-document.ts";
+import type { Clock } from "../clock.ts";
+import { archName } from "../fleet/document.ts";
+import { emptyRolloutCounters } from "../rollout/counters.ts";
+import type { Rollout, RolloutCounters } from "../rollout/model.ts";
+import { abort, type Change, halt, resume } from "../rollout/run.ts";
+import { loadCounters } from "../store/counters.ts";
+import { loadParts } from "../store/fleet.ts";
+import { recordChange } from "../store/rollouts.ts";
+import type { Store } from "../store/store.ts";
+
+type Stop = SiteDocument["stopped"][number];
+
+interface Move {
+  readonly rollout: Rollout;
+  readonly counters: RolloutCounters;
+  readonly change: Change;
+}
+
+export class Stops {
+  readonly #store: Store;
+  readonly #clock: Clock;
+  /** The configuration's, when it was last looked at: rollouts do not move without it. */
+  #revision: number | null = null;
+
+  constructor(store: Store, clock: Clock) {
+    this.#store = store;
+    this.#clock = clock;
+  }
+
+  /** Costs next to nothing while nothing moves here. @throws RolloutMoved: somebody else was at it; look again. */
+  async keep(): Promise<void> {
+    const { revision } = await this.#store.read.selectFrom("meta").select("revision").executeTakeFirstOrThrow();
+    if (revision === this.#revision) return;
+    const now = this.#clock.now();
+    if ((await this.#store.snapshot((db) => movesDue(db, now))).length > 0) {
+      await this.#store.write(async (tx) => record(tx, await movesDue(tx, now), now));
+    }
+    this.#revision = revision;
+  }
+}
+
+export async function followStops(tx: Tx, stopped: readonly Stop[], now: number): Promise<void> {
+  await record(tx, await movesFor(tx, stopped, now), now);
+}
+
+async function record(tx: Tx, moves: readonly Move[], now: number): Promise<void> {
+  for (const { rollout, change, counters } of moves) await recordChange(tx, rollout, change, counters, CENTRAL, now);
+}
+
+/** By what was applied last. */
+async function movesDue(db: Db, now: number): Promise<Move[]> {
+  const row = await db.selectFrom("central").select("document").executeTakeFirst();
+  if (row?.document == null) return [];
+  const { stopped } = JSON.parse(row.document) as SiteDocument; // checked when it came in
+  return movesFor(db, stopped, now);
+}
+
+async function movesFor(db: Db, stopped: readonly Stop[], now: number): Promise<Move[]> {
+  const { groups, rollouts } = await loadParts(db);
+  const groupIds = new Map(groups.map(({ no, id }) => [no, id]));
+  const moves: Move[] = [];
+  for (const rollout of rollouts) {
+    if (rollout.undoes !== null) continue;
+    const { version, arch } = rollout.package;
+    const stop = stopped.find(
+      (one) => one.group === groupIds.get(rollout.groupNo) && one.version === version && one.arch === archName(arch),
+    );
+    if (stop === undefined && rollout.state !== "halted") continue;
+    const counters = (await loadCounters(db, [rollout.no])).rollouts.get(rollout.no) ?? emptyRolloutCounters();
+    const change = stop === undefined ? await setFree(db, rollout, counters, now) : stoppedBy(stop, rollout, now);
+    if (change !== null) moves.push({ rollout, counters, change });
+  }
+  return moves;
+}
+
+function stoppedBy({ state, reason }: Stop, rollout: Rollout, now: number): Change | null {
+  const why = `${state} at the central server: ${reason}`;
+  if (state === "halted") return rollout.state === "running" ? halt(rollout, now, why) : null;
+  return rollout.state === "aborted" || rollout.state === "superseded" ? null : abort(rollout, now, why);
+}
+
+/** What was halted from there goes on; what somebody here has halted does not. */
+async function setFree(db: Db, rollout: Rollout, counters: RolloutCounters, now: number): Promise<Change | null> {
+  if ((await haltedBy(db, rollout)) !== CENTRAL.name) return null;
+  return resume(rollout, counters, now, "resumed at the central server");
+}
+
+async function haltedBy(db: Db, { no }: Rollout): Promise<string | undefined> {
+  const line = await db
+    .selectFrom("rollout_history")
+    .select("actor")
+    .where("rollout_no", "=", no)
+    .where("to_state", "=", "halted")
+    .orderBy("no", "desc")
+    .limit(1)
+    .executeTakeFirst();
+  return line?.actor;
+}
