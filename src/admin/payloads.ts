@@ -149,6 +149,8 @@ const removeKey = operation({
       if (row.payload_key === null) throw noKey(row);
       call.expect(row.payload_key);
       await setPayloadKey(tx, row, null, audit);
+      // At a site, the central server's is asked for again.
+      await tx.updateTable("central").set({ etag: null }).execute();
     }),
 });
 
@@ -165,7 +167,7 @@ export async function setPayloadKey(tx: Tx, row: ApplicationRow, key: string | n
     .set(judgement)
     .where("package_no", "in", tx.selectFrom("packages").select("no").where("application_no", "=", row.no))
     .execute();
-  if (key === null) await moveRevision(tx);
+  await moveRevision(tx);
   const subject = { subject: "payload key", id: row.id, applicationId: row.id };
   const stateOf = (present: string | null) => (present === null ? null : { public_key: present });
   await audit({ ...subject, before: stateOf(row.payload_key), after: stateOf(key) });

@@ -1,6 +1,6 @@
 /**
  * From the central server's configuration to what of it holds here now: a channel moves when the files are here that its
- * release needs, and what the site has stopped stays so. Pure.
+ * release needs, what the site has turned off stays so, and a key of its own is kept. Pure.
  */
 import type { HeldChannel } from "../admin/central.ts";
 import type { SiteDocument } from "../admin/site-document.ts";
@@ -37,7 +37,7 @@ export function localize(fleet: FleetDocument, here: Here): Local {
   const applications = fleet.applications.map((application) => {
     const present = here.fleet.applications.find(({ id }) => id === application.id);
     const previous = here.previous?.applications.find(({ id }) => id === application.id);
-    return withSwitches(withHeld(application, present, here, held), present, previous);
+    return withKey(withSwitches(withHeld(application, present, here, held), present, previous), present, previous);
   });
   return { fleet: { applications }, held };
 }
@@ -110,4 +110,14 @@ function withSwitches(
     return offHere ? { ...group, policy: { ...group.policy, updates_enabled: false } } : group;
   });
   return { ...application, groups };
+}
+
+/** A key that was set here is kept; without one, it is the central server's. */
+function withKey(
+  application: ApplicationInFile,
+  present: Exported | undefined,
+  previous: Exported | undefined,
+): ApplicationInFile {
+  const key = present?.payload_key ?? null;
+  return key === null || key === previous?.payload_key ? application : { ...application, payload_key: key };
 }

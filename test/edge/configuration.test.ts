@@ -1,3 +1,4 @@
+import { generateKeyPairSync } from "node:crypto";
 import { describe, expect, it } from "vitest";
 import { checks, FLATCAR, pings, release, reports, STABLE_CHANNEL, STABLE_GROUP } from "../e2e/turnout.ts";
 import { EMPTY_REPORT } from "./site-report.ts";
@@ -273,6 +274,127 @@ describe("a rollout that is halted at the central server", () => {
     await central.api("POST", `${group}/rollouts/${there}/abort`, { reason: "enough" });
     await round(site);
     expect(await stateHere()).toMatchObject({ state: "aborted" });
+  });
+});
+
+describe("a rollout that is halted at the central server while the site's does not run", () => {
+  type Seen = { state: string; history: { reason: string; actor: string }[] };
+
+  /** Both servers, the site's rollout, and what to do with that of the central server. */
+  async function halves(strategy: object) {
+    const central = await world.central();
+    await release(central.api, "4230.2.1");
+    await changeGroup(central.api, { strategy });
+    const site = await world.site(central);
+    await round(site);
+    type Rollouts = { rollouts: { id: string }[] };
+    const idAt = async (api: CentralServer["api"]) =>
+      (await api<Rollouts>("GET", `${group}/rollouts`)).rollouts[0]?.id ?? "";
+    const path = `${group}/rollouts/${await idAt(site.api)}`;
+    const there = `${group}/rollouts/${await idAt(central.api)}`;
+    return {
+      site,
+      central,
+      here: () => site.api<Seen>("GET", path),
+      steer: (what: string) => site.api("POST", `${path}/${what}`, { reason: `${what} here` }),
+      steerThere: (what: string) => central.api("POST", `${there}/${what}`, { reason: `${what} there` }),
+    };
+  }
+
+  it("is left as it is while it waits, with syncs that go on, and halted as soon as it begins, also without a link", async () => {
+    const { site, central, here, steerThere } = await halves({
+      stages: [{ percent: 100 }],
+      after: [{ group: "beta" }],
+    });
+    expect(await here()).toMatchObject({ state: "scheduled" });
+    await steerThere("halt");
+    expect(await round(site)).toMatchObject({ state: "synced", error: null });
+    expect(await here()).toMatchObject({ state: "scheduled" });
+    await changeGroup(central.api, { description: "something else" });
+    expect(await round(site)).toMatchObject({ state: "synced", error: null });
+    await world.stop(central.turnout);
+    const { rollouts } = await site.api<{ rollouts: { id: string }[] }>("GET", `${group}/rollouts`);
+    await site.api("POST", `${group}/rollouts/${rollouts[0]?.id}/advance`, { reason: "we can't wait" });
+    expect(await here()).toMatchObject({ state: "running" });
+    await site.turnout.edge?.run(); // no round is due
+    expect(await here()).toMatchObject({ state: "halted" });
+    expect((await here()).history.at(-1)).toMatchObject({
+      actor: "central",
+      reason: "halted at the central server: halt there",
+    });
+    expect(await site.omaha(checks())).toContain('status="noupdate"');
+  });
+
+  it("stays paused by whom it was paused, is halted when it is resumed here, and then goes on from there", async () => {
+    const { site, here, steer, steerThere } = await halves(stages);
+    await steer("pause");
+    await steerThere("halt");
+    await round(site);
+    expect(await here()).toMatchObject({ state: "paused" });
+    await steer("resume");
+    await site.turnout.edge?.run();
+    expect(await here()).toMatchObject({ state: "halted" });
+    await steer("resume");
+    await site.turnout.edge?.run();
+    expect(await here()).toMatchObject({ state: "halted" });
+    await steerThere("resume");
+    await round(site);
+    expect(await here()).toMatchObject({ state: "running" });
+  });
+
+  it("stays paused when it is resumed at the central server meanwhile; aborted there, it is over here", async () => {
+    const { site, here, steer, steerThere } = await halves(stages);
+    await steer("pause");
+    await steerThere("halt");
+    await round(site);
+    await steerThere("resume");
+    await round(site);
+    expect(await here()).toMatchObject({ state: "paused" });
+    await steerThere("abort");
+    await round(site);
+    expect(await here()).toMatchObject({ state: "aborted" });
+  });
+});
+
+describe("a payload key", () => {
+  const ours = generateKeyPairSync("rsa", { modulusLength: 2048 });
+  const other = generateKeyPairSync("rsa", { modulusLength: 2048 });
+  const pem = ({ publicKey }: typeof ours) => publicKey.export({ type: "spki", format: "pem" }).toString();
+  const path = `/apps/${FLATCAR}/payload-key`;
+  const keyAt = async (url: string) => {
+    const [status, text] = await answerOf(url, "GET", path);
+    return status === 404 ? null : (JSON.parse(text) as { public_key: string }).public_key;
+  };
+
+  it("comes from the central server with the next sync, changes with it, and goes with it", async () => {
+    const central = await world.central();
+    const site = await world.site(central);
+    await round(site);
+    for (const key of [pem(ours), pem(other)]) {
+      await central.api("PUT", path, { public_key: key });
+      expect(await round(site)).toMatchObject({ state: "synced" });
+      expect(await keyAt(site.url)).toBe(key);
+    }
+    await central.api("DELETE", path);
+    await round(site);
+    expect(await keyAt(site.url)).toBeNull();
+  });
+
+  it("of the site's own is kept, whatever comes; deleted, it is the central server's again", async () => {
+    const central = await world.central();
+    const site = await world.site(central);
+    await round(site);
+    await site.api("PUT", path, { public_key: pem(ours) });
+    await changeGroup(central.api, { description: "something else" });
+    await round(site);
+    expect(await keyAt(site.url)).toBe(pem(ours));
+    await central.api("PUT", path, { public_key: pem(other) });
+    await round(site);
+    expect(await keyAt(site.url)).toBe(pem(ours));
+    await site.api("DELETE", path);
+    expect(await keyAt(site.url)).toBeNull();
+    await round(site);
+    expect(await keyAt(site.url)).toBe(pem(other));
   });
 });
 
