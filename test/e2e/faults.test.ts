@@ -3,8 +3,8 @@ import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import Database from "better-sqlite3";
-import { afterAll, afterEach, describe, expect, it } from "vitest";
-import { smallDisk } from "./small-disk.ts";
+import { afterEach, describe, expect, it, onTestFinished } from "vitest";
+import { canHaveSmallDisks, smallDisk } from "./small-disk.ts";
 import {
   aProcess,
   apiClient,
@@ -105,29 +105,32 @@ describe("a database that can't be written", () => {
     expect(await server.omaha(checks())).toContain("4230.2.1");
   });
 
-  const disk = smallDisk(3);
-  afterAll(() => disk?.remove());
-  it.skipIf(disk === null)("full: 503 with Retry-After, nothing half-written, and it recovers by itself", async () => {
-    const server = await running({}, { dataDir: disk?.dataDir ?? "" });
-    await server.release("4230.2.1");
-    disk?.fill();
-    const statuses: number[] = [];
-    const acknowledged: number[] = [];
-    for (let n = 0; n < 400 && !statuses.includes(503); n += 1) {
-      const response = await rawPost(server.url, checks({ machineId: machine(n) }));
-      statuses.push(response.status);
-      if (response.ok) acknowledged.push(n);
-      else expect(response.headers.get("retry-after")).not.toBeNull();
-    }
-    expect(statuses).toContain(503);
-    expect(await (await fetch(`${server.url}/health`)).text()).toBe("OK");
-    disk?.empty();
-    expect(await server.omaha(checks({ machineId: machine(5000) }))).toContain("4230.2.1");
-    const rows = await server.turnout.store.read.selectFrom("nodes").select("id").execute();
-    expect(rows.map(({ id }) => id).sort()).toEqual([...acknowledged.map(machine), machine(5000)].sort());
-    const rollouts = await server.turnout.store.read.selectFrom("rollout_counters").select("granted").execute();
-    expect(rollouts).toEqual([{ granted: acknowledged.length + 1 }]);
-  });
+  it.skipIf(!canHaveSmallDisks)(
+    "full: 503 with Retry-After, nothing half-written, and it recovers by itself",
+    async () => {
+      const disk = smallDisk(3);
+      onTestFinished(() => disk.remove());
+      const server = await running({}, { dataDir: disk.dataDir });
+      await server.release("4230.2.1");
+      disk.fill();
+      const statuses: number[] = [];
+      const acknowledged: number[] = [];
+      for (let n = 0; n < 400 && !statuses.includes(503); n += 1) {
+        const response = await rawPost(server.url, checks({ machineId: machine(n) }));
+        statuses.push(response.status);
+        if (response.ok) acknowledged.push(n);
+        else expect(response.headers.get("retry-after")).not.toBeNull();
+      }
+      expect(statuses).toContain(503);
+      expect(await (await fetch(`${server.url}/health`)).text()).toBe("OK");
+      disk.empty();
+      expect(await server.omaha(checks({ machineId: machine(5000) }))).toContain("4230.2.1");
+      const rows = await server.turnout.store.read.selectFrom("nodes").select("id").execute();
+      expect(rows.map(({ id }) => id).sort()).toEqual([...acknowledged.map(machine), machine(5000)].sort());
+      const rollouts = await server.turnout.store.read.selectFrom("rollout_counters").select("granted").execute();
+      expect(rollouts).toEqual([{ granted: acknowledged.length + 1 }]);
+    },
+  );
 });
 
 /** `npm run test:kills` has a hundred. */

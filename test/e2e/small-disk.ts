@@ -14,15 +14,24 @@ export interface SmallDisk {
   remove(): void;
 }
 
-/** Null, and a word on stderr, where it can't be had. */
-export function smallDisk(mebibytes: number): SmallDisk | null {
+/** Says so on stderr where not. */
+export const canHaveSmallDisks = (() => {
+  try {
+    smallDisk(1).remove();
+    return true;
+  } catch {
+    process.stderr.write("full disk: skipped, this machine does not let us mount a small one\n");
+    return false;
+  }
+})();
+
+export function smallDisk(mebibytes: number): SmallDisk {
   const folder = mkdtempSync(join(tmpdir(), "turnout-disk-"));
   try {
     execFileSync("mount", ["-t", "tmpfs", "-o", `size=${mebibytes}m`, "tmpfs", folder], { stdio: "ignore" });
-  } catch {
+  } catch (error) {
     rmSync(folder, { recursive: true });
-    process.stderr.write("full disk: skipped, this machine does not let us mount a small one\n");
-    return null;
+    throw error;
   }
   const dataDir = join(folder, "data");
   mkdirSync(dataDir);

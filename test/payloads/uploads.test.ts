@@ -2,8 +2,8 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { connect, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, afterEach, beforeEach, describe, expect, it } from "vitest";
-import { smallDisk } from "../e2e/small-disk.ts";
+import { afterEach, beforeEach, describe, expect, it, onTestFinished } from "vitest";
+import { canHaveSmallDisks, smallDisk } from "../e2e/small-disk.ts";
 import { aProcess, apiClient, checks, FLATCAR, release } from "../e2e/turnout.ts";
 import { aKey, aPayload, described, extraFile, sha256 } from "./build.ts";
 import { aHosting, get, Hosting, MAIN, OEM, oem, payload, VERSION } from "./hosting.ts";
@@ -344,10 +344,10 @@ describe("a power cut", () => {
 });
 
 describe("a full disk", () => {
-  const disk = smallDisk(16);
-  afterAll(() => disk?.remove());
-  it.skipIf(disk === null)("stops the upload with a word, and never a check-in", async () => {
-    const small = await aHosting({ TURNOUT_DISK_RESERVE: "0" }, {}, { dataDir: disk?.dataDir ?? "" });
+  it.skipIf(!canHaveSmallDisks)("stops the upload with a word, and never a check-in", async () => {
+    const disk = smallDisk(16);
+    onTestFinished(() => disk.remove());
+    const small = await aHosting({ TURNOUT_DISK_RESERVE: "0" }, {}, { dataDir: disk.dataDir });
     try {
       const id = await small.server.release("6000.0.0", {
         type: 4,

@@ -1,6 +1,6 @@
 /** A disk that becomes full while a release comes in: a clear state, nothing half visible, and check-ins go on. */
-import { afterAll, afterEach, beforeEach, describe, expect, it } from "vitest";
-import { type SmallDisk, smallDisk } from "../e2e/small-disk.ts";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { canHaveSmallDisks, type SmallDisk, smallDisk } from "../e2e/small-disk.ts";
 import { checks } from "../e2e/turnout.ts";
 import {
   aFollower,
@@ -19,16 +19,12 @@ import {
 const MIB = 2 ** 20;
 const one = aVersion("4230.2.1", 2048); // 8 MiB
 const file = `${one.version}/${MAIN}`;
-const probe = smallDisk(1);
-afterAll(() => probe?.remove());
 
-describe.skipIf(probe === null)("a disk that becomes full", () => {
+describe.skipIf(!canHaveSmallDisks)("a disk that becomes full", () => {
   let disk: SmallDisk;
   let upstream: Handmade;
   beforeEach(async () => {
-    const found = smallDisk(24);
-    if (found === null) throw new Error("there was one a moment ago");
-    disk = found;
+    disk = smallDisk(24);
     upstream = await handmade();
     upstream.offer(one);
   });
