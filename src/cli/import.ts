@@ -12,7 +12,7 @@ import { newestFor, plainReleases } from "./import-plain.ts";
 import { trustedKeys, trustedKeysOption } from "./mirror-keys.ts";
 import { appPath } from "./naming.ts";
 import type { HashedFile } from "./release-files.ts";
-import { say as print, printJson, shortTime } from "./terminal.ts";
+import { counted, say as print, printJson, shortTime } from "./terminal.ts";
 
 interface ImportOptions {
   readonly server: string;
@@ -96,7 +96,7 @@ async function signed(
   const files = manifest.releases.flatMap((release) => release.files);
   const bytes = files.reduce((sum, { size }) => sum + size, 0);
   say(
-    `${manifest.releases.length} releases, ${files.length} files, ${(bytes / 1e6).toFixed(1)} MB: all as the manifest says`,
+    `${counted(manifest.releases.length, "release")}, ${counted(files.length, "file")}, ${(bytes / 1e6).toFixed(1)} MB: all as the manifest says`,
   );
   const app = await appPath(api, options.app ?? manifest.application);
   await api.call("PUT", `${app}/mirrors/${manifest.mirror}`, {
@@ -125,7 +125,7 @@ async function refuseFaults(mirror: SignedMirror, quiet: boolean): Promise<void>
   const more = faults.length > SHOWN_FAULTS ? [`and ${faults.length - SHOWN_FAULTS} more`] : [];
   const lines = [...faults.slice(0, SHOWN_FAULTS), ...more].map((fault) => `  ${fault}`);
   throw new ApiError(
-    `${faults.length} files are not as the signed manifest says; nothing was imported\n${lines.join("\n")}\n` +
+    `${counted(faults.length, "file")} not as the signed manifest says; nothing was imported\n${lines.join("\n")}\n` +
       "copy the mirror anew, or run turnout mirror again: it mends what is damaged",
   );
 }

@@ -2,7 +2,7 @@
 import { Command } from "commander";
 import { archName } from "../fleet/document.ts";
 import { Api, acting, jsonOption, type ServerOptions, serverOption } from "./api.ts";
-import { facts, printJson, say, table } from "./terminal.ts";
+import { counted, facts, printJson, say, table } from "./terminal.ts";
 
 interface Usage {
   readonly bytes: number;
@@ -71,7 +71,7 @@ async function gc({ server, json, dryRun }: ServerOptions & { readonly dryRun?: 
   if (json) return printJson(answer);
   const rows = answer.removed.map(({ kind, name, bytes }) => [kind, name, size(bytes)]);
   if (rows.length > 0) process.stdout.write(`${table(["WHY", "FILE", "SIZE"], rows)}\n`);
-  say(`${answer.removed.length} files, ${size(answer.bytes)}${dryRun ? " would go" : " removed"}`);
+  say(`${counted(answer.removed.length, "file")}, ${size(answer.bytes)}${dryRun ? " would go" : " removed"}`);
 }
 
 function size(bytes: number): string {

@@ -13,7 +13,7 @@ import {
 } from "./api.ts";
 import { groupPath } from "./naming.ts";
 import { presetOption, readStrategyFile } from "./strategy-file.ts";
-import { facts, printJson, say, shortTime, table } from "./terminal.ts";
+import { counted, facts, printJson, say, shortTime, table } from "./terminal.ts";
 
 interface Stage {
   readonly number: number;
@@ -249,7 +249,7 @@ async function act(action: string, id: string | undefined, options: ActionOption
   if (action === "retry-failed") {
     const answer = await api.call<{ retried: number }>("POST", `${path}/${action}`, body);
     if (options.json) return printJson(answer);
-    say(`${answer.retried} nodes may try again with their next check`);
+    say(`${counted(answer.retried, "node")} may try again with their next check`);
     return;
   }
   print(await api.call<RolloutView>("POST", `${path}/${action}`, body), options);

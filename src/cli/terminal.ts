@@ -19,6 +19,11 @@ export function printJsonList(name: string, items: readonly unknown[]): void {
   printJson({ totalCount: items.length, count: items.length, [name]: items });
 }
 
+/** "1 file", "2 files". */
+export function counted(count: number, what: string): string {
+  return `${count} ${what}${count === 1 ? "" : "s"}`;
+}
+
 export type Cell = string | number | null;
 
 /** No column of texts is made narrower than this. */

@@ -151,7 +151,7 @@ const WORDS: Readonly<Record<string, Wording>> = {
   "not held by hand": ({ by, why, since }) => `${by} has held it since ${time(since)}: ${why}`,
   "safe mode: first node": ({ complete, inFlight }, holds) =>
     holds
-      ? `safe mode: ${complete === 0 ? "it is the first node" : `${complete} nodes have completed`}`
+      ? `safe mode: ${complete === 0 ? "it is the first node" : `${complete} ${complete === 1 ? "node has" : "nodes have"} completed`}`
       : `safe mode: ${inFlight} node goes first, and has not completed yet`,
   "in flight": ({ inFlight, limit }, holds) =>
     holds

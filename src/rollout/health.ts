@@ -219,7 +219,7 @@ export function sliceName({ by, value }: Slice): string {
 
 /** What is wrong, for the history; where it is, `slice` says. */
 export function describeBreach({ why, finished, bad, lost, bound }: Breach, health: Health): string {
-  if (why === "lost") return `${lost} nodes lost, more than ${health.maxLost}`;
+  if (why === "lost") return `${lost} ${lost === 1 ? "node" : "nodes"} lost, more than ${health.maxLost}`;
   const percent = (bound * 100).toFixed(1);
   return `${bad} of ${finished} finished nodes failed: at least ${percent} % fail, more than ${health.maxFailurePercent} %`;
 }
