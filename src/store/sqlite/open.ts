@@ -16,7 +16,7 @@ export interface SqlWriter extends SqlSessions {
 }
 
 export function sqliteStore(path: string, writer: SqlWriter, onDeath: (error: Error) => void): Store {
-  const readers = sqliteReaders(path, READER_THREADS, onDeath);
+  const readers = sqliteReaders({ path, threads: READER_THREADS, onDeath });
   const checkpoints = new Worker(new URL("./checkpoint-thread.ts", import.meta.url), {
     workerData: path,
     name: "checkpoints",

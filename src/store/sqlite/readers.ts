@@ -4,29 +4,59 @@ import { SessionThread } from "./session-thread.ts";
 
 const PROGRAM = new URL("./reader-thread.ts", import.meta.url);
 
+/** Shorter reads than this come one after another on one thread: each takes some 12 MB, which most servers never need twice. */
+const PATIENCE_MS = 250;
+
+export interface ReadersOptions {
+  readonly path: string;
+  /** At most. */
+  readonly threads: number;
+  readonly onDeath: (error: Error) => void;
+  /** After so long a wait one more thread starts, up to `threads`. */
+  readonly patienceMs?: number;
+}
+
 export interface Readers extends SqlSessions {
   close(): Promise<void>;
 }
 
-/** Threads start when they are first needed. */
-export function sqliteReaders(path: string, threads: number, onDeath: (error: Error) => void): Readers {
+/** Threads start when they are first needed, and stay. */
+export function sqliteReaders({ path, threads, onDeath, patienceMs = PATIENCE_MS }: ReadersOptions): Readers {
   const idle: SessionThread[] = [];
   const waiting: ((reader: SessionThread) => void)[] = [];
   const all: SessionThread[] = [];
   let closing = false;
+
+  function start(): SessionThread {
+    const reader = new SessionThread(PROGRAM, "reader", path, (error) => {
+      if (!closing) onDeath(error);
+    });
+    all.push(reader);
+    return reader;
+  }
+
+  /** The next to get one that is released, or one of its own when that takes too long. */
+  function wait(): Promise<SessionThread> {
+    return new Promise((resolve) => {
+      const timer = setTimeout(() => {
+        if (closing || all.length === threads) return;
+        waiting.splice(waiting.indexOf(served), 1);
+        resolve(start());
+      }, patienceMs);
+      const served = (reader: SessionThread) => {
+        clearTimeout(timer);
+        resolve(reader);
+      };
+      waiting.push(served);
+    });
+  }
+
   return {
     async acquire() {
       if (closing) throw new StoreUnavailable("the server is stopping");
       const free = idle.pop();
       if (free !== undefined) return free;
-      if (all.length < threads) {
-        const reader = new SessionThread(PROGRAM, "reader", path, (error) => {
-          if (!closing) onDeath(error);
-        });
-        all.push(reader);
-        return reader;
-      }
-      return new Promise((resolve) => waiting.push(resolve));
+      return all.length === 0 ? start() : wait();
     },
     async release(session) {
       if (!(session instanceof SessionThread)) return;
