@@ -1,0 +1,150 @@
+/** The hot path's statements, each prepared once. */
+import type Database from "better-sqlite3";
+import type { CountersRow } from "../counters.ts";
+import { NODE_COLUMNS, type NodeRow } from "./node-rows.ts";
+
+export function prepareCheckIns(db: Database.Database) {
+  const columns = NODE_COLUMNS.map((column) => `nodes.${column}`).join(", ");
+  return {
+    begin: db.prepare("BEGIN"),
+    commit: db.prepare("COMMIT"),
+    revision: db.prepare<[], number>("SELECT revision FROM meta").pluck(),
+    moveRevision: db.prepare<[]>("UPDATE meta SET revision = revision + 1"),
+    node: db
+      .prepare<[string, number], NodeRow>(`SELECT ${columns} FROM nodes WHERE id = ? AND application_no = ?`)
+      .raw(),
+    insertNode: db.prepare<unknown[]>(`
+      INSERT INTO nodes (
+        id, application_no, group_no, version, created_at, machine_alias, ip,
+        arch, oem, oem_version, aleph_version, boot_id, broken_quotes,
+        status, status_at,
+        rollout_no, grant_group_no, grant_version, from_version, needs_reboot, granted_at, attempt, grant_boot_id, deadline, error_code,
+        failure, cell
+      ) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`),
+    describeNode: db.prepare<unknown[]>(`
+      UPDATE nodes
+      SET arch = ?, oem = ?, oem_version = ?, aleph_version = ?, boot_id = ?, broken_quotes = ?
+      WHERE no = ?`),
+    renameNode: db.prepare<[string, number]>("UPDATE nodes SET machine_alias = ? WHERE no = ?"),
+    readdressNode: db.prepare<[string, number]>("UPDATE nodes SET ip = ? WHERE no = ?"),
+    regroupNode: db.prepare<[number, number]>("UPDATE nodes SET group_no = ? WHERE no = ?"),
+    rebootNode: db.prepare<[string | null, number]>("UPDATE nodes SET grant_boot_id = ? WHERE no = ?"),
+    moveNode: db.prepare<unknown[]>(`
+      UPDATE nodes
+      SET version = ?, status = ?, status_at = ?,
+          rollout_no = ?, grant_group_no = ?, grant_version = ?, from_version = ?, needs_reboot = ?, granted_at = ?, attempt = ?,
+          grant_boot_id = ?, deadline = ?, error_code = ?, failure = ?, cell = ?
+      WHERE no = ?`),
+    insertEvent: db.prepare<unknown[]>(`
+      INSERT INTO events (node_no, at, type, result, error_code, version, previous_version)
+      VALUES (?, ?, ?, ?, ?, ?, ?)`),
+    insertHistory: db.prepare<unknown[]>(`
+      INSERT INTO status_history (node_no, at, status, version, group_no, rollout_no, error_code)
+      VALUES (?, ?, ?, ?, ?, ?, ?)`),
+    insertPastGrant: db.prepare<unknown[]>(`
+      INSERT INTO past_grants (rollout_no, node_no, status, version, granted_at, ended_at, attempt, error_code, failure, cell)
+      VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`),
+    rolloutCounters: db.prepare<[number], CountersRow>(`
+      SELECT granted, downloading, downloaded, installed, complete, failed, timed_out, rolled_back, lost, withdrawn, retrying,
+             cells, causes
+      FROM rollout_counters
+      WHERE rollout_no = ?`),
+    writeRolloutCounters: db.prepare<unknown[]>(`
+      UPDATE rollout_counters
+      SET granted = ?, downloading = ?, downloaded = ?, installed = ?, complete = ?, failed = ?,
+          timed_out = ?, rolled_back = ?, lost = ?, withdrawn = ?, retrying = ?, cells = ?, causes = ?
+      WHERE rollout_no = ?`),
+    groupCounters: db.prepare<[number], { in_flight: number; slices: string }>(`
+      SELECT in_flight, slices
+      FROM group_counters
+      WHERE group_no = ?`),
+    writeGroupCounters: db.prepare<unknown[]>(`
+      INSERT INTO group_counters (group_no, in_flight, slices)
+      VALUES (?, ?, ?)
+      ON CONFLICT (group_no) DO UPDATE SET in_flight = excluded.in_flight, slices = excluded.slices`),
+    moveNodeCount: db.prepare<unknown[]>(`
+      INSERT INTO node_counts (group_no, version, status, count)
+      VALUES (?, ?, ?, ?)
+      ON CONFLICT (group_no, version, status) DO UPDATE SET count = count + excluded.count`),
+    dropEmptyNodeCount: db.prepare<unknown[]>(`
+      DELETE FROM node_counts
+      WHERE group_no = ? AND version = ? AND status = ? AND count <= 0`),
+    addStatusSlot: db.prepare<unknown[]>(`
+      INSERT INTO status_slots (group_no, slot, status, version, entries)
+      VALUES (?, ?, ?, ?, ?)
+      ON CONFLICT (group_no, slot, status, version) DO UPDATE SET entries = entries + excluded.entries`),
+    updateSeen: db.prepare<[number, number]>("UPDATE seen SET at = ? WHERE node_no = ?"),
+    // A mark may have waited while somebody deleted its node.
+    insertSeen: db.prepare<[number, number]>(`
+      INSERT INTO seen (node_no, at)
+      SELECT no, ? FROM nodes
+      WHERE no = ?`),
+    disableUpdates: db.prepare<[number]>("UPDATE groups SET policy_updates_enabled = 0 WHERE no = ?"),
+    recentActivity: db
+      .prepare<[number | null, number, string, number], number>(`
+      SELECT no FROM activity
+      WHERE group_no IS ? AND class = ? AND version = ? AND at > ?
+      LIMIT 1`)
+      .pluck(),
+    insertActivity: db.prepare<unknown[]>(`
+      INSERT INTO activity (id, at, class, severity, application_no, group_no, channel_no, instance_id, version)
+      VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`),
+    dueNodes: db
+      .prepare<[number, number], unknown[]>(`
+      SELECT ${columns}, COALESCE(seen.at, nodes.created_at)
+      FROM nodes
+      LEFT JOIN seen ON seen.node_no = nodes.no
+      WHERE nodes.deadline <= ?
+      ORDER BY nodes.deadline
+      LIMIT ?`)
+      .raw(),
+    // The oldest rows come first in each of these tables, so the search ends with the first row that is young enough.
+    deleteOld: ["events", "status_history", "activity"]
+      .map((table) =>
+        db.prepare<[number, number]>(`
+        DELETE FROM ${table}
+        WHERE at < ? AND no <= (SELECT min(no) FROM ${table}) + ?`),
+      )
+      .concat(
+        // Of the rollouts that still stand, they are what the counters can be counted from again.
+        db.prepare<[number, number]>(`
+        DELETE FROM past_grants
+        WHERE no IN (
+          SELECT no FROM past_grants
+          WHERE ended_at < ? AND rollout_no NOT IN (SELECT no FROM rollouts WHERE present = 1)
+          ORDER BY no
+          LIMIT ?)`),
+        // Deliveries that still wait are none of the history yet.
+        db.prepare<[number, number]>(`
+        DELETE FROM webhook_deliveries
+        WHERE at < ? AND due_at IS NULL AND no <= (SELECT min(no) FROM webhook_deliveries) + ?`),
+      ),
+    deleteOldSlots: ["status_slots", "census"].map((table) =>
+      db.prepare<[number, number]>(`
+        DELETE FROM ${table}
+        WHERE slot < ? AND slot < (SELECT min(slot) FROM ${table}) + ?`),
+    ),
+    nodeNumbers: db
+      .prepare<[number, number, number], number>(`
+      SELECT no FROM nodes
+      WHERE no > ? AND created_at < ?
+      ORDER BY no
+      LIMIT ?`)
+      .pluck(),
+    seenOnce: db
+      .prepare<[number], NodeRow>(`
+      SELECT ${columns} FROM nodes
+      JOIN seen ON seen.node_no = nodes.no
+      WHERE nodes.no = ? AND seen.at <= nodes.created_at AND nodes.rollout_no IS NULL
+        AND nodes.alias = '' AND nodes.held IS NULL AND nodes.own_group IS NULL AND nodes.labels IS NULL`)
+      .raw(),
+    forgetNode: [
+      "DELETE FROM nodes WHERE no = ?",
+      "DELETE FROM seen WHERE node_no = ?",
+      "DELETE FROM events WHERE node_no = ?",
+      "DELETE FROM status_history WHERE node_no = ?",
+      // They stay counted in their rollouts; the number may be another node's one day.
+      "UPDATE past_grants SET node_no = 0 WHERE node_no = ?",
+    ].map((statement) => db.prepare<[number]>(statement)),
+  };
+}
