@@ -6,7 +6,7 @@ import type { z } from "zod";
 import { archName, type fleetObject, typeName } from "../fleet/document.ts";
 import { compareVersions } from "../rollout/version.ts";
 import type { Db } from "./context.ts";
-import { toGroup } from "./groups.ts";
+import { toGroup } from "./group-objects.ts";
 import type { ApplicationRow, ChannelRow } from "./lookups.ts";
 import { type PackageObject, toPackages } from "./package-objects.ts";
 
