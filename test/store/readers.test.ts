@@ -4,15 +4,23 @@ import type { SqlSession } from "../../src/store/store.ts";
 import { aDatabase } from "./in-process.ts";
 
 const HOURS = 3_600_000;
-const open: Readers[] = [];
+const cleanUp: (() => unknown)[] = [];
 afterEach(async () => {
-  for (const one of open.splice(0)) await one.close();
+  for (const step of cleanUp.splice(0).reverse()) await step();
 });
 
 async function readers(threads: number, patienceMs: number): Promise<Readers> {
-  const { path } = await aDatabase();
-  const made = sqliteReaders({ path, threads, patienceMs, onDeath: (error) => expect.unreachable(error.message) });
-  open.push(made);
+  const database = await aDatabase();
+  const made = sqliteReaders({
+    path: database.path,
+    threads,
+    patienceMs,
+    onDeath: (error) => expect.unreachable(error.message),
+  });
+  cleanUp.push(
+    () => database.close(),
+    () => made.close(),
+  );
   return made;
 }
 

@@ -13,6 +13,7 @@ export function prepareCheckIns(db: Database.Database) {
     node: db
       .prepare<[string, number], NodeRow>(`SELECT ${columns} FROM nodes WHERE id = ? AND application_no = ?`)
       .raw(),
+    nodeByNumber: db.prepare<[number], NodeRow>(`SELECT ${columns} FROM nodes WHERE no = ?`).raw(),
     insertNode: db.prepare<unknown[]>(`
       INSERT INTO nodes (
         id, application_no, group_no, version, created_at, machine_alias, ip,

@@ -13,13 +13,16 @@ import type { Tables } from "../tables.ts";
 import { NodeCounts, StatusSlots } from "./batch-sums.ts";
 import { prepareCheckIns } from "./checkin-statements.ts";
 import { translatingFaults } from "./connection.ts";
+import { NodePlaces } from "./node-places.ts";
 import { describing, type NodeRow, standing, toNode } from "./node-rows.ts";
 
 const DAY_MS = 86_400_000;
+const [NUMBER, APPLICATION, ID] = [0, 1, 2] as const; // of NODE_COLUMNS
 
 /** `db` and `kysely` are the same connection: what Kysely reads, it reads inside the open transaction. */
 export function sqliteCheckIns(db: Database.Database, kysely: Kysely<Tables>): CheckInStore {
   const sql = prepareCheckIns(db);
+  const places = new NodePlaces();
   const nodeCounts = new NodeCounts();
   const statusSlots = new StatusSlots();
   let sync: Durability = "durable";
@@ -29,6 +32,15 @@ export function sqliteCheckIns(db: Database.Database, kysely: Kysely<Tables>): C
     if (durability === sync) return;
     db.pragma(durability === "durable" ? "synchronous = FULL" : "synchronous = NORMAL");
     sync = durability;
+  }
+
+  function nodeRow({ id, applicationNo }: NodeKey): NodeRow | undefined {
+    const known = places.find(id, applicationNo);
+    const there = known === 0 ? undefined : sql.nodeByNumber.get(known);
+    if (there !== undefined && there[ID] === id && there[APPLICATION] === applicationNo) return there;
+    const row = sql.node.get(id, applicationNo);
+    if (row !== undefined) places.remember(id, applicationNo, row[NUMBER]);
+    return row;
   }
 
   function insertNode(node: Node): number {
@@ -120,7 +132,7 @@ export function sqliteCheckIns(db: Database.Database, kysely: Kysely<Tables>): C
     async nodes(keys: readonly NodeKey[]) {
       return translatingFaults(() =>
         keys.map((key) => {
-          const row = sql.node.get(key.id, key.applicationNo);
+          const row = nodeRow(key);
           return row === undefined ? null : toNode(row);
         }),
       );

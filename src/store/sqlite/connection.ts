@@ -11,7 +11,7 @@ export function openWriter(path: string): Database.Database {
   db.pragma("journal_mode = WAL");
   db.pragma("synchronous = FULL");
   db.pragma("foreign_keys = ON");
-  db.pragma("cache_size = -49152"); // 48 MiB
+  db.pragma("cache_size = -32768"); // 32 MiB
   db.pragma("temp_store = MEMORY");
   // Checkpoints run on a thread of their own; the writer only finishes them, when the log has grown to some 64 MiB.
   db.pragma("wal_autocheckpoint = 16000");
