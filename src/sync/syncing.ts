@@ -2,22 +2,15 @@
 import { randomUUID } from "node:crypto";
 import type { Clock } from "../clock.ts";
 import { type Repeated, repeat } from "../repeating.ts";
-import { parseInterval } from "../rollout/interval.ts";
 import type { BringInContext } from "./bring-in.ts";
 import { type Checked, check } from "./check.ts";
+import { nextCheckAt } from "./schedule.ts";
 import type { Upstream } from "./upstream.ts";
-import { dueUpstreams, type Outcome, putBack, renew, settle, take, type UpstreamRow } from "./upstreams.ts";
+import { dueUpstreams, putBack, renew, settle, take, type UpstreamRow } from "./upstreams.ts";
 
 const TICK_MS = 15_000;
 const AT_ONCE = 2;
-/** A process that has died is taken for dead after this long; one that lives says so in time. */
-const LEASE_MS = 300_000;
 const RENEW_MS = 60_000;
-/** After a failure: 2 min, 4 min … 6 h. */
-const FIRST_RETRY_MS = 120_000;
-const LONGEST_RETRY_MS = 6 * 3_600_000;
-/** By how much an interval is longer or shorter each time, so that servers don't ask in step. */
-const JITTER = 0.1;
 
 export interface Progress {
   readonly version: string;
@@ -106,14 +99,14 @@ export class Syncing {
   }
 
   async #turn(no: number): Promise<void> {
-    const { store, clock, onChecked } = this.#options;
+    const { store, clock, random, onChecked } = this.#options;
     const lease = randomUUID();
-    const row = await store.write((tx) => take(tx, no, lease, clock.now() + LEASE_MS, clock.now()));
+    const row = await store.write((tx) => take(tx, no, lease, clock.now()));
     if (row === null) return;
     const lost = new AbortController();
     const renewal = setInterval(() => {
       store
-        .write((tx) => renew(tx, no, lease, clock.now() + LEASE_MS))
+        .write((tx) => renew(tx, no, lease, clock.now()))
         // Somebody has deleted it, or another process has taken it.
         .then((held) => held || lost.abort())
         .catch(this.#options.onError);
@@ -124,8 +117,9 @@ export class Syncing {
         await store.write((tx) => putBack(tx, no, lease, clock.now()));
         return;
       }
-      const outcome = { ...checked, nextCheckAt: this.#nextCheckAt(row, checked) };
-      await store.write((tx) => settle(tx, row, lease, outcome, clock.now()));
+      const now = clock.now();
+      const outcome = { ...checked, nextCheckAt: nextCheckAt(row, checked, { now, random: random() }) };
+      await store.write((tx) => settle(tx, row, lease, outcome, now));
       onChecked(row, checked.error);
     } finally {
       clearInterval(renewal);
@@ -157,14 +151,5 @@ export class Syncing {
       const why = error instanceof Error ? error.message : String(error);
       return { error: why, version: "", found: null, heldBack: null, until: null };
     }
-  }
-
-  #nextCheckAt(row: UpstreamRow, { error, until }: Checked): Outcome["nextCheckAt"] {
-    const { clock, random } = this.#options;
-    const interval = parseInterval(row.check_interval) ?? LONGEST_RETRY_MS; // it was checked when it came in
-    const spread = 1 - JITTER + 2 * JITTER * random();
-    const retry = Math.min(FIRST_RETRY_MS * 2 ** Math.min(row.failures, 20), LONGEST_RETRY_MS);
-    const next = clock.now() + Math.round((error === null ? interval : retry) * spread);
-    return until === null ? next : Math.min(next, until);
   }
 }

@@ -1,9 +1,10 @@
 /** Upstreams in the database: whose turn it is, what a check came to, what was seen when. */
-import type { Kysely, Selectable } from "kysely";
+import type { ExpressionBuilder, Kysely, Selectable } from "kysely";
 import { ACTIVITY, SEVERITY } from "../rollout/model.ts";
 import { compareVersions } from "../rollout/version.ts";
 import { noteActivity } from "../store/activity.ts";
 import type { Tables } from "../store/tables.ts";
+import { isDue, LEASE_MS, SKEW_MS } from "./schedule.ts";
 import type { Found } from "./upstream.ts";
 
 type Db = Kysely<Tables>;
@@ -24,23 +25,33 @@ export function summaryOf({ target, floors, incomplete }: Found): Summary {
   return { target: target?.version ?? null, floors: floors.map(({ version }) => version), incomplete };
 }
 
+/** Whether nobody has it. A lease that ends later than any of ours was written when the clock was wrong. */
+function isFree(now: number) {
+  return (eb: ExpressionBuilder<Tables, "upstreams">) =>
+    eb.or([
+      eb("lease_until", "is", null),
+      eb("lease_until", "<=", now),
+      eb("lease_until", ">", now + LEASE_MS + SKEW_MS),
+    ]);
+}
+
 /** Has it for itself until the lease ends. Null: it is gone, or somebody else has it. */
-export async function take(tx: Db, no: number, lease: string, until: number, now: number): Promise<UpstreamRow | null> {
+export async function take(tx: Db, no: number, lease: string, now: number): Promise<UpstreamRow | null> {
   const row = await tx
     .updateTable("upstreams")
-    .set({ lease, lease_until: until })
+    .set({ lease, lease_until: now + LEASE_MS })
     .where("no", "=", no)
-    .where((eb) => eb.or([eb("lease_until", "is", null), eb("lease_until", "<=", now)]))
+    .where(isFree(now))
     .returningAll()
     .executeTakeFirst();
   return row ?? null;
 }
 
 /** Answers whether it was still there to be renewed. */
-export async function renew(tx: Db, no: number, lease: string, until: number): Promise<boolean> {
+export async function renew(tx: Db, no: number, lease: string, now: number): Promise<boolean> {
   const { numUpdatedRows } = await tx
     .updateTable("upstreams")
-    .set({ lease_until: until })
+    .set({ lease_until: now + LEASE_MS })
     .where("no", "=", no)
     .where("lease", "=", lease)
     .executeTakeFirst();
@@ -50,13 +61,13 @@ export async function renew(tx: Db, no: number, lease: string, until: number): P
 export async function dueUpstreams(db: Db, now: number): Promise<number[]> {
   const rows = await db
     .selectFrom("upstreams")
-    .select("no")
+    .select(["no", "check_interval", "next_check_at"])
     .where("policy", "!=", "off")
-    .where("next_check_at", "<=", now)
-    .where((eb) => eb.or([eb("lease_until", "is", null), eb("lease_until", "<=", now)]))
+    .where("next_check_at", "is not", null)
+    .where(isFree(now))
     .orderBy("next_check_at")
     .execute();
-  return rows.map(({ no }) => no);
+  return rows.filter((row) => row.next_check_at !== null && isDue(row.next_check_at, row, now)).map(({ no }) => no);
 }
 
 /** What a check came to. */
@@ -122,13 +133,21 @@ function changing(tx: Db, upstreamNo: number, version: string) {
   return tx.updateTable("upstream_releases").where("upstream_no", "=", upstreamNo).where("version", "=", version);
 }
 
-/** From now on they are known, if they were not before. */
+/**
+ * From now on they are known, if they were not before. One that was first seen later than now was seen when the clock was wrong:
+ * its age would begin then.
+ */
 export async function noteSeen(tx: Db, upstreamNo: number, seen: readonly Seen[], now: number): Promise<void> {
   for (const { version, isTarget } of seen) {
     await tx
       .insertInto("upstream_releases")
       .values({ upstream_no: upstreamNo, version, first_seen_at: now, is_target: Number(isTarget), here: 0 })
-      .onConflict((conflict) => conflict.columns(["upstream_no", "version"]).doNothing())
+      .onConflict((conflict) =>
+        conflict
+          .columns(["upstream_no", "version"])
+          .doUpdateSet({ first_seen_at: now })
+          .where("upstream_releases.first_seen_at", ">", now + SKEW_MS),
+      )
       .execute();
     if (!isTarget) continue;
     await changing(tx, upstreamNo, version).set({ is_target: 1 }).execute();
