@@ -139,10 +139,10 @@ function offered(upstream: Upstream, release: Release, signal: AbortSignal): Off
   return {
     version: release.version,
     files: files.map(asOffered),
-    async open({ name }, from) {
+    sourcesOf({ name }) {
       const file = files.find((one) => one.name === name);
-      if (file === undefined) throw new SourceFailed(`${release.version} has no ${name}`);
-      return bytes.open(file, from, signal);
+      const sources = file === undefined ? [] : bytes.sourcesOf(file);
+      return sources.map((source) => (from: number) => source.open(from, signal));
     },
   };
 }

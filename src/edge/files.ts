@@ -86,31 +86,35 @@ function bytesOf(wanted: WantedRelease, { url, payloads, userAgent, stallMs }: F
     package: { version, arch },
   } = wanted;
   return {
-    async open(file, from, signal) {
-      const names = [applicationId, arch, version, file.name].map(encodeURIComponent);
-      const headers = {
-        "User-Agent": userAgent,
-        "Accept-Encoding": "identity",
-        ...(payloads.authorization !== null && { Authorization: payloads.authorization }),
-        ...(from > 0 && { Range: `bytes=${from}-` }),
-      };
-      const stall = new Stall(stallMs);
-      const request = { headers, redirect: "manual" as const, signal: AbortSignal.any([signal, stall.signal]) };
-      try {
-        const answer = await fetch(`${url}${payloads.path}/${names.join("/")}`, request);
-        const isRest = answer.headers.get("content-range")?.startsWith(`bytes ${from}-`) === true;
-        if (answer.body === null || (from > 0 ? answer.status !== 206 || !isRest : answer.status !== 200)) {
-          await answer.body?.cancel();
-          throw new SourceFailed(`${file.name}: the central server answered ${answer.status}`);
-        }
-        return watched(Readable.from(answer.body), file.name, stall);
-      } catch (error) {
-        stall.end();
-        if (error instanceof SourceFailed) throw error;
-        throw new SourceFailed(`${file.name} can't be fetched: ${stall.reason ?? String(error)}`);
-      }
+    sourcesOf({ name }) {
+      const place = `${url}${payloads.path}/${[applicationId, arch, version, name].map(encodeURIComponent).join("/")}`;
+      return [{ place, open: (from, signal) => opened(place, name, from, signal) }];
     },
   };
+
+  async function opened(place: string, name: string, from: number, signal: AbortSignal) {
+    const headers = {
+      "User-Agent": userAgent,
+      "Accept-Encoding": "identity",
+      ...(payloads.authorization !== null && { Authorization: payloads.authorization }),
+      ...(from > 0 && { Range: `bytes=${from}-` }),
+    };
+    const stall = new Stall(stallMs);
+    const request = { headers, redirect: "manual" as const, signal: AbortSignal.any([signal, stall.signal]) };
+    try {
+      const answer = await fetch(place, request);
+      const isRest = answer.headers.get("content-range")?.startsWith(`bytes ${from}-`) === true;
+      if (answer.body === null || (from > 0 ? answer.status !== 206 || !isRest : answer.status !== 200)) {
+        await answer.body?.cancel();
+        throw new SourceFailed(`${name}: the central server answered ${answer.status}`);
+      }
+      return watched(Readable.from(answer.body), name, stall);
+    } catch (error) {
+      stall.end();
+      if (error instanceof SourceFailed) throw error;
+      throw new SourceFailed(`${name} can't be fetched: ${stall.reason ?? String(error)}`);
+    }
+  }
 }
 
 /** Bytes as they come; breaking off ends them, and what has come is kept. */

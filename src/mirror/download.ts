@@ -59,7 +59,9 @@ export async function fetchFile(
     await checkRoom(dirname(path), size - begun);
     onBytes(begun);
     const reasons: string[] = [];
-    for (const source of sources) {
+    const tries = [...sources];
+    for (let source = tries.shift(); source !== undefined; source = tries.shift()) {
+      const before = (await sizeOf(part)) ?? 0;
       const reason = await insist(source, part, size, wait, onBytes);
       const content = reason === null ? await contentOf(part, () => {}) : null;
       const difference = content === null ? reason : differenceOf(content, wanted);
@@ -71,6 +73,8 @@ export async function fetchFile(
       if (content !== null) {
         await rm(part, { force: true });
         onBytes(-size);
+        // What was here already may have been what is wrong, and not this source's.
+        if (before > 0) tries.unshift(source);
       }
       reasons.push(difference ?? "");
     }

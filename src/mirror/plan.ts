@@ -26,7 +26,8 @@ export interface OfferedRelease {
   readonly version: string;
   /** The payload itself first. */
   readonly files: readonly OfferedFile[];
-  readonly open: (file: OfferedFile, from: number) => ReturnType<Source>;
+  /** Where one of its files is, in the order to try. */
+  readonly sourcesOf: (file: OfferedFile) => readonly Source[];
 }
 
 /** What a channel holds: its own release, and the floors on the way there. */
@@ -42,7 +43,7 @@ export interface WantedRelease {
   readonly channels: readonly string[];
   readonly files: readonly OfferedFile[];
   /** Null: the upstream doesn't offer it any more. */
-  readonly open: OfferedRelease["open"] | null;
+  readonly sourcesOf: OfferedRelease["sourcesOf"] | null;
 }
 
 export interface Wishes {
@@ -116,13 +117,13 @@ function channelOf(name: string, arch: Arch, { version, floors }: Offered): Mirr
 
 function asWanted({ arch, version, channels, files }: MirrorRelease): WantedRelease {
   const offered = files.map((file) => ({ ...file, name: nameOf(file) }));
-  return { arch, version, channels, files: offered, open: null };
+  return { arch, version, channels, files: offered, sourcesOf: null };
 }
 
 /** @throws MirrorError when a release is not what it was, or has names that no file can have here */
 function combined(
   before: WantedRelease | undefined,
-  { version, files, open }: OfferedRelease,
+  { version, files, sourcesOf }: OfferedRelease,
   channel: string,
   arch: Arch,
 ): WantedRelease {
@@ -153,5 +154,5 @@ function combined(
   }));
   const more = (before?.files ?? []).filter(({ name }) => !files.some((file) => file.name === name));
   const channels = [...new Set([...(before?.channels ?? []), channel])].sort();
-  return { arch, version, channels, files: [...said, ...more], open };
+  return { arch, version, channels, files: [...said, ...more], sourcesOf };
 }

@@ -107,13 +107,12 @@ async function fetchAll({ folder, elsewhere, wait, onPlan, onBytes }: WriteOptio
   onPlan(wanted.flatMap(({ arch, version, files }) => files.map(({ name, size }) => ({ path: pathOf(arch, version, name), size })))); // biome-ignore format: one line
   const fetched: string[] = [];
   const releases: MirrorRelease[] = [];
-  for (const { arch, version, channels, files, open } of wanted) {
+  for (const { arch, version, channels, files, sourcesOf } of wanted) {
     const whole: MirrorFile[] = [];
     for (const file of files) {
       const { name } = file;
       const path = pathOf(arch, version, name);
-      const sources: Source[] = [(from) => elsewhere(arch, version, file, from)];
-      if (open !== null) sources.unshift((from) => open(file, from));
+      const sources: Source[] = [...(sourcesOf?.(file) ?? []), (from) => elsewhere(arch, version, file, from)];
       const target = { ...file, path: join(folder, path), sources };
       const content = await fetchFile(target, wait, (bytes) => onBytes(path, bytes));
       if (content.fresh) fetched.push(path);

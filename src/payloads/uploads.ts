@@ -45,6 +45,9 @@ export class UploadRefused extends Error {
   }
 }
 
+/** These bytes are not what was wanted; another copy of the file may be. */
+export class WrongBytes extends UploadRefused {}
+
 /** Larger than any image; for packages that don't say how large their file is. */
 const MOST_BYTES = 64 * 2 ** 30;
 /** How often to look whether there is still room: many uploads at once must not use up what stays free. */
@@ -136,7 +139,7 @@ export class Uploads {
     try {
       for await (const chunk of body) {
         if (at + chunk.length > (total ?? MOST_BYTES)) {
-          throw new UploadRefused(413, `${wanted.name} has ${total ?? MOST_BYTES} bytes at most, and more came`);
+          throw new WrongBytes(413, `${wanted.name} has ${total ?? MOST_BYTES} bytes at most, and more came`);
         }
         reading.update(chunk);
         await writeAll(file, chunk, at);
@@ -173,7 +176,7 @@ export class Uploads {
     // Somebody else is filling the disk: the database needs the room more than a file that can come again.
     const isShort = (await this.#blobs.free()) < this.#reserve / 2;
     if (isFull || isWrong || isShort) await this.#blobs.dropUpload(packageId, name);
-    if (error instanceof WrongPayload) return new UploadRefused(422, `${name} was refused: ${error.message}`);
+    if (error instanceof WrongPayload) return new WrongBytes(422, refusalOf(name, error));
     if (isFull) return new UploadRefused(507, "the disk is full; nothing of the file was kept");
     if (["EIO", "EROFS", "EACCES", "EMFILE", "ENFILE"].includes(code)) {
       return new UploadRefused(503, `files can't be written now (${code})`);
@@ -209,15 +212,25 @@ class Reading {
     const { name, sha1, sha256 } = this.#wanted;
     if (sizeBytes === 0) throw new UploadRefused(422, `${name} is empty`);
     if (!fits(content, { ...this.#wanted, sha1: null })) {
-      throw new UploadRefused(422, `${name} has the SHA-256 ${content.sha256}; its package says ${sha256}`);
+      throw new WrongBytes(422, `${name} has the SHA-256 ${content.sha256}; its package says ${sha256}`);
     }
     if (!fits(content, this.#wanted)) {
       const given = Buffer.from(content.sha1, "hex").toString("base64");
-      throw new UploadRefused(422, `${name} has the SHA-1 ${given}; its package says ${sha1}`);
+      throw new WrongBytes(422, `${name} has the SHA-1 ${given}; its package says ${sha1}`);
     }
-    this.#payload?.end();
+    try {
+      this.#payload?.end();
+    } catch (error) {
+      // Another copy would be the same.
+      if (error instanceof WrongPayload && sha256 !== null) throw new UploadRefused(422, refusalOf(name, error));
+      throw error;
+    }
     return content;
   }
+}
+
+function refusalOf(name: string, { message }: WrongPayload): string {
+  return `${name} was refused: ${message}`;
 }
 
 async function* firstBytes(file: FileHandle, bytes: number): AsyncGenerator<Buffer> {

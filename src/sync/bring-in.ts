@@ -11,7 +11,8 @@ import { declaredFiles } from "../store/fleet.ts";
 import { fits } from "../store/hosted.ts";
 import type { Store } from "../store/store.ts";
 import { type ApplicationRow, type Editor, NotTaken, type PackageRow, type Tx } from "./editor.ts";
-import { type Bytes, filesOf, type Release, SourceFailed } from "./release.ts";
+import { receive } from "./receive.ts";
+import { type Bytes, filesOf, type Release, type Source, SourceFailed } from "./release.ts";
 
 export interface BringInContext {
   readonly store: Store;
@@ -137,7 +138,7 @@ async function fetchFiles(context: BringInContext, wanted: BringIn, bytes: Bytes
       row: present,
       key,
       file,
-      open: (from) => bytes.open(theirs, from, wanted.signal),
+      sources: bytes.sourcesOf(theirs),
     });
   }
 }
@@ -154,27 +155,21 @@ interface Fetched {
   readonly row: PackageRow;
   readonly key: string | null;
   readonly file: PackageFile;
-  readonly open: (from: number) => Promise<AsyncIterable<Buffer>>;
+  readonly sources: readonly Source[];
 }
 
-async function fetchFile(context: BringInContext, wanted: BringIn, { row, key, file, open }: Fetched): Promise<void> {
+async function fetchFile(
+  context: BringInContext,
+  wanted: BringIn,
+  { row, key, file, sources }: Fetched,
+): Promise<void> {
   const { payloads, editor } = context;
-  const { blobs, uploads } = payloads;
   const target = wantedFile(key, row, file);
-  const total = file.sizeBytes === 0 ? null : file.sizeBytes;
-  await uploads.alone(target, async () => {
+  await payloads.uploads.alone(target, async () => {
     // Whoever had it until now may have finished it.
     if (await isHosted(context, row.no, file)) return;
-    // Where nobody knows how large it is, nobody knows whether what is here is all of it.
-    const begun = total === null ? 0 : ((await blobs.receivedOf(row.id, file.name)) ?? 0);
-    const from = total !== null && begun > total ? 0 : begun;
-    const report = (received: number) => wanted.onBytes?.(file.name, received, file.sizeBytes);
-    report(from);
-    const body = from === total ? nothing() : counted(await open(from), from, report);
-    const arrived = await uploads.receive(target, { from, total }, body);
-    if (!arrived.whole) {
-      throw new SourceFailed(`${file.name} broke off after ${arrived.received} of ${file.sizeBytes} bytes`);
-    }
+    const onBytes = (received: number) => wanted.onBytes?.(file.name, received, file.sizeBytes);
+    const arrived = await receive({ payloads, file: target, sources, signal: wanted.signal, onBytes });
     await payloads.publish(arrived, () =>
       editor.change("keepFile", async (desk) => {
         const present = await desk.tx.selectFrom("packages").selectAll().where("no", "=", row.no).executeTakeFirst();
@@ -185,15 +180,4 @@ async function fetchFile(context: BringInContext, wanted: BringIn, { row, key, f
       }),
     );
   });
-}
-
-async function* nothing(): AsyncGenerator<Buffer> {}
-
-async function* counted(body: AsyncIterable<Buffer>, from: number, report: (received: number) => void) {
-  let received = from;
-  for await (const chunk of body) {
-    yield chunk;
-    received += chunk.length;
-    report(received);
-  }
 }

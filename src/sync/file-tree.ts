@@ -45,7 +45,12 @@ export function filesIn(tree: FileTree): Pick<Upstream, "bytesOf" | "probe"> {
     ...(tree.probe && { probe: tree.probe }),
     bytesOf({ arch, version }) {
       const folder = folderOf(layoutArch(arch), version);
-      return { open: ({ name, sizeBytes }, from, signal) => tree.open(`${folder}/${name}`, from, sizeBytes, signal) };
+      return {
+        sourcesOf({ name, sizeBytes }) {
+          const path = `${folder}/${name}`;
+          return [{ place: tree.place(path), open: (from, signal) => tree.open(path, from, sizeBytes, signal) }];
+        },
+      };
     },
   };
 }

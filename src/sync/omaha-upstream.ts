@@ -3,7 +3,7 @@ import { randomUUID } from "node:crypto";
 import { fileAt, type Http, textOf } from "./http.ts";
 import { type Places, readAnswer } from "./omaha-answer.ts";
 import { probe } from "./probe.ts";
-import { type Bytes, type Release, SourceFailed } from "./release.ts";
+import { SourceFailed } from "./release.ts";
 import type { Question, Upstream } from "./upstream.ts";
 
 const SYNCER = "CoreOSUpdateEngine-0.1.0.0";
@@ -46,25 +46,13 @@ export function omahaUpstream({ url, privateAddresses, http }: OmahaUpstreamOpti
       return found;
     },
     probe: (file, { url }, signal) => probe(http, { url, privateAddresses }, file, signal),
-    bytesOf: (release) => bytesAt(http, places.get(release) ?? [release.url], release, privateAddresses),
-  };
-}
-
-/** From the first place that has it. */
-function bytesAt(http: Http, places: readonly string[], release: Release, privateAddresses: boolean): Bytes {
-  return {
-    async open(file, from, signal) {
-      const failures: string[] = [];
-      for (const place of places) {
-        try {
-          return await fileAt(http, `${place}${file.name}`, from, file.sizeBytes, { privateAddresses, signal });
-        } catch (error) {
-          if (!(error instanceof SourceFailed)) throw error;
-          failures.push(error.message);
-        }
-      }
-      throw new SourceFailed(failures.join("; ") || `nobody knows where ${file.name} of ${release.version} is`);
-    },
+    bytesOf: (release) => ({
+      sourcesOf: ({ name, sizeBytes }) =>
+        (places.get(release) ?? [release.url]).map((codebase) => {
+          const place = `${codebase}${name}`;
+          return { place, open: (from, signal) => fileAt(http, place, from, sizeBytes, { privateAddresses, signal }) };
+        }),
+    }),
   };
 }
 

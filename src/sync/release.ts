@@ -22,11 +22,18 @@ export interface Release {
 
 /** Where the bytes of a release are. */
 export interface Bytes {
+  /** Of one of its files, in the order to try. */
+  sourcesOf(file: PackageFile): readonly Source[];
+}
+
+export interface Source {
+  /** As people find it. */
+  readonly place: string;
   /**
    * The file from an offset on; what comes may end early, and is gone on from the next time.
-   * @throws SourceFailed
+   * @throws SourceFailed, also while it comes
    */
-  open(file: PackageFile, from: number, signal: AbortSignal): Promise<AsyncIterable<Buffer>>;
+  open(from: number, signal: AbortSignal): Promise<AsyncIterable<Buffer>>;
 }
 
 /** Bytes or an answer did not come, or not as they should: it may go better the next time. The message says why. */

@@ -139,7 +139,8 @@ export class Syncing {
           signal,
           onBytes: (version, file, received, total) => {
             const isSame = before?.version === version && before.file === file;
-            if (isSame && before !== null) onBytes(received - before.received);
+            // It becomes less where another place begins anew.
+            if (isSame && before !== null) onBytes(Math.max(0, received - before.received));
             before = { version, file, received, total };
             this.#progress.set(row.no, before);
           },

@@ -60,10 +60,12 @@ export class Upstream {
         sha1: createHash("sha1").update(content).digest("hex"),
         sha256: index === 0 ? sha256(content).toString("hex") : null,
       })),
-      open: async (file, from) => {
-        this.opened.push(`${version}/${file.name} ${from}`);
-        return this.open(this.content.get(`${version}/${file.name}`) ?? Buffer.alloc(0), from);
-      },
+      sourcesOf: (file) => [
+        async (from) => {
+          this.opened.push(`${version}/${file.name} ${from}`);
+          return this.open(this.content.get(`${version}/${file.name}`) ?? Buffer.alloc(0), from);
+        },
+      ],
     };
   }
 

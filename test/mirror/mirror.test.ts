@@ -173,6 +173,20 @@ describe("writing a mirror", () => {
     await expect(mirrored(folder, upstream, key)).rejects.toThrow("bytes came");
   });
 
+  it("begins anew where what had come before was wrong", async () => {
+    const [good, wrong] = [upstream.content.get(`4081.2.0/${MAIN}`) ?? Buffer.alloc(0), Buffer.alloc(12_345)];
+    upstream.open = async function* (_content, from) {
+      if (from > 0) throw new Error("the line is dead");
+      yield wrong;
+    };
+    await expect(mirrored(folder, upstream, key)).rejects.toThrow("the line is dead");
+    upstream.opened.length = 0;
+    upstream.open = pieces;
+    await mirrored(folder, upstream, key);
+    expect(upstream.opened.slice(0, 2)).toEqual([`4081.2.0/${MAIN} 12345`, `4081.2.0/${MAIN} 0`]);
+    expect(readFileSync(at("amd64-usr/4081.2.0", MAIN)).equals(good)).toBe(true);
+  });
+
   it("never goes back with its upstream, and says so when there is nothing", async () => {
     await expect(mirrored(folder, upstream, key, { channels: ["nightly"] })).rejects.toThrow(
       "there is nothing to mirror: nightly (amd64): the upstream offers nothing",

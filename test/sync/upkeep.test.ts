@@ -244,12 +244,15 @@ describe("what is brought in by several at once", () => {
     };
     let opens = 0;
     const bytes = {
-      async open({ name }: { name: string }, from: number) {
-        opens += 1;
-        const whole = name === MAIN ? second.payload : second.oem;
-        return (async function* () {
-          for (let at = from; at < whole.length; at += 10_000) yield whole.subarray(at, at + 10_000);
-        })();
+      sourcesOf: ({ name }: { name: string }) => {
+        const open = async (from: number) => {
+          opens += 1;
+          const whole = name === MAIN ? second.payload : second.oem;
+          return (async function* () {
+            for (let at = from; at < whole.length; at += 10_000) yield whole.subarray(at, at + 10_000);
+          })();
+        };
+        return [{ place: "here", open }];
       },
     };
     const wanted = { applicationNo: no, release, bytes, signal: new AbortController().signal };

@@ -210,10 +210,12 @@ export function manifestOf({ version, payload, oem }: Version, marks = ""): stri
   );
 }
 
-export function answerOf(codebase: string, manifests: string): string {
+/** @param more codebases, for when the first has not what is wanted */
+export function answerOf(codebase: string, manifests: string, more: readonly string[] = []): string {
+  const urls = [codebase, ...more].map((one) => `<url codebase="${one}"/>`).join("");
   return (
     `<?xml version="1.0" encoding="UTF-8"?><response protocol="3.0" server="x"><daystart elapsed_seconds="0"/>` +
-    `<app appid="{${FLATCAR}}" status="ok"><updatecheck status="ok"><urls><url codebase="${codebase}"/></urls>` +
+    `<app appid="{${FLATCAR}}" status="ok"><updatecheck status="ok"><urls>${urls}</urls>` +
     `${manifests}</updatecheck></app></response>`
   );
 }
