@@ -1,4 +1,5 @@
 /** `turnout mirror`: writes the releases of channels into a directory, for sites without internet access. */
+import { randomUUID } from "node:crypto";
 import { setTimeout as wait } from "node:timers/promises";
 import { Command, InvalidArgumentError, Option } from "commander";
 import { MirrorError, readPrivateKey } from "../mirror/keys.ts";
@@ -60,7 +61,7 @@ async function mirror(options: Options): Promise<void> {
   const http = new Http({ proxy: proxyOf(process.env), resolve: systemResolve, userAgent: `Turnout/${VERSION}` });
   // Whoever names a server of their own may have it anywhere; Flatcar's leads to no private address.
   const privateAddresses = options.from !== PUBLIC_SERVER;
-  const upstream = omahaUpstream({ url: options.from, privateAddresses, http });
+  const upstream = omahaUpstream({ url: options.from, privateAddresses, http, asker: randomUUID() });
   const signal = new AbortController().signal;
   const elsewhere = (arch: Arch, version: string, { name, size }: OfferedFile, from: number) => {
     const place = options.files ?? (options.app === FLATCAR_APP_ID ? PUBLIC_FILES : null);
@@ -125,11 +126,13 @@ async function ask(
   if (lacking !== undefined) {
     throw new MirrorError(`${from} offers ${lacking.version} for ${channel} (${arch}), but not whole: ${lacking.why}`);
   }
-  if (found.target === null) return null;
+  const { target, floors } = found;
+  if (target === null) return null;
+  const before = floors.filter(({ version }) => version !== target.version);
   return {
-    version: found.target.version,
-    floors: found.floors.map(({ version, reason }) => ({ version, reason })),
-    releases: [...found.floors, found.target].map((release) => offered(upstream, release, signal)),
+    version: target.version,
+    floors: floors.map(({ version, reason }) => ({ version, reason })),
+    releases: [...before, target].map((release) => offered(upstream, release, signal)),
   };
 }
 
@@ -158,8 +161,8 @@ function shown({ changed, manifest, fetched, removed, notes }: Written) {
 function summary({ changed, manifest, fetched, removed, notes }: Written, folder: string): string {
   const lines = [
     ...manifest.channels.map(({ name, arch, version, floors }) => {
-      const before = floors.length === 0 ? "" : `, after ${floors.map((floor) => floor.version).join(", ")}`;
-      return `${name} (${arch})  ${version}${before}`;
+      const before = floors.map((floor) => floor.version).filter((one) => one !== version);
+      return `${name} (${arch})  ${version}${before.length === 0 ? "" : `, after ${before.join(", ")}`}`;
     }),
     ...fetched.map((path) => `fetched  ${path}`),
     ...removed.map((release) => `removed  ${release}`),

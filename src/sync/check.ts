@@ -87,7 +87,9 @@ async function bringAllIn(context: CheckContext, row: UpstreamRow, found: Found)
   const [incomplete] = found.incomplete;
   if (incomplete !== undefined)
     return { ...incomplete, why: `${incomplete.version} can't be offered: ${incomplete.why}` };
-  for (const release of [...found.floors, ...(found.target === null ? [] : [found.target])]) {
+  const { target } = found;
+  const floors = found.floors.filter(({ version }) => version !== target?.version);
+  for (const release of [...floors, ...(target === null ? [] : [target])]) {
     const why = await bringOneIn(context, row, release);
     if (why !== null) return { version: release.version, why: `${release.version}: ${why}` };
   }
@@ -181,7 +183,8 @@ async function moveTo(desk: Desk, row: UpstreamRow, version: string, { floors }:
   if (target === undefined) return false;
   const before: { readonly no: number; readonly reason: string | null }[] = [];
   for (const { version: floor, reason } of floors) {
-    if (compareVersions(floor, version) >= 0) break;
+    // The target may be one itself: that counts when the channel leads beyond it.
+    if (compareVersions(floor, version) > 0) break;
     const one = (await isHere(tx, row.no, floor)) ? await packageOf(floor) : undefined;
     if (one === undefined) return false;
     before.push({ no: one.no, reason });

@@ -84,7 +84,7 @@ function found(
     return asRelease(release, arch, tree);
   };
   const floors = channel.floors
-    .filter(({ version }) => compareVersions(version, have) > 0 && version !== channel.version)
+    .filter(({ version }) => compareVersions(version, have) > 0)
     .sort((a, b) => compareVersions(a.version, b.version))
     .map(({ version, reason }) => ({ ...releaseOf(version), reason }));
   const target = compareVersions(channel.version, have) > 0 ? releaseOf(channel.version) : null;

@@ -7,6 +7,8 @@ import { compareVersions, isVersion } from "../rollout/version.ts";
 import { type Release, SourceFailed } from "./release.ts";
 import type { FloorRelease, Found } from "./upstream.ts";
 
+/** Its nodes take no release without an action: they answer code 34. Source: CLIENTS.md §1.3. */
+const FLATCAR = "e96281a6-d1af-4bde-9a0a-97b76e56dc57";
 const MAX_MANIFESTS = 200;
 const MAX_FILES = 200;
 const MAX_URLS = 16;
@@ -35,63 +37,101 @@ export function readAnswer(text: string, appId: string, arch: number): Found & {
   if (!/^3\.\d{1,3}$/.test(response.attributes.protocol ?? "")) throw wrong("it is not of the protocol 3.0");
   const app = childrenOf(response, "app").find(({ attributes }) => plain(attributes.appid) === plain(appId));
   if (app === undefined) throw wrong(`it says nothing of the application ${appId}`);
-  if (app.attributes.status !== "ok") throw wrong(`it answers "${app.attributes.status ?? ""}" for the application`);
+  const { status = "" } = app.attributes;
+  if (status !== "ok") throw wrong(`it answers "${status.slice(0, 100)}" for the application${meaningOf(status)}`);
   const [check] = childrenOf(app, "updatecheck");
   if (check === undefined) throw wrong("it has no updatecheck");
   if (check.attributes.status === "noupdate") return nothing;
   if (check.attributes.status !== "ok")
     throw wrong(`its updatecheck has the status "${check.attributes.status ?? ""}"`);
-  return offered(check, arch);
+  return offered(check, arch, plain(appId) === FLATCAR);
 }
 
-function offered(check: Element, arch: number): Found & { readonly places: Places } {
+/** Of what a server says of an application, as far as a person could do something about it. Source: CLIENTS.md §4, NEBRASKA.md §2. */
+const MEANINGS: Readonly<Record<string, string>> = {
+  "error-unknownApplication": "it does not know it",
+  "error-unknownApplicationOrGroup": "it does not know it, or not the track for this architecture",
+  "error-noPackageFound": "what the track stands for has no package there",
+  "error-updatesDisabled": "updates are switched off there, or only given at certain hours",
+  "error-maxUpdatesPerPeriodLimitReached": "the group there gives no more updates for now",
+  "error-maxConcurrentUpdatesLimitReached": "the group there gives no more updates for now",
+  "error-maxTimedOutUpdatesLimitReached": "the group there gives no more updates, since too many have timed out",
+};
+
+function meaningOf(status: string): string {
+  return Object.hasOwn(MEANINGS, status) ? `: ${MEANINGS[status]}` : "";
+}
+
+function offered(check: Element, arch: number, needsAction: boolean): Found & { readonly places: Places } {
   const codebases = codebasesOf(check);
   const manifests = childrenOf(check, "manifest");
   if (manifests.length === 0) throw wrong("it offers an update without a manifest");
   if (manifests.length > MAX_MANIFESTS) throw wrong(`it has more than ${MAX_MANIFESTS} manifests`);
   const versions = manifests.map(versionOf);
   if (new Set(versions).size < versions.length) throw wrong("it has two manifests of one version");
-  const last = manifests.findLast(({ attributes }) => attributes.is_floor !== "true");
-  const target = manifests.find(({ attributes }) => attributes.is_target === "true") ?? last;
-  const to = target === undefined ? null : versionOf(target);
+  const target = targetAmong(manifests);
+  const to = versionOf(target);
 
   const incomplete: { version: string; why: string }[] = [];
   const places = new Map<Release, readonly string[]>();
   const read = (manifest: Element): Release | null => {
-    const version = versionOf(manifest);
-    const where = to === null ? codebases : placesOf(codebases, version, to);
+    const where = placesOf(codebases, manifest, to);
     const [url] = where;
-    const release = url === undefined ? "the answer doesn't say where its files are" : releaseOf(manifest, url, arch);
+    const release =
+      url === undefined
+        ? "the answer doesn't say where its files are"
+        : releaseOf(manifest, { url, arch, needsAction });
     if (typeof release === "string") {
-      incomplete.push({ version, why: release });
+      incomplete.push({ version: versionOf(manifest), why: release });
       return null;
     }
     places.set(release, where);
     return release;
   };
+  const main = read(target);
   const floors = manifests
-    .filter((manifest) => manifest !== target && to !== null && compareVersions(versionOf(manifest), to) < 0)
+    .filter((one) => (one === target ? isTrue(one.attributes.is_floor) : compareVersions(versionOf(one), to) < 0))
     .sort((a, b) => compareVersions(versionOf(a), versionOf(b)))
     .flatMap((manifest): FloorRelease[] => {
-      const release = read(manifest);
+      const release = manifest === target ? main : read(manifest);
       if (release === null) return [];
       const floor = { ...release, reason: manifest.attributes.floor_reason?.slice(0, 500) ?? null };
       places.set(floor, places.get(release) ?? []);
       return [floor];
     });
-  return { target: target === undefined ? null : read(target), floors, incomplete, places };
+  incomplete.sort((a, b) => compareVersions(a.version, b.version));
+  return { target: main, floors, incomplete, places };
+}
+
+/** Where there are only floors, they were too many for one answer: the highest one is the next step, and a floor, too. */
+function targetAmong(manifests: readonly Element[]): Element {
+  const marked = manifests.find(({ attributes }) => isTrue(attributes.is_target));
+  const last = marked ?? manifests.findLast(({ attributes }) => !isTrue(attributes.is_floor));
+  return last ?? manifests.reduce((a, b) => (compareVersions(versionOf(a), versionOf(b)) < 0 ? b : a));
+}
+
+/** As Go reads truth values. */
+function isTrue(text: string | undefined): boolean {
+  return /^(1|t|true)$/i.test(text ?? "");
 }
 
 /**
  * One answer has one list of codebases: the target's. Those of a floor are the same with the floor's version in the target's
- * place; where the target's version is in none of them, nobody knows where a floor's files are.
+ * place. Where the target's version is in none of them, floors are only found if their files' names have the version, as on a
+ * Nebraska that hosts them.
  */
-function placesOf(codebases: readonly string[], version: string, target: string): readonly string[] {
+function placesOf(codebases: readonly string[], manifest: Element, target: string): readonly string[] {
+  const version = versionOf(manifest);
   if (version === target) return codebases;
-  const segment = `/${encodeURIComponent(target)}/`;
-  return codebases
-    .filter((codebase) => codebase.includes(segment))
-    .map((codebase) => codebase.replaceAll(segment, `/${encodeURIComponent(version)}/`));
+  const moved = codebases.flatMap((codebase) =>
+    [(one: string) => `/${one}/`, (one: string) => `/${encodeURIComponent(one)}/`]
+      .filter((segment) => codebase.includes(segment(target)))
+      .slice(0, 1)
+      .map((segment) => codebase.replaceAll(segment(target), segment(version))),
+  );
+  if (moved.length > 0) return moved;
+  const names = packagesIn(manifest).map(({ attributes: { name = "" } }) => name);
+  return names.every((name) => name.includes(version)) ? codebases : [];
 }
 
 function codebasesOf(check: Element): readonly string[] {
@@ -108,22 +148,34 @@ function codebasesOf(check: Element): readonly string[] {
   });
 }
 
+interface Offered {
+  readonly url: string;
+  readonly arch: number;
+  /** Whether its nodes take nothing without an action. */
+  readonly needsAction: boolean;
+}
+
+function packagesIn(manifest: Element): readonly Element[] {
+  return childrenOf(manifest, "packages").flatMap((list) => childrenOf(list, "package"));
+}
+
 /** The release, or why it is none that can be offered to nodes. */
-function releaseOf(manifest: Element, url: string, arch: number): Release | string {
+function releaseOf(manifest: Element, { url, arch, needsAction }: Offered): Release | string {
   const version = versionOf(manifest);
-  const elements = childrenOf(manifest, "packages").flatMap((list) => childrenOf(list, "package"));
+  const elements = packagesIn(manifest);
   if (elements.length === 0) return "it has no file";
   if (elements.length > MAX_FILES) throw wrong(`${version} has more than ${MAX_FILES} files`);
   const files = elements.map((element) => fileOf(version, element));
   if (new Set(files.map(({ name }) => name)).size < files.length) throw wrong(`${version} names a file twice`);
   const [payload, ...extraFiles] = files;
   if (payload === undefined) return "it has no file";
-  const bare = extraFiles.find(({ sha1, sha256 }) => sha1 === null && sha256 === null);
-  // ue-rs takes no file that it can't check.
-  if (bare !== undefined) return `its file ${bare.name} has no hash`;
-
   const actions = childrenOf(manifest, "actions").flatMap((list) => childrenOf(list, "action"));
   const action = actions.find(({ attributes }) => attributes.event === "postinstall")?.attributes;
+  if (action === undefined && needsAction) return "it has no action for postinstall, without which no node takes it";
+  // An action has the payload's. ue-rs takes no file that it can't check, and neither do we.
+  const bare = (action === undefined ? files : extraFiles).find(({ sha1, sha256 }) => sha1 === null && sha256 === null);
+  if (bare !== undefined) return `its file ${bare.name} has no hash`;
+
   const common = { version, arch, url, extraFiles, description: "" };
   if (action === undefined) return { ...common, type: PACKAGE_TYPE.other, payload, action: {} };
   const sha256 = hexOf(action.sha256, 32);

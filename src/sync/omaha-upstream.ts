@@ -24,9 +24,11 @@ export interface OmahaUpstreamOptions {
   readonly url: string;
   readonly privateAddresses: boolean;
   readonly http: Http;
+  /** UUID of whoever asks: the same each time, since servers like Nebraska keep a line for each that they see. */
+  readonly asker: string;
 }
 
-export function omahaUpstream({ url, privateAddresses, http }: OmahaUpstreamOptions): Upstream {
+export function omahaUpstream({ url, privateAddresses, http, asker }: OmahaUpstreamOptions): Upstream {
   let places: Places = new Map();
   return {
     async releases(question, signal) {
@@ -35,7 +37,7 @@ export function omahaUpstream({ url, privateAddresses, http }: OmahaUpstreamOpti
       const answer = await http.ask(url, {
         method: "POST",
         headers: { "Content-Type": "text/xml", Accept: "text/xml" },
-        body: requestOf(appId, question),
+        body: requestOf(appId, asker, question),
         privateAddresses,
         signal: limit,
       });
@@ -61,12 +63,12 @@ function appIdOf({ applicationId, productId }: Question): string {
   return productId ?? `{${applicationId}}`;
 }
 
-function requestOf(appId: string, { track, arch, have }: Question): string {
+function requestOf(appId: string, asker: string, { track, arch, have }: Question): string {
   const [name, machine] = ARCHES[arch] ?? ARCHES[1];
-  const id = `{${randomUUID()}}`;
+  // In braces: so syncers are told from nodes, which write theirs without.
   const app =
-    `<app appid="${escaped(appId)}" version="${escaped(have)}" track="${escaped(track)}" bootid="${id}"` +
-    ` machineid="${id}" multi_manifest_ok="true"><updatecheck></updatecheck></app>`;
+    `<app appid="${escaped(appId)}" version="${escaped(have)}" track="${escaped(track)}" bootid="{${randomUUID()}}"` +
+    ` machineid="{${asker}}" multi_manifest_ok="true"><updatecheck></updatecheck></app>`;
   return (
     '<?xml version="1.0" encoding="UTF-8"?>\n' +
     `<request protocol="3.0" version="${SYNCER}" updaterversion="${SYNCER}" installsource="scheduler" ismachine="1">` +

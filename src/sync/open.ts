@@ -31,9 +31,9 @@ export function openSyncing(options: OpenSyncingOptions): Syncing {
   return new Syncing({
     ...options,
     random: Math.random,
-    open: ({ kind, url, application_no: applicationNo, private_addresses }) => {
+    open: ({ id, kind, url, application_no: applicationNo, private_addresses }) => {
       const source = { url, privateAddresses: private_addresses === 1, http };
-      if (kind === "omaha") return omahaUpstream(source);
+      if (kind === "omaha") return omahaUpstream({ ...source, asker: id });
       const tree = url.startsWith("file:") ? directoryTree(url, syncDirs) : httpTree(source);
       if (kind === "plain") return plainUpstream(tree);
       return mirrorUpstream({

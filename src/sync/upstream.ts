@@ -22,7 +22,7 @@ export interface FloorRelease extends Release {
 export interface Found {
   /** Where the channel leads to; null: to nothing newer than what it has. */
   readonly target: Release | null;
-  /** On the way there, the lowest version first. */
+  /** On the way there, the lowest version first; the target is among them if it is one itself. */
   readonly floors: readonly FloorRelease[];
   /** What is there but can't be taken, and why: its files are not all described. */
   readonly incomplete: readonly { readonly version: string; readonly why: string }[];

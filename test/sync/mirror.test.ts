@@ -69,6 +69,19 @@ describe("a server that follows a mirror", () => {
     expect(await follower.check()).toMatchObject({ last_error: null, moved_to: "4230.2.2" });
   });
 
+  it("knows of a floor that is the channel's own release, for when the channel leads beyond it", async () => {
+    upstream.channels.set("stable (amd64)", {
+      version: "4230.2.1",
+      floors: [{ version: "4230.2.1", reason: "cgroups" }],
+    });
+    await mirrored(folder, upstream, key);
+    const follower = await follows();
+    expect(await follower.sync()).toMatchObject({ last_error: null, moved_to: "4230.2.1" });
+    expect(await follower.server.api("GET", `/channels/${STABLE_CHANNEL}/floors`)).toMatchObject({
+      packages: [{ version: "4230.2.1", floor_reason: "cgroups" }],
+    });
+  });
+
   it("is set up by the command in docs/air-gapped.md", async () => {
     const text = readFileSync(new URL("../../docs/air-gapped.md", import.meta.url), "utf8");
     const [, command = ""] = /^```sh upstream\nturnout (.*)\n```$/m.exec(text) ?? [];
