@@ -7,6 +7,7 @@ import {
   DIGEST_NAMES,
   type Digest,
   type DigestKind,
+  digestFault,
   digestFilesOf,
   digestsIn,
   EXTRA,
@@ -90,9 +91,14 @@ export async function hashed(
   return { ...file, sha1, sha256: found.get("sha256") ?? "" };
 }
 
+/** @throws ApiError when one of them can't be read */
 function digestsBeside({ path, name }: ReleaseFile): readonly Digest[] {
   return digestFilesOf(name).flatMap((by) => {
     const beside = join(dirname(path), by);
-    return existsSync(beside) ? digestsIn(readFileSync(beside, "utf8"), by, name) : [];
+    if (!existsSync(beside)) return [];
+    const text = readFileSync(beside, "utf8");
+    const fault = digestFault(text, by, name);
+    if (fault !== null) throw new ApiError(`${dirname(path)}: ${fault}`);
+    return digestsIn(text, by, name);
   });
 }

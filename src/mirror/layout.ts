@@ -49,8 +49,15 @@ export const DIGEST_NAMES: Readonly<Record<DigestKind, string>> = {
   sha256: "SHA-256",
   sha512: "SHA-512",
 };
-/** By their hexadecimal digits; weaker digests than these are not looked at. */
-const KINDS: Readonly<Record<number, DigestKind>> = { 40: "sha1", 64: "sha256", 128: "sha512" };
+/** By their hexadecimal digits; null: there are such (MD5, SHA-224, SHA-384), and they are not looked at. */
+const KINDS: Readonly<Record<number, DigestKind | null>> = {
+  32: null,
+  40: "sha1",
+  56: null,
+  64: "sha256",
+  96: null,
+  128: "sha512",
+};
 
 export interface Digest {
   readonly kind: DigestKind;
@@ -60,7 +67,24 @@ export interface Digest {
   readonly by: string;
 }
 
-const LINE = /^([\da-f]{32,128})(?:[ \t]+\*?(\S+))?[ \t]*\r?$/gim;
+interface Line {
+  readonly digest: string;
+  /** As `sha256sum` was told; "": it doesn't say. */
+  readonly name: string;
+}
+
+/** As `gpg --clearsign` puts it around a text. Nobody looks at the signature here. */
+const CLEARSIGNED =
+  /^-----BEGIN PGP SIGNED MESSAGE-----\r?\n[\s\S]*?\r?\n\r?\n([\s\S]*?)^-----BEGIN PGP SIGNATURE-----/m;
+
+/** What a file of digests has, but for empty lines and comments; null: a line that can't be read. */
+function linesIn(text: string): readonly (Line | null)[] {
+  const lines = (CLEARSIGNED.exec(text)?.[1] ?? text).split(/\r?\n/).filter((line) => !/^\s*(#|$)/.test(line));
+  return lines.map((line) => {
+    const [, digest = "", name = ""] = /^([\da-f]+)(?:[ \t]+\*?(\S.*?))?[ \t]*$/i.exec(line) ?? [];
+    return Object.hasOwn(KINDS, digest.length) ? { digest: digest.toLowerCase(), name: withoutDot(name) } : null;
+  });
+}
 
 /** Where a file's digests may be, in its own folder. */
 export function digestFilesOf(name: string): readonly string[] {
@@ -69,11 +93,23 @@ export function digestFilesOf(name: string): readonly string[] {
 
 /** What one of its digest files says of a file. In NAME.sha256 every line is about NAME, whatever it calls it. */
 export function digestsIn(text: string, by: string, name: string): readonly Digest[] {
-  return [...text.matchAll(LINE)].flatMap(([, digest = "", of = ""]) => {
-    const kind = KINDS[digest.length];
-    const isOurs = by === `${name}.sha256` || withoutDot(of) === name;
-    return kind === undefined || !isOurs ? [] : [{ kind, digest: digest.toLowerCase(), by }];
+  return linesIn(text).flatMap((line) => {
+    const kind = line === null || !isAbout(line, by, name) ? null : (KINDS[line.digest.length] ?? null);
+    return line === null || kind === null ? [] : [{ kind, digest: line.digest, by }];
   });
+}
+
+function isAbout({ name: said }: Line, by: string, name: string): boolean {
+  return by === `${name}.sha256` || said === name;
+}
+
+/** Why a digest file is not what it should be: damaged, cut off, something else. Null: it is. It would count as none. */
+export function digestFault(text: string, by: string, name: string): string | null {
+  const lines = linesIn(text);
+  if (lines.includes(null))
+    return `${by} has lines that are no digests ("HEXADECIMAL  NAME"); write it anew, or remove it`;
+  const isSilent = by === SUMS_FILE ? lines.length === 0 : lines.every((line) => line && !isAbout(line, by, name));
+  return isSilent ? `${by} is there, and says nothing of ${name}; write it anew, or remove it` : null;
 }
 
 /** Two that can't both be true; null: there are none such. */
@@ -90,7 +126,7 @@ export function contradictingDigests(digests: readonly Digest[]): readonly [Dige
  * @returns as `stray` one that leads to another folder, though it is called like a file of a release; null: there is none
  */
 export function namesInSums(text: string): { readonly names: readonly string[]; readonly stray: string | null } {
-  const names = [...text.matchAll(LINE)].flatMap(([, , name = ""]) => (name === "" ? [] : [withoutDot(name)]));
+  const names = linesIn(text).flatMap((line) => (line === null || line.name === "" ? [] : [line.name]));
   const isOfRelease = (name: string) => name === PAYLOAD || EXTRA.test(name);
   const stray = names.find((name) => /[/\\]/.test(name) && isOfRelease(name.split(/[/\\]/).at(-1) ?? ""));
   return { names, stray: stray ?? null };

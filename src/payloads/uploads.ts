@@ -1,5 +1,5 @@
 /** Files as they come in: gathered beside the others, hashed and looked through on the way, refused as soon as it shows. */
-import { createHash, type KeyObject } from "node:crypto";
+import { createHash, type Hash, type KeyObject } from "node:crypto";
 import { type FileHandle, open } from "node:fs/promises";
 import type { PackageFile } from "../rollout/model.ts";
 import { fits, type HostedFile } from "../store/hosted.ts";
@@ -9,6 +9,8 @@ import { PayloadReader, WrongPayload } from "./format.ts";
 /** What a package says of a file that it wants. */
 export interface WantedFile extends PackageFile {
   readonly packageId: string;
+  /** In hexadecimal; null or absent: nobody says. */
+  readonly sha512?: string | null;
   /** It must be a payload that update_engine takes. */
   readonly isPayload: boolean;
   /** That it must be signed with; null: nobody looks. */
@@ -193,10 +195,12 @@ class Reading {
   readonly #wanted: WantedFile;
   readonly #sha1 = createHash("sha1");
   readonly #sha256 = createHash("sha256");
+  readonly #sha512: Hash | null;
   readonly #payload: PayloadReader | null;
 
   constructor(wanted: WantedFile) {
     this.#wanted = wanted;
+    this.#sha512 = wanted.sha512 ? createHash("sha512") : null;
     this.#payload = wanted.isPayload ? new PayloadReader(wanted.key) : null;
   }
 
@@ -204,6 +208,7 @@ class Reading {
     this.#payload?.update(chunk);
     this.#sha1.update(chunk);
     this.#sha256.update(chunk);
+    this.#sha512?.update(chunk);
   }
 
   /** @throws UploadRefused, WrongPayload when it is not the file that the package wants */
@@ -217,6 +222,10 @@ class Reading {
     if (!fits(content, this.#wanted)) {
       const given = Buffer.from(content.sha1, "hex").toString("base64");
       throw new WrongBytes(422, `${name} has the SHA-1 ${given}; its package says ${sha1}`);
+    }
+    const sha512 = this.#sha512?.digest("hex") ?? null;
+    if (sha512 !== null && sha512 !== this.#wanted.sha512) {
+      throw new WrongBytes(422, `${name} has the SHA-512 ${sha512}; its digests say ${this.#wanted.sha512}`);
     }
     try {
       this.#payload?.end();

@@ -138,6 +138,7 @@ async function fetchFiles(context: BringInContext, wanted: BringIn, bytes: Bytes
       row: present,
       key,
       file,
+      sha512: theirs.sha512 ?? null,
       sources: bytes.sourcesOf(theirs),
     });
   }
@@ -155,16 +156,14 @@ interface Fetched {
   readonly row: PackageRow;
   readonly key: string | null;
   readonly file: PackageFile;
+  readonly sha512: string | null;
   readonly sources: readonly Source[];
 }
 
-async function fetchFile(
-  context: BringInContext,
-  wanted: BringIn,
-  { row, key, file, sources }: Fetched,
-): Promise<void> {
+async function fetchFile(context: BringInContext, wanted: BringIn, fetched: Fetched): Promise<void> {
   const { payloads, editor } = context;
-  const target = wantedFile(key, row, file);
+  const { row, key, file, sha512, sources } = fetched;
+  const target = { ...wantedFile(key, row, file), sha512 };
   await payloads.uploads.alone(target, async () => {
     // Whoever had it until now may have finished it.
     if (await isHosted(context, row.no, file)) return;

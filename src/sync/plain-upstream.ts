@@ -8,6 +8,7 @@ import {
   DIGEST_NAMES,
   type Digest,
   type DigestKind,
+  digestFault,
   digestFilesOf,
   digestsIn,
   extrasAmong,
@@ -18,10 +19,10 @@ import {
   VERSION_FILE,
 } from "../mirror/layout.ts";
 import { type Arch, folderOf, MOST_BYTES } from "../mirror/manifest.ts";
-import { PACKAGE_TYPE, type PackageFile } from "../rollout/model.ts";
+import { PACKAGE_TYPE } from "../rollout/model.ts";
 import { compareVersions, isVersion } from "../rollout/version.ts";
 import { type FileTree, filesIn, layoutArch, whereNodesGet } from "./file-tree.ts";
-import { type Release, SourceFailed } from "./release.ts";
+import { type Release, type ReleaseFile, SourceFailed } from "./release.ts";
 import type { Upstream } from "./upstream.ts";
 
 /** For all answers that describe a release together. */
@@ -89,7 +90,7 @@ async function described(
   if (payload.sha256 === null) {
     throw new Incomplete(`nothing says which SHA-256 ${PAYLOAD} has; it needs ${PAYLOAD}.sha256 or ${SUMS_FILE}`);
   }
-  const extraFiles: PackageFile[] = [];
+  const extraFiles: ReleaseFile[] = [];
   for (const name of await extrasIn(reader)) extraFiles.push(await describeFile(reader, name));
   const where = whereNodesGet(tree, arch, version);
   return { type: PACKAGE_TYPE.flatcar, version, ...where, description: "", payload, extraFiles, action: {} };
@@ -107,14 +108,15 @@ interface Reader {
 /** @throws Incomplete unless it is certain which files belong to the release */
 async function extrasIn({ tree, folder, sums, signal }: Reader): Promise<readonly string[]> {
   const listed = (await tree.names(folder, signal)) ?? [];
-  // A page that doesn't link to the payload is no list of the folder.
-  if (sums === null && !listed.includes(PAYLOAD)) {
+  const { names, stray } = namesInSums(sums ?? "");
+  // What doesn't name the payload is no list of the folder.
+  if (![...names, ...listed].includes(PAYLOAD)) {
+    if (sums !== null) throw new Incomplete(`${SUMS_FILE} does not name ${PAYLOAD}, so it is no list of all files`);
     throw new Incomplete(
       `nothing says which OEM images and extensions it has; it needs ${SUMS_FILE} (sha256sum *.gz > ${SUMS_FILE}), ` +
         `or the web server must list ${tree.place(folder)}`,
     );
   }
-  const { names, stray } = namesInSums(sums ?? "");
   if (stray !== null) throw new Incomplete(`${SUMS_FILE} names ${JSON.stringify(stray)}, which is not in its folder`);
   const extras = extrasAmong([...listed, ...names]);
   if (extras.length > MOST_EXTRAS) throw new Incomplete(`it has more than ${MOST_EXTRAS} further files`);
@@ -122,7 +124,7 @@ async function extrasIn({ tree, folder, sums, signal }: Reader): Promise<readonl
 }
 
 /** @throws Incomplete when it is missing, or nothing says what has to be in it */
-async function describeFile(reader: Reader, name: string): Promise<PackageFile> {
+async function describeFile(reader: Reader, name: string): Promise<ReleaseFile> {
   const { tree, folder, signal } = reader;
   const sizeBytes = await tree.sizeOf(`${folder}/${name}`, signal);
   if (sizeBytes === null) throw new Incomplete(`${name} is missing`);
@@ -136,18 +138,21 @@ async function describeFile(reader: Reader, name: string): Promise<PackageFile> 
     throw new Incomplete(`${one.by} and ${other.by} name different hashes (${kind}) of ${name}`);
   }
   const of = (wanted: DigestKind) => digests.find(({ kind }) => kind === wanted)?.digest ?? null;
-  const [sha1, sha256] = [of("sha1"), of("sha256")];
+  const [sha1, sha256, sha512] = [of("sha1"), of("sha256"), of("sha512")];
   if (sha1 === null && sha256 === null) {
     throw new Incomplete(`nothing says which SHA-256 ${name} has; it needs ${name}.sha256 or ${SUMS_FILE}`);
   }
-  return { name, sizeBytes, sha1: sha1 && Buffer.from(sha1, "hex").toString("base64"), sha256 };
+  return { name, sizeBytes, sha1: sha1 && Buffer.from(sha1, "hex").toString("base64"), sha256, sha512 };
 }
 
 async function digestsOf({ tree, folder, sums, signal }: Reader, name: string): Promise<readonly Digest[]> {
   const digests: Digest[] = [];
   for (const by of digestFilesOf(name)) {
     const text = by === SUMS_FILE ? sums : await tree.text(`${folder}/${by}`, MAX_TEXT_BYTES, signal);
-    if (text !== null) digests.push(...digestsIn(text, by, name));
+    if (text === null) continue;
+    const fault = digestFault(text, by, name);
+    if (fault !== null) throw new Incomplete(fault);
+    digests.push(...digestsIn(text, by, name));
   }
   return digests;
 }

@@ -13,11 +13,16 @@ export interface Release {
   readonly onlyHere?: true;
   readonly description: string;
   /** The payload, which every release of Flatcar has with its SHA-256; null: the package has no file of its own. */
-  readonly payload: PackageFile | null;
+  readonly payload: ReleaseFile | null;
   /** System extensions, OEM images. */
-  readonly extraFiles: readonly PackageFile[];
+  readonly extraFiles: readonly ReleaseFile[];
   /** What the package's action says beyond its SHA-256, which is the payload's. */
   readonly action: Partial<Omit<FlatcarAction, "sha256">>;
+}
+
+export interface ReleaseFile extends PackageFile {
+  /** In hexadecimal, lower case: looked at as the file comes. Packages have none, since no client asks for it. */
+  readonly sha512?: string | null;
 }
 
 /** Where the bytes of a release are. */
@@ -42,6 +47,6 @@ export class SourceFailed extends Error {
 }
 
 /** The payload first. */
-export function filesOf({ payload, extraFiles }: Release): readonly PackageFile[] {
+export function filesOf({ payload, extraFiles }: Release): readonly ReleaseFile[] {
   return payload === null ? extraFiles : [payload, ...extraFiles];
 }

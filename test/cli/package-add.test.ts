@@ -106,6 +106,8 @@ describe("turnout packages add", () => {
     expect((await add(join(release, "oem-azure.gz"))).err).toContain("it begins with its payload");
     const digest = file(`${MAIN}.sha256`, `${"0".repeat(64)}  ${MAIN}\n`);
     expect((await add(path)).err).toContain(`${MAIN}.sha256 says 0000`);
+    writeFileSync(digest, `${"0".repeat(63)}`);
+    expect((await add(path)).err).toContain(`${MAIN}.sha256 has lines that are no digests`);
     writeFileSync(digest, `${sha256(payload).toString("hex")}  ${MAIN}\n`);
     expect((await add(path)).code).toBe(0);
     rmSync(digest);

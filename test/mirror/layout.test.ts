@@ -2,6 +2,7 @@ import { describe, expect, it } from "vitest";
 import {
   contradictingDigests,
   contradictionOf,
+  digestFault,
   digestsIn,
   extrasAmong,
   namesInSums,
@@ -34,6 +35,32 @@ describe("Flatcar's bare layout", () => {
     if (one === undefined || other === undefined) throw new Error("each has one");
     expect(contradictingDigests([one, other])).toEqual([one, other]);
     expect(contradictingDigests([one, one])).toBeNull();
+  });
+
+  it("has digest files that are damaged or about something else, which is not the same as none", () => {
+    const anew = "; write it anew, or remove it";
+    const wrong = (by: string) => `${by} has lines that are no digests ("HEXADECIMAL  NAME")${anew}`;
+    const silent = (by: string) => `${by} is there, and says nothing of ${OEM}${anew}`;
+    const [beside, digests, sums] = [`${OEM}.sha256`, `${OEM}.DIGESTS`, "SHA256SUMS"];
+    const cases: readonly [string, string, string | null][] = [
+      [beside, `${sha256}\n`, null],
+      [beside, `${sha256}  elsewhere/${OEM}\r\n`, null],
+      [beside, "", silent(beside)],
+      [beside, "\n", silent(beside)],
+      [beside, "<html>not found</html>", wrong(beside)],
+      [beside, `SHA256 (${OEM}) = ${sha256}\n`, wrong(beside)],
+      [beside, `${sha256.slice(1)}  ${OEM}\n`, wrong(beside)],
+      [digests, `# MD5 HASH\n${"0".repeat(32)}  ${OEM}\n`, null],
+      [digests, `# SHA1 HASH\n${sha1}  other.gz\n`, silent(digests)],
+      [digests, "# SHA1 HASH\n", silent(digests)],
+      [sums, `${sha256} *other.gz\n${sha256}  my notes.txt\n`, null],
+      [sums, `${sha256}  ${OEM}\n${sha256.slice(0, 20)}`, wrong(sums)],
+      [sums, "", silent(sums)],
+    ];
+    for (const [by, text, fault] of cases) expect(digestFault(text, by, OEM), JSON.stringify(text)).toBe(fault);
+    const signed = `-----BEGIN PGP SIGNED MESSAGE-----\nHash: SHA256\n\n# SHA1 HASH\n${sha1}  ${OEM}\n-----BEGIN PGP SIGNATURE-----\n\niQ==\n`;
+    expect(digestFault(signed, digests, OEM)).toBeNull();
+    expect(digestsIn(signed, digests, OEM)).toHaveLength(1);
   });
 
   it("has further files by their names, also when only their digests are there; nothing that leads elsewhere", () => {

@@ -1,5 +1,6 @@
 /** A server that follows Flatcar's bare layout: on a web server, with real payloads. */
 import { execFileSync } from "node:child_process";
+import { createHash } from "node:crypto";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -68,7 +69,11 @@ describe("a server that follows the bare layout on a web server", () => {
       [OEM, "", `${OEM} is empty`],
       [MAIN, null, `${MAIN} is missing`],
       [`${OEM}.sha256`, null, `nothing says which SHA-256 ${OEM} has`],
-      [`${OEM}.sha256`, "<html>not found</html>", `nothing says which SHA-256 ${OEM} has`],
+      [`${OEM}.sha256`, "<html>not found</html>", `${OEM}.sha256 has lines that are no digests`],
+      [`${OEM}.sha256`, "", `${OEM}.sha256 is there, and says nothing of ${OEM}`],
+      [`${OEM}.DIGESTS`, "<html>not found</html>", `${OEM}.DIGESTS has lines that are no digests`],
+      ["SHA256SUMS", "<html>not found</html>", "SHA256SUMS has lines that are no digests"],
+      ["SHA256SUMS", "", "SHA256SUMS is there, and says nothing"],
       [`${MAIN}.sha256`, null, `nothing says which SHA-256 ${MAIN} has`],
       [`${OEM}.DIGESTS`, `# SHA256 HASH\n${zeros}  ${OEM}\n`, `${OEM}.sha256 and ${OEM}.DIGESTS name different hashes`],
       ["SHA256SUMS", sums("flatcar-podman.gz"), "flatcar-podman.gz is missing"],
@@ -92,6 +97,8 @@ describe("a server that follows the bare layout on a web server", () => {
     }
     web.listsFolders = false;
     expect((await site.check()).last_error).toContain("nothing says which OEM images and extensions it has");
+    layout.write(VERSION, "SHA256SUMS", sums("flatcar-podman.gz"));
+    expect((await site.check()).last_error).toContain(`SHA256SUMS does not name ${MAIN}`);
     expect(await packagesOf(site.server)).toEqual({});
     expect(web.asked.filter((one) => one.startsWith("GET") && one.endsWith(".gz"))).toEqual([]);
 
@@ -140,6 +147,20 @@ describe("a server that follows the bare layout on a web server", () => {
     expect((await site.check()).last_error).toContain(`broke off after 100000 of ${content.length} bytes`);
     expect(await site.version()).toBeNull();
     web.instead.clear();
+    expect(await site.check()).toMatchObject({ last_error: null, moved_to: VERSION });
+  });
+
+  it("looks at SHA-512, too, where a file has it", async () => {
+    const { layout, site } = await aSite();
+    const content = readFileSync(layout.path(VERSION, OEM));
+    const write = (bytes: Buffer) => {
+      const digest = createHash("sha512").update(bytes).digest("hex");
+      layout.write(VERSION, `${OEM}.DIGESTS`, `# SHA512 HASH\n${digest}  ${OEM}\n`);
+    };
+    write(Buffer.from("another"));
+    expect((await site.sync()).last_error).toMatch(/oem-azure\.gz has the SHA-512 [\da-f]{128}; its digests say /);
+    expect(await site.version()).toBeNull();
+    write(content);
     expect(await site.check()).toMatchObject({ last_error: null, moved_to: VERSION });
   });
 
