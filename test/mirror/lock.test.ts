@@ -1,0 +1,76 @@
+/** The lock of a mirror, between processes of their own. */
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, expect, it } from "vitest";
+import { alone, LOCK_FILE } from "../../src/mirror/lock.ts";
+
+const LOCK = new URL("../../src/mirror/lock.ts", import.meta.url).href;
+let folder: string;
+let children: ChildProcess[];
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), "turnout-lock-"));
+  children = [];
+});
+afterEach(() => {
+  for (const child of children) child.kill("SIGKILL");
+  rmSync(folder, { recursive: true, force: true });
+});
+
+/** A process that has `alone` and `folder`. */
+function aProcess(text: string): ChildProcess {
+  const code = `import { openSync, closeSync, rmSync } from "node:fs";
+    const { alone } = await import(${JSON.stringify(LOCK)});
+    const folder = ${JSON.stringify(folder)};
+    ${text}`;
+  const child = spawn(process.execPath, ["--input-type=module", "-e", code], { stdio: ["pipe", "pipe", "inherit"] });
+  children.push(child);
+  return child;
+}
+
+async function outputOf(child: ChildProcess): Promise<string> {
+  let text = "";
+  for await (const chunk of child.stdout ?? []) text += chunk;
+  return text;
+}
+
+it("is had by one process at a time, however many come and go at once", async () => {
+  const inside = join(folder, "inside");
+  const outputs = [1, 2, 3, 4].map(() =>
+    outputOf(
+      aProcess(`let entered = 0;
+        const faults = new Set();
+        const enter = async () => {
+          closeSync(openSync(${JSON.stringify(inside)}, "wx")); // fails when somebody else is inside
+          entered += 1;
+          rmSync(${JSON.stringify(inside)});
+        };
+        for (let round = 0; round < 600; round += 1)
+          await alone(folder, enter).catch((error) => error.message.includes("another turnout mirror") || faults.add(error.message));
+        console.log(entered > 0, ...faults);`),
+    ),
+  );
+  expect(await Promise.all(outputs)).toEqual(outputs.map(() => "true\n"));
+  expect(existsSync(join(folder, LOCK_FILE))).toBe(false);
+});
+
+it("is let go by a process that is killed, at once and whatever is its number", async () => {
+  const child = aProcess(
+    `await alone(folder, () => new Promise(() => { console.log("in"); setInterval(() => {}, 1000); }));`,
+  );
+  await once(child.stdout ?? child, "data");
+  const enter = () => alone(folder, async () => "in");
+  await expect(enter()).rejects.toThrow(`another turnout mirror is writing into ${folder}`);
+  child.kill("SIGKILL");
+  await once(child, "exit");
+  expect(existsSync(join(folder, LOCK_FILE))).toBe(true);
+  expect(await enter()).toBe("in");
+});
+
+it("is not had where its file is something else, or can't be made", async () => {
+  writeFileSync(join(folder, LOCK_FILE), "4194304\n");
+  await expect(alone(folder, async () => {})).rejects.toThrow("is no lock; if no turnout mirror runs, remove it");
+  await expect(alone(join(folder, "none"), async () => {})).rejects.toThrow("nothing can be written there: ENOENT");
+});
