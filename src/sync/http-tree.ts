@@ -5,8 +5,6 @@ import { fileAt, type Http, hangUp, textOf } from "./http.ts";
 import { lengthAt, probe } from "./probe.ts";
 import { SourceFailed } from "./release.ts";
 
-/** For one answer. */
-const ANSWER_MS = 120_000;
 /** A line has some 200 bytes. */
 const MAX_PAGE_BYTES = 4 * 2 ** 20;
 /** Some say that what is not there is forbidden, so that nobody learns which names there are. */
@@ -25,7 +23,7 @@ export function httpTree({ url, privateAddresses, http }: HttpTreeOptions): File
   const addressOf = (path: string) => base + path.split("/").map(encodeURIComponent).join("/");
 
   async function read(address: string, accept: string, maxBytes: number, signal: AbortSignal) {
-    const limit = AbortSignal.any([signal, AbortSignal.timeout(ANSWER_MS)]);
+    const limit = AbortSignal.any([signal, AbortSignal.timeout(http.answerMs)]);
     const answer = await http.ask(address, { headers: { Accept: accept }, privateAddresses, signal: limit });
     const { status, headers } = answer;
     if (status === 200) return { text: await textOf(address, answer, maxBytes, limit), type: headers["content-type"] };

@@ -6,6 +6,7 @@ import type { IncomingHttpHeaders } from "node:http";
 import type { Readable } from "node:stream";
 import { Agent, buildConnector } from "undici";
 import { checkedLookup, type Resolve, refusalOf } from "../target.ts";
+import { reasonOf } from "./reasons.ts";
 import { SourceFailed } from "./release.ts";
 import { tunnelThrough } from "./tunnel.ts";
 
@@ -17,10 +18,12 @@ export interface HttpTimeouts {
   readonly connectMs: number;
   /** Until the answer begins, and between any two pieces of it. */
   readonly idleMs: number;
+  /** For a question and all of its answer. */
+  readonly answerMs: number;
   /** For a file, beyond what its bytes take at the slowest rate: else a trickle would hold it for ever. */
   readonly fileMs: number;
 }
-export const TIMEOUTS: HttpTimeouts = { connectMs: 30_000, idleMs: 60_000, fileMs: 600_000 };
+export const TIMEOUTS: HttpTimeouts = { connectMs: 30_000, idleMs: 60_000, answerMs: 120_000, fileMs: 600_000 };
 
 export interface HttpOptions {
   /** e.g. http://proxy.example.org:3128, never https; null: none. With a proxy, it is the proxy that decides where names lead. */
@@ -50,6 +53,7 @@ export class Http {
   readonly #options: HttpOptions;
   readonly #wait: HttpTimeouts;
   /** See `HttpTimeouts`. */
+  readonly answerMs: number;
   readonly fileMs: number;
   readonly #anywhere: Agent;
   readonly #outside: Agent;
@@ -57,6 +61,7 @@ export class Http {
   constructor(options: HttpOptions) {
     this.#options = options;
     this.#wait = options.timeouts ?? TIMEOUTS;
+    this.answerMs = this.#wait.answerMs;
     this.fileMs = this.#wait.fileMs;
     this.#anywhere = this.#agent(true);
     this.#outside = this.#agent(false);
@@ -232,10 +237,4 @@ function failureOf(url: URL, error: unknown, signal: AbortSignal): SourceFailed 
     );
   }
   return new SourceFailed(`${shown(url)}: ${reasonOf(error)}`, { cause: error });
-}
-
-/** Node tries every address of a name, and then says nothing but that all of them failed. */
-function reasonOf(error: unknown): string {
-  if (error instanceof AggregateError && error.errors.length > 0) return reasonOf(error.errors[0]);
-  return error instanceof Error ? error.message : String(error);
 }

@@ -9,8 +9,6 @@ import type { Question, Upstream } from "./upstream.ts";
 const SYNCER = "CoreOSUpdateEngine-0.1.0.0";
 /** A real answer has some 10 KiB. */
 const MAX_ANSWER_BYTES = 2 ** 20;
-/** For question and answer together. */
-const ANSWER_MS = 120_000;
 /** By the numbers of the admin API: the os's `arch`, and what stands behind its version. */
 const ARCHES = [
   ["all", "x86_64"],
@@ -33,7 +31,7 @@ export function omahaUpstream({ url, privateAddresses, http, asker }: OmahaUpstr
   return {
     async releases(question, signal) {
       const appId = appIdOf(question);
-      const limit = AbortSignal.any([signal, AbortSignal.timeout(ANSWER_MS)]);
+      const limit = AbortSignal.any([signal, AbortSignal.timeout(http.answerMs)]);
       const answer = await http.ask(url, {
         method: "POST",
         headers: { "Content-Type": "text/xml", Accept: "text/xml" },

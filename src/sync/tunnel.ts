@@ -3,6 +3,7 @@ import { request } from "node:http";
 import { isIP } from "node:net";
 import { connect } from "node:tls";
 import type { buildConnector } from "undici";
+import { reasonOf } from "./reasons.ts";
 
 /** One try a connection: a proxy that hangs up is not asked again and again. */
 export function tunnelThrough(proxy: string, timeoutMs: number): buildConnector.connector {
@@ -18,7 +19,7 @@ export function tunnelThrough(proxy: string, timeoutMs: number): buildConnector.
       timeout: timeoutMs,
     });
     asked.once("timeout", () => asked.destroy(new Error("it took too long")));
-    asked.once("error", (error) => failed(error.message));
+    asked.once("error", (error) => failed(reasonOf(error)));
     asked.once("response", (answer) => {
       answer.destroy();
       failed(`it answers ${answer.statusCode}`);
@@ -31,7 +32,7 @@ export function tunnelThrough(proxy: string, timeoutMs: number): buildConnector.
       const servername = isIP(hostname) === 0 ? { servername: hostname } : {};
       const secure = connect({ socket, ALPNProtocols: ["http/1.1"], ...servername });
       const patience = setTimeout(() => secure.destroy(new Error("it took too long")), timeoutMs);
-      const givenUp = (error: Error) => failed(error.message);
+      const givenUp = (error: Error) => failed(reasonOf(error));
       secure.once("error", givenUp);
       secure.once("secureConnect", () => {
         clearTimeout(patience);

@@ -38,7 +38,7 @@ describe("turnout upstreams", () => {
     expect(await done("upstreams", "check", ...stable)).toMatch(/^it is being asked; turnout upstreams show stable/);
     await server.turnout.syncing.idle();
     expect(await done("upstreams", "list")).toMatch(
-      /^CHANNEL +POLICY +LAST CHECK +STATE\nstable \(amd64\) +follow +2026-03-04 12:00 UTC +failed once: http:\/\/127\.0\.0\.1:9\/: connect ECONNREFUSED/,
+      /^CHANNEL +POLICY +LAST CHECK +STATE\nstable \(amd64\) +follow +2026-03-04 12:00 UTC +failed once: http:\/\/127\.0\.0\.1:9\/: nobody takes connections there \(ECONNREFUSED\)/,
     );
     expect(JSON.parse(await done("upstreams", "list", "--json")).totalCount).toBe(1);
     const { code, err } = await turnout("upstreams", "show", "beta", "--arch", "amd64");

@@ -1,9 +1,9 @@
 /** Upstreams that break off, lie, dawdle or lead astray: each has a clear state, and nothing is lost. */
 import { generateKeyPairSync } from "node:crypto";
 import { createServer } from "node:http";
-import type { AddressInfo } from "node:net";
+import { type AddressInfo, createServer as createTcpServer, type Socket } from "node:net";
 import { describe, expect, it } from "vitest";
-import { fileAt, Http } from "../../src/sync/http.ts";
+import { fileAt, Http, TIMEOUTS } from "../../src/sync/http.ts";
 import { checks, FLATCAR, STABLE_CHANNEL } from "../e2e/turnout.ts";
 import { aPayload, described } from "../payloads/build.ts";
 import {
@@ -36,6 +36,13 @@ async function both(
   upstream.offer(old, one);
   const site = await aFollower(upstream.omaha, changes, await aServer({}, options));
   return { upstream, site };
+}
+
+/** For ever, a little at a time. */
+function trickle(socket: Socket): void {
+  socket.write("HTTP/1.1 200 OK\r\n\r\n");
+  const drops = setInterval(() => socket.write("<"), 50);
+  socket.on("close", () => clearInterval(drops));
 }
 
 /** Nothing of it is offered, and the floor that came before it is here. */
@@ -180,12 +187,12 @@ describe("a file", () => {
   });
 
   it("of which nothing more comes is given up on", async () => {
-    const { upstream, site } = await both({}, { sync: { timeouts: { connectMs: 500, idleMs: 500, fileMs: 60_000 } } });
+    const { upstream, site } = await both({}, { sync: { timeouts: { ...TIMEOUTS, connectMs: 500, idleMs: 500 } } });
     upstream.files.set(file, (_, response) => {
       response.writeHead(200, { "Content-Length": one.payload.length });
       response.write(one.payload.subarray(0, 100_000));
     });
-    expect((await site.sync()).last_error).toMatch(/timeout/i);
+    expect((await site.sync()).last_error).toMatch(/nothing more came for too long/);
     upstream.files.set(file, one.payload);
     expect(await site.check()).toMatchObject({ last_error: null });
     expect(upstream.fetched).toContain(`${file} bytes=100000-`);
@@ -217,7 +224,7 @@ describe("a file", () => {
     });
     await new Promise<void>((listening) => server.listen(0, "127.0.0.1", listening));
     afterwards(() => server.close());
-    const timeouts = { connectMs: 60_000, idleMs: 60_000, fileMs: 200 };
+    const timeouts = { ...TIMEOUTS, fileMs: 200 };
     const http = new Http({ proxy: null, resolve: async () => [], userAgent: "x", timeouts });
     afterwards(() => http.close());
     const { port } = server.address() as AddressInfo; // it listens on a port
@@ -441,8 +448,43 @@ describe("an upstream", () => {
     await staysAway(site);
   });
 
+  it.each<readonly [string, ((socket: Socket) => unknown) | null, string]>([
+    ["is not there", null, "nobody takes connections there (ECONNREFUSED)"],
+    ["hangs up", (socket) => socket.end(), "the connection broke off (UND_ERR_SOCKET)"],
+    ["is silent", () => {}, "no answer began in time (UND_ERR_HEADERS_TIMEOUT)"],
+    ["stalls", (socket) => socket.write("HTTP/1.1 200 OK\r\n\r\n<"), "nothing more came for too long"],
+    ["trickles", trickle, "it took too long"],
+    ["speaks something else", (socket) => socket.write("220 mail.example.org\r\n"), "does not match the HTTP/1.1"],
+  ])("that %s is told of in words", async (_, answer, words) => {
+    const server = createTcpServer((socket) => {
+      socket.on("error", () => undefined).once("data", () => answer?.(socket));
+      afterwards(() => socket.destroy());
+    });
+    await new Promise<void>((listening) => server.listen(0, "127.0.0.1", listening));
+    const { port } = server.address() as AddressInfo; // it listens on a port
+    afterwards(() => server.close());
+    if (answer === null) server.close();
+    const timeouts = {
+      ...TIMEOUTS,
+      idleMs: answer === trickle ? 60_000 : 500,
+      answerMs: answer === trickle ? 500 : 60_000,
+    };
+    const site = await aFollower(`http://127.0.0.1:${port}/v1/`, {}, await aServer({}, { sync: { timeouts } }));
+    const { last_error: error } = await site.sync();
+    expect(error).toContain(`http://127.0.0.1:${port}/v1/: `);
+    expect(error).toContain(words);
+  });
+
+  it("that speaks no TLS is told of on one line", async () => {
+    const upstream = await handmade();
+    const url = upstream.omaha.replace("http:", "https:");
+    expect((await (await aFollower(url)).sync()).last_error).toBe(
+      `${url}: it does not speak TLS there: is it http:// rather than https://? (ERR_SSL_WRONG_VERSION_NUMBER)`,
+    );
+  });
+
   it.each([
-    ["hangs up", "", "socket hang up"],
+    ["hangs up", "", "the connection broke off (ECONNRESET)"],
     ["refuses", "HTTP/1.1 403 Forbidden\r\n\r\n", "it answers 403"],
   ])("behind a proxy that %s is not asked again and again", async (_, answer, why) => {
     let asked = 0;
