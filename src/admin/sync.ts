@@ -130,8 +130,10 @@ export function upstreamOperations({
           .set({
             ...columns,
             next_check_at: call.body.policy === "off" ? null : now,
-            // Whoever has mended something wants to see at once whether that helps.
+            // Whoever has mended something wants to see at once whether that helps: a check that is under way counts no more.
             failures: 0,
+            lease: null,
+            lease_until: null,
             ...(isAnother ? { found: null, held_back: null, moved_to: null, last_error: null } : {}),
           })
           .where("no", "=", row.no)

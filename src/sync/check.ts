@@ -11,6 +11,7 @@ import { filesOf, type Release, SourceFailed } from "./release.ts";
 import type { Found, Upstream } from "./upstream.ts";
 import {
   forgetAbove,
+  isHeld,
   isHere,
   noteHere,
   noteSeen,
@@ -51,6 +52,7 @@ export async function check(context: CheckContext, row: UpstreamRow): Promise<Ch
     ...(target === null ? [] : [{ version: target.version, isTarget: true }]),
   ];
   await context.store.write(async (tx) => {
+    if (!(await isHeld(tx, row))) return;
     await noteSeen(tx, row.no, seen, context.now());
     // If the answer is incomplete, its target may be what can't be read.
     if (found.incomplete.length === 0) await forgetAbove(tx, row.no, target?.version ?? current);
@@ -110,7 +112,9 @@ async function bringOneIn(context: CheckContext, row: UpstreamRow, release: Rele
     onBytes: (file, received, total) => context.onBytes(version, file, received, total),
   });
   if (brought.kind !== "here") return brought.why;
-  await context.store.write((tx) => noteHere(tx, row, version, context.now()));
+  await context.store.write(async (tx) => {
+    if (await isHeld(tx, row)) await noteHere(tx, row, version, context.now());
+  });
   return null;
 }
 
@@ -146,11 +150,12 @@ async function whyNotThere(
  * Chooses and moves in one transaction: people may have changed everything since the check began.
  * @param trouble with this version: nothing from it on is moved to, though it may have been here once
  */
-function move({ editor }: CheckContext, { no }: UpstreamRow, found: Found, trouble: string | null): Promise<Choice> {
+function move({ editor }: CheckContext, turn: UpstreamRow, found: Found, trouble: string | null): Promise<Choice> {
+  const { no } = turn;
   return editor.change("followUpstream", async (desk) => {
     const { tx, now } = desk;
     const row = await tx.selectFrom("upstreams").selectAll().where("no", "=", no).executeTakeFirst();
-    if (row === undefined) return { version: null, heldBack: null, until: null };
+    if (row === undefined || row.lease !== turn.lease) return { version: null, heldBack: null, until: null };
     const here = (await seenTargets(tx, no))
       .filter(({ version }) => trouble === null || compareVersions(version, trouble) < 0)
       .map((one) => ({ version: one.version, firstSeenAt: one.first_seen_at }));

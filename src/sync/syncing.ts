@@ -119,8 +119,7 @@ export class Syncing {
       }
       const now = clock.now();
       const outcome = { ...checked, nextCheckAt: nextCheckAt(row, checked, { now, random: random() }) };
-      await store.write((tx) => settle(tx, row, lease, outcome, now));
-      onChecked(row, checked.error);
+      if (await store.write((tx) => settle(tx, row, lease, outcome, now))) onChecked(row, checked.error);
     } finally {
       clearInterval(renewal);
     }

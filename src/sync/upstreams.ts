@@ -58,6 +58,12 @@ export async function renew(tx: Db, no: number, lease: string, now: number): Pro
   return numUpdatedRows > 0n;
 }
 
+/** Whether a turn is still its own: the upstream may have become another one, or somebody else's. */
+export async function isHeld(tx: Db, { no, lease }: UpstreamRow): Promise<boolean> {
+  const row = await tx.selectFrom("upstreams").select("lease").where("no", "=", no).executeTakeFirst();
+  return row !== undefined && row.lease === lease;
+}
+
 export async function dueUpstreams(db: Db, now: number): Promise<number[]> {
   const rows = await db
     .selectFrom("upstreams")
@@ -85,14 +91,14 @@ export interface Outcome {
 /** So many failures in a row are told to people, once until it goes well again. */
 const FAILURES_TOLD = 3;
 
-/** Writes it down, if the lease is still held. */
+/** Writes it down, if the lease is still held; answers whether it was. */
 export async function settle(
   tx: Db,
   { no, application_no, channel_no }: UpstreamRow,
   lease: string,
   outcome: Outcome,
   now: number,
-): Promise<void> {
+): Promise<boolean> {
   const { error, version, found, heldBack, nextCheckAt } = outcome;
   const settled = await tx
     .updateTable("upstreams")
@@ -110,8 +116,10 @@ export async function settle(
     .where("lease", "=", lease)
     .returning("failures")
     .executeTakeFirst();
-  if (settled?.failures !== FAILURES_TOLD) return;
-  await noteActivity(tx, ACTIVITY.upstreamFailing, SEVERITY.error, { application_no, channel_no, version }, now);
+  if (settled?.failures === FAILURES_TOLD) {
+    await noteActivity(tx, ACTIVITY.upstreamFailing, SEVERITY.error, { application_no, channel_no, version }, now);
+  }
+  return settled !== undefined;
 }
 
 /** Lets it go without a word: it was broken off, and is to be gone on with as soon as possible. */

@@ -1,5 +1,6 @@
 /** What people set, what time does, and what happens when a process ends in the middle. */
 import { mkdtempSync, rmSync } from "node:fs";
+import type { ServerResponse } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
@@ -312,6 +313,34 @@ describe("a download that is under way", () => {
     const after = new Follower(await aServer({}, { dataDir, clock }), site.id);
     expect(await after.sync()).toMatchObject({ last_error: null, moved_to: "4230.2.1", consecutive_failures: 0 });
     expect(upstream.fetched).toContain(`${file} bytes=100000-`);
+  });
+
+  it("moves nothing, and notes nothing, when the upstream is another one by the time that it ends", async () => {
+    const [wrong, right] = [await handmade(), await handmade()];
+    wrong.offer(second);
+    right.offer(first);
+    const begun = Promise.withResolvers<ServerResponse>();
+    wrong.files.set(file, (_, response) => {
+      response.writeHead(200, { "Content-Length": second.payload.length });
+      response.write(second.payload.subarray(0, 100_000), () => begun.resolve(response));
+    });
+    const site = await aFollower(wrong.omaha);
+    await site.server.api("POST", `${site.path}/check`);
+    const response = await begun.promise;
+    await site.set({ url: right.omaha });
+    // Even if the new one has brought in what the old one leads to: floors would be the old one's.
+    await site.server.turnout.store.write(async (tx) => {
+      const { no } = await tx.selectFrom("upstreams").select("no").executeTakeFirstOrThrow();
+      const seen = { upstream_no: no, version: second.version, first_seen_at: 0, is_target: 1, here: 1 };
+      await tx.insertInto("upstream_releases").values(seen).execute();
+    });
+    response.end(second.payload.subarray(100_000));
+    await site.server.turnout.syncing.idle();
+    expect(await site.version()).toBeNull();
+    expect(await site.state()).toMatchObject({ found: null, last_error: null, last_success_ts: null, moved_to: null });
+    expect(await site.sync()).toMatchObject({ moved_to: "4152.2.0", found: { target: "4152.2.0" } });
+    const metrics = await (await fetch(`${site.server.url}/metrics`)).text();
+    expect(metrics).toContain('turnout_upstream_checks_total{result="ok"} 1\n');
   });
 
   it("survives a process that is killed: another goes on with it when the lease has ended", async () => {
