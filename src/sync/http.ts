@@ -150,7 +150,7 @@ export async function textOf(
     for await (const chunk of body) {
       chunks.push(chunk);
       bytes += chunk.length;
-      if (bytes > maxBytes) throw new SourceFailed(`${address} answers more than ${maxBytes} bytes`);
+      if (bytes > maxBytes) throw new SourceFailed(`${shown(new URL(address))} answers more than ${maxBytes} bytes`);
     }
   } catch (error) {
     throw failureOf(new URL(address), error, signal);

@@ -8,7 +8,7 @@ import { type Release, SourceFailed } from "./release.ts";
 import type { FloorRelease, Found } from "./upstream.ts";
 
 /** Its nodes take no release without an action: they answer code 34. Source: CLIENTS.md §1.3. */
-const FLATCAR = "e96281a6-d1af-4bde-9a0a-97b76e56dc57";
+export const FLATCAR = "e96281a6-d1af-4bde-9a0a-97b76e56dc57";
 const MAX_MANIFESTS = 200;
 const MAX_FILES = 200;
 const MAX_URLS = 16;

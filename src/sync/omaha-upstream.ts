@@ -1,7 +1,7 @@
 /** An Omaha server as upstream, asked as a syncer asks: it answers all floors and the target. Source: NEBRASKA.md §4. */
 import { randomUUID } from "node:crypto";
-import { fileAt, type Http, textOf } from "./http.ts";
-import { type Places, readAnswer } from "./omaha-answer.ts";
+import { fileAt, type Http, hangUp, shown, textOf } from "./http.ts";
+import { FLATCAR, type Places, readAnswer } from "./omaha-answer.ts";
 import { probe } from "./probe.ts";
 import { SourceFailed } from "./release.ts";
 import type { Question, Upstream } from "./upstream.ts";
@@ -39,8 +39,11 @@ export function omahaUpstream({ url, privateAddresses, http, asker }: OmahaUpstr
         privateAddresses,
         signal: limit,
       });
+      if (answer.status !== 200) {
+        hangUp(answer);
+        throw new SourceFailed(`${shown(new URL(url))} answers ${answer.status}`);
+      }
       const text = await textOf(url, answer, MAX_ANSWER_BYTES, limit);
-      if (answer.status !== 200) throw new SourceFailed(`it answers ${answer.status}`);
       const found = readAnswer(text, appId, question.arch);
       places = found.places;
       return found;
@@ -56,9 +59,9 @@ export function omahaUpstream({ url, privateAddresses, http, asker }: OmahaUpstr
   };
 }
 
-/** Flatcar's servers know its UUID, in braces; others an application's own name, if it has one. */
+/** Every server knows Flatcar by its UUID, in braces; other applications by their own name, if they have one. */
 function appIdOf({ applicationId, productId }: Question): string {
-  return productId ?? `{${applicationId}}`;
+  return productId === null || applicationId === FLATCAR ? `{${applicationId}}` : productId;
 }
 
 function requestOf(appId: string, asker: string, { track, arch, have }: Question): string {

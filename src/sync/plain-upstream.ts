@@ -67,7 +67,10 @@ async function newestVersion(tree: FileTree, arch: Arch, signal: AbortSignal): P
     if (said.version !== null && isVersion(said.version)) return said.version;
     throw new SourceFailed(`${tree.place(path)} names no version; it needs a line such as FLATCAR_VERSION=4230.2.1`);
   }
-  const versions = ((await tree.names(board, signal)) ?? []).filter(isVersion).sort(compareVersions);
+  const names = (await tree.names(board, signal)) ?? [];
+  // Somebody says what is current, and it can't be read now: the newest may be another one.
+  if (names.includes("current")) throw new SourceFailed(`${tree.place(`${board}/current`)} has no ${VERSION_FILE}`);
+  const versions = names.filter(isVersion).sort(compareVersions);
   const newest = versions.at(-1);
   if (newest !== undefined) return newest;
   throw new SourceFailed(`there is no ${tree.place(path)}, and ${tree.place(board)} lists no versions`);

@@ -335,8 +335,8 @@ describe("an answer", () => {
   });
 
   it.each([
-    ["an error", 500, /it answers 500/],
-    ["a redirect that would lose the question", 302, /it answers 302/],
+    ["an error", 500, /^http:\S+\/v1\/update\/ answers 500$/],
+    ["a redirect that would lose the question", 302, /\/v1\/update\/ answers 302$/],
   ])("that is %s is not taken", async (_, status, why) => {
     const { upstream, site } = await both();
     upstream.answer = (_request, response) =>

@@ -48,6 +48,17 @@ describe("an Omaha server is asked", () => {
     expect(upstream.asked).toEqual([request("0.0.0", bootIds[0] ?? ""), request("4152.2.0", bootIds[1] ?? "")]);
   });
 
+  it("for Flatcar by its UUID, also where it has another name here", async () => {
+    const upstream = await handmade();
+    upstream.offer(step);
+    const server = await aServer();
+    const app = await server.api("GET", `/apps/${FLATCAR}`);
+    await server.api("PUT", `/apps/${FLATCAR}`, { ...app, product_id: "org.example.os" });
+    const site = await aFollower(upstream.omaha, {}, server);
+    expect(await site.sync()).toMatchObject({ last_error: null });
+    expect(upstream.asked[0]).toContain(`appid="{${FLATCAR}}"`);
+  });
+
   it.each([
     ["error-unknownApplicationOrGroup", "it does not know it, or not the track for this architecture"],
     ["error-updatesDisabled", "updates are switched off there, or only given at certain hours"],

@@ -121,6 +121,13 @@ describe("a server that follows the bare layout on a web server", () => {
     }
     web.instead.set("current/version.txt", (_, response) => void response.writeHead(503).end());
     expect((await site.check()).last_error).toMatch(/current\/version\.txt answers 503$/);
+    // Forbidden may mean that it is not there, or that it can't be read just now: then the newest may not be what is current.
+    layout.release("4593.2.0");
+    layout.write("current", "version.txt", versionText(VERSION));
+    web.instead.set("current/version.txt", (_, response) => void response.writeHead(403).end());
+    expect((await site.check()).last_error).toMatch(/amd64-usr\/current has no version\.txt$/);
+    expect(await site.version()).toBeNull();
+    rmSync(layout.path("4593.2.0"), { recursive: true });
     web.instead.clear();
     rmSync(layout.path("current"), { recursive: true });
     web.listsFolders = false;
