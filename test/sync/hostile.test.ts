@@ -1,7 +1,7 @@
 /** Upstreams that break off, lie, dawdle or lead astray: each has a clear state, and nothing is lost. */
 import { generateKeyPairSync } from "node:crypto";
 import { createServer } from "node:http";
-import { type AddressInfo, createServer as createTcpServer, type Socket } from "node:net";
+import type { AddressInfo } from "node:net";
 import { describe, expect, it } from "vitest";
 import { fileAt, Http, TIMEOUTS } from "../../src/sync/http.ts";
 import { checks, FLATCAR, STABLE_CHANNEL } from "../e2e/turnout.ts";
@@ -36,13 +36,6 @@ async function both(
   upstream.offer(old, one);
   const site = await aFollower(upstream.omaha, changes, await aServer({}, options));
   return { upstream, site };
-}
-
-/** For ever, a little at a time. */
-function trickle(socket: Socket): void {
-  socket.write("HTTP/1.1 200 OK\r\n\r\n");
-  const drops = setInterval(() => socket.write("<"), 50);
-  socket.on("close", () => clearInterval(drops));
 }
 
 /** Nothing of it is offered, and the floor that came before it is here. */
@@ -123,67 +116,6 @@ describe("a file", () => {
     await staysAway(site);
     upstream.files.set(file, (request, response) => send(one.payload, request, response));
     expect(await site.check()).toMatchObject({ last_error: null, moved_to: "4230.2.1" });
-  });
-
-  describe("that two places have", () => {
-    /** The first place is asked first. */
-    async function twoPlaces(first: Buffer | Parameters<Handmade["files"]["set"]>[1], second: Buffer) {
-      const { upstream, site } = await both();
-      const codebase = `${upstream.url}/files/${one.version}/`;
-      upstream.answer = answerOf(codebase, manifestOf(one), [`${upstream.url}/files/other/`]);
-      upstream.files.set(file, first);
-      upstream.files.set(`other/${MAIN}`, second);
-      upstream.files.set(`other/${OEM}`, one.oem);
-      return { upstream, site };
-    }
-
-    it.each<readonly [string, Parameters<Handmade["files"]["set"]>[1], string]>([
-      ["has other bytes", flipped, ""],
-      ["has a page of the same length", Buffer.alloc(one.payload.length, "<html>"), ""],
-      ["sends more than it should", (_, response) => void response.writeHead(200).end(larger), ""],
-      ["does not have it", (_, response) => void response.writeHead(404).end(), ""],
-      [
-        "breaks off",
-        (_, response) => {
-          response.writeHead(200, { "Content-Length": one.payload.length });
-          response.write(one.payload.subarray(0, 100_000), () => setTimeout(() => response.destroy(), 50));
-        },
-        " bytes=100000-",
-      ],
-    ])("comes from the second when the first %s", async (_, first, range) => {
-      const { upstream, site } = await twoPlaces(first, one.payload);
-      expect(await site.sync()).toMatchObject({ last_error: null, moved_to: "4230.2.1" });
-      expect(upstream.fetched.filter((asked) => asked.includes(MAIN))).toEqual([file, `other/${MAIN}${range}`]);
-    });
-
-    it("begins anew at the second where the first broke off after wrong bytes", async () => {
-      const breaksOff: Parameters<Handmade["files"]["set"]>[1] = (_, response) => {
-        response.writeHead(200, { "Content-Length": one.payload.length });
-        response.write(flipped.subarray(0, 100_000), () => setTimeout(() => response.destroy(), 50));
-      };
-      const { upstream, site } = await twoPlaces(breaksOff, one.payload);
-      expect(await site.sync()).toMatchObject({ last_error: null, moved_to: "4230.2.1" });
-      expect(upstream.fetched.filter((asked) => asked.startsWith("other") && asked.includes(MAIN))).toEqual([
-        `other/${MAIN} bytes=100000-`,
-        `other/${MAIN}`,
-      ]);
-    });
-
-    it("is kept out when both are wrong, and it is said of both", async () => {
-      const { site } = await twoPlaces(flipped, other.subarray(0, one.payload.length));
-      const { last_error: error } = await site.sync();
-      expect(error?.match(/http:\S+: \S+ has the SHA-256 [\da-f]{64}; its package says/g)).toHaveLength(2);
-      await staysAway(site);
-    });
-
-    it("is not asked for again when the first had the right bytes, and they are not signed", async () => {
-      const { upstream, site } = await twoPlaces(one.payload, one.payload);
-      const { publicKey } = generateKeyPairSync("rsa", { modulusLength: 2048 });
-      const pem = publicKey.export({ type: "spki", format: "pem" });
-      await site.server.api("PUT", `/apps/${FLATCAR}/payload-key`, { public_key: pem });
-      expect((await site.sync()).last_error).toContain("it has no signature");
-      expect(upstream.fetched).toEqual([file]);
-    });
   });
 
   it("of which nothing more comes is given up on", async () => {
@@ -446,62 +378,6 @@ describe("an upstream", () => {
       `GET http://updates.example.org/files/4230.2.1/${OEM}`,
     ]);
     await staysAway(site);
-  });
-
-  it.each<readonly [string, ((socket: Socket) => unknown) | null, string]>([
-    ["is not there", null, "nobody takes connections there (ECONNREFUSED)"],
-    ["hangs up", (socket) => socket.end(), "the connection broke off (UND_ERR_SOCKET)"],
-    ["is silent", () => {}, "no answer began in time (UND_ERR_HEADERS_TIMEOUT)"],
-    ["stalls", (socket) => socket.write("HTTP/1.1 200 OK\r\n\r\n<"), "nothing more came for too long"],
-    ["trickles", trickle, "it took too long"],
-    ["speaks something else", (socket) => socket.write("220 mail.example.org\r\n"), "does not match the HTTP/1.1"],
-  ])("that %s is told of in words", async (_, answer, words) => {
-    const server = createTcpServer((socket) => {
-      socket.on("error", () => undefined).once("data", () => answer?.(socket));
-      afterwards(() => socket.destroy());
-    });
-    await new Promise<void>((listening) => server.listen(0, "127.0.0.1", listening));
-    const { port } = server.address() as AddressInfo; // it listens on a port
-    afterwards(() => server.close());
-    if (answer === null) server.close();
-    const timeouts = {
-      ...TIMEOUTS,
-      idleMs: answer === trickle ? 60_000 : 500,
-      answerMs: answer === trickle ? 500 : 60_000,
-    };
-    const site = await aFollower(`http://127.0.0.1:${port}/v1/`, {}, await aServer({}, { sync: { timeouts } }));
-    const { last_error: error } = await site.sync();
-    expect(error).toContain(`http://127.0.0.1:${port}/v1/: `);
-    expect(error).toContain(words);
-  });
-
-  it("that speaks no TLS is told of on one line", async () => {
-    const upstream = await handmade();
-    const url = upstream.omaha.replace("http:", "https:");
-    expect((await (await aFollower(url)).sync()).last_error).toBe(
-      `${url}: it does not speak TLS there: is it http:// rather than https://? (ERR_SSL_WRONG_VERSION_NUMBER)`,
-    );
-  });
-
-  it.each([
-    ["hangs up", "", "the connection broke off (ECONNRESET)"],
-    ["refuses", "HTTP/1.1 403 Forbidden\r\n\r\n", "it answers 403"],
-  ])("behind a proxy that %s is not asked again and again", async (_, answer, why) => {
-    let asked = 0;
-    const proxy = createServer();
-    proxy.on("connect", (_request, socket) => {
-      asked += 1;
-      socket.end(answer);
-    });
-    await new Promise<void>((listening) => proxy.listen(0, "127.0.0.1", listening));
-    afterwards(() => proxy.close());
-    const { port } = proxy.address() as AddressInfo;
-    const server = await aServer({ TURNOUT_SYNC_PROXY: `http://127.0.0.1:${port}` });
-    const site = await aFollower("https://updates.example.org/", { private_addresses: false }, server);
-    expect((await site.sync()).last_error).toBe(
-      `https://updates.example.org/: the proxy 127.0.0.1:${port} does not lead to updates.example.org:443: ${why}`,
-    );
-    expect(asked).toBe(1);
   });
 
   it("that redirects elsewhere does not hand on what somebody may do at it", async () => {
