@@ -84,7 +84,8 @@ function found(
     return asRelease(release, arch, tree);
   };
   const floors = channel.floors
-    .filter(({ version }) => compareVersions(version, have) > 0)
+    // What the channel has may have become one since: it counts as soon as the channel leads beyond it.
+    .filter(({ version }) => compareVersions(version, have) >= 0)
     .sort((a, b) => compareVersions(a.version, b.version))
     .map(({ version, reason }) => ({ ...releaseOf(version), reason }));
   const target = compareVersions(channel.version, have) > 0 ? releaseOf(channel.version) : null;

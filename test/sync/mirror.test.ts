@@ -82,6 +82,25 @@ describe("a server that follows a mirror", () => {
     });
   });
 
+  it("learns of a floor that the release which the channel has became only later", async () => {
+    const follower = await follows();
+    await follower.sync();
+    const asked: string[] = [];
+    before = (path) => asked.push(path);
+    const floors = [{ version: "4230.2.1", reason: "cgroups" }];
+    upstream.channels.set("stable (amd64)", { version: "4230.2.1", floors });
+    await mirrored(folder, upstream, key);
+    expect(await follower.check()).toMatchObject({ last_error: null, found: { target: null, floors: ["4230.2.1"] } });
+    upstream.release("4230.2.2");
+    upstream.channels.set("stable (amd64)", { version: "4230.2.2", floors });
+    await mirrored(folder, upstream, key);
+    expect(await follower.check()).toMatchObject({ last_error: null, moved_to: "4230.2.2" });
+    expect(await follower.server.api("GET", `/channels/${STABLE_CHANNEL}/floors`)).toMatchObject({
+      packages: [{ version: "4081.2.0" }, { version: "4230.2.1", floor_reason: "cgroups" }],
+    });
+    expect(asked.filter((path) => path.includes("/4230.2.1/"))).toEqual([]);
+  });
+
   it("is set up by the command in docs/air-gapped.md", async () => {
     const text = readFileSync(new URL("../../docs/air-gapped.md", import.meta.url), "utf8");
     const [, command = ""] = /^```sh upstream\nturnout (.*)\n```$/m.exec(text) ?? [];
