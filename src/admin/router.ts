@@ -46,7 +46,7 @@ export interface AdminOptions extends AdminContext {
   readonly privateTargets: boolean;
   /** What downloads of files kept here need. */
   readonly downloads: DownloadAccess;
-  readonly syncing: Pick<Syncing, "begin" | "progressOf">;
+  readonly syncing: Pick<Syncing, "begin" | "drop" | "progressOf">;
   /** Directories of this machine that upstreams may be in. */
   readonly syncDirs: readonly string[];
   readonly onFault: (error: unknown) => void;

@@ -17,7 +17,7 @@ export function upstreamOperations({
   syncing,
   syncDirs,
 }: {
-  readonly syncing: Pick<Syncing, "begin" | "progressOf">;
+  readonly syncing: Pick<Syncing, "begin" | "drop" | "progressOf">;
   readonly syncDirs: readonly string[];
 }): readonly Operation[] {
   const shown = (db: Db, application: ApplicationRow, row: UpstreamRow, now: number) =>
@@ -112,8 +112,8 @@ export function upstreamOperations({
     role: "admin",
     body: upstreamBody,
     answer: upstreamObject,
-    handle: (call) =>
-      call.change(async (tx, now, audit) => {
+    async handle(call) {
+      const { no, upstream } = await call.change(async (tx, now, audit) => {
         const application = await findApplication(tx, call.params.app);
         const row = await findUpstream(tx, application, call.params.upstream);
         const before = await shown(tx, application, row, now);
@@ -142,8 +142,11 @@ export function upstreamOperations({
         const upstream = await shown(tx, application, changed, now);
         await audit({ ...subject(upstream), before: stateOf(before), after: stateOf(upstream) });
         call.tag(stateOf(upstream));
-        return upstream;
-      }),
+        return { no: row.no, upstream };
+      });
+      syncing.drop(no);
+      return upstream;
+    },
   });
 
   const removeUpstream = operation({

@@ -37,6 +37,8 @@ export class Syncing {
   readonly #stop = new AbortController();
   /** By upstream, while they last. */
   readonly #turns = new Map<number, Promise<void>>();
+  /** Ends one of them. */
+  readonly #lost = new Map<number, AbortController>();
   readonly #progress = new Map<number, Progress>();
   #ticks: Repeated | undefined;
 
@@ -64,6 +66,11 @@ export class Syncing {
         this.#progress.delete(no);
       });
     this.#turns.set(no, turn);
+  }
+
+  /** Breaks off what is being done for it here: it has become another one. What has come stays. */
+  drop(no: number): void {
+    this.#lost.get(no)?.abort();
   }
 
   /** When nothing is being checked any more. */
@@ -104,6 +111,7 @@ export class Syncing {
     const row = await store.write((tx) => take(tx, no, lease, clock.now()));
     if (row === null) return;
     const lost = new AbortController();
+    this.#lost.set(no, lost);
     const renewal = setInterval(() => {
       store
         .write((tx) => renew(tx, no, lease, clock.now()))
@@ -121,6 +129,7 @@ export class Syncing {
       const outcome = { ...checked, nextCheckAt: nextCheckAt(row, checked, { now, random: random() }) };
       if (await store.write((tx) => settle(tx, row, lease, outcome, now))) onChecked(row, checked.error);
     } finally {
+      this.#lost.delete(no);
       clearInterval(renewal);
     }
   }
