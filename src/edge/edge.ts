@@ -52,6 +52,8 @@ export interface EdgeOptions {
 export interface Edge {
   /** One round, if it is due and no other process is at it; what the timer does, for whoever drives the clock. */
   run(): Promise<void>;
+  /** What can't wait for a round's end, since files may take hours: the same for the other timer. */
+  keepUp(): Promise<void>;
   start(): void;
   stop(): Promise<void>;
 }
@@ -66,14 +68,18 @@ export async function openEdge(options: EdgeOptions): Promise<Edge> {
   const turns = new Turns({ store, clock, intervalMs, random });
   const stops = new Stops(store, clock);
   await rememberCentral(store, url, site, clock.now());
-  let rounds: Repeated | undefined;
+  const timers: Repeated[] = [];
+  /** When the central server was last asked and told. */
+  let exchangedAt = 0;
+  let isBringing = false;
+  /** Asking and telling while files come. */
+  let meanwhile: Promise<unknown> = Promise.resolve();
 
   async function run(): Promise<void> {
-    await stops.keep().catch(options.onError);
     if (!(await turns.take())) return;
     const renewal = setInterval(() => void turns.renew().catch(options.onError), RENEW_MS);
     try {
-      const error = await round();
+      const error = await exchange(sync);
       if (stopping.signal.aborted) {
         await turns.giveBack();
         return;
@@ -85,9 +91,17 @@ export async function openEdge(options: EdgeOptions): Promise<Edge> {
     }
   }
 
+  async function keepUp(): Promise<void> {
+    await stops.keep().catch(options.onError);
+    if (!isBringing || Math.abs(clock.now() - exchangedAt) < intervalMs) return;
+    meanwhile = exchange(refresh);
+    await meanwhile;
+  }
+
   /** Answers what went wrong; null: nothing. Also a site that can't get its configuration says how it is. */
-  async function round(): Promise<string | null> {
-    const failure = await sync().then(
+  async function exchange(work: () => Promise<void>): Promise<string | null> {
+    exchangedAt = clock.now();
+    const failure = await work().then(
       () => null,
       (error: unknown) => error,
     );
@@ -123,7 +137,8 @@ export async function openEdge(options: EdgeOptions): Promise<Edge> {
       checkOrigin(news.document.path, JSON.parse(row.path) as string[], instance); // checked when it came in
       await applyDocument(store, { ...news, payloads: withPayloads, now: clock.now() });
     }
-    await store.write((tx) => tx.updateTable("central").set({ fetched_at: clock.now() }).execute());
+    // What was wrong before is over; files may take hours until the round has ended.
+    await store.write((tx) => tx.updateTable("central").set({ fetched_at: clock.now(), error: null }).execute());
   }
 
   /** Then channels that waited for them move. One that fails keeps none of the others waiting. */
@@ -142,10 +157,15 @@ export async function openEdge(options: EdgeOptions): Promise<Edge> {
       signal: stopping.signal,
     };
     const failures: unknown[] = [];
+    isBringing = true;
     for (const wanted of missing) {
-      if (stopping.signal.aborted) return;
+      if (stopping.signal.aborted) break;
       await bringInRelease(wanted, fetching).catch((error: unknown) => failures.push(error));
     }
+    isBringing = false;
+    // Or what it has got by now could be replaced by what was got before it.
+    await meanwhile;
+    if (stopping.signal.aborted) return;
     await moveHeld();
     if (failures.length > 0) throw failures[0];
   }
@@ -172,13 +192,14 @@ export async function openEdge(options: EdgeOptions): Promise<Edge> {
 
   return {
     run,
+    keepUp,
     start() {
-      rounds = repeat(TICK_MS, run, options.onError);
+      for (const turn of [keepUp, run]) timers.push(repeat(TICK_MS, turn, options.onError));
     },
     async stop() {
-      const ended = rounds?.stop();
+      const ended = timers.map((timer) => timer.stop());
       stopping.abort();
-      await ended;
+      await Promise.all(ended);
     },
   };
 }

@@ -75,12 +75,15 @@ export class Turns {
   }
 }
 
-/** Another central server begins anew; the same one is gone on with, and asked for all of it once: our settings may have changed. */
+/**
+ * Another central server begins anew; the same one is gone on with, and asked for all of it once: our settings may have changed.
+ * Whoever had the lease is gone: a database is one process's.
+ */
 export async function rememberCentral(store: Store, url: string, site: string, now: number): Promise<void> {
   await store.write(async (tx) => {
     const row = await tx.selectFrom("central").select(["url", "site"]).executeTakeFirst();
     if (row?.url === url && row.site === site) {
-      await tx.updateTable("central").set({ next_at: now, etag: null }).execute();
+      await tx.updateTable("central").set({ next_at: now, lease_until: 0, etag: null }).execute();
       return;
     }
     await tx.deleteFrom("central").execute();

@@ -316,7 +316,7 @@ describe("a rollout that is halted at the central server while the site's does n
     const { rollouts } = await site.api<{ rollouts: { id: string }[] }>("GET", `${group}/rollouts`);
     await site.api("POST", `${group}/rollouts/${rollouts[0]?.id}/advance`, { reason: "we can't wait" });
     expect(await here()).toMatchObject({ state: "running" });
-    await site.turnout.edge?.run(); // no round is due
+    await site.turnout.edge?.keepUp();
     expect(await here()).toMatchObject({ state: "halted" });
     expect((await here()).history.at(-1)).toMatchObject({
       actor: "central",
@@ -332,10 +332,10 @@ describe("a rollout that is halted at the central server while the site's does n
     await round(site);
     expect(await here()).toMatchObject({ state: "paused" });
     await steer("resume");
-    await site.turnout.edge?.run();
+    await site.turnout.edge?.keepUp();
     expect(await here()).toMatchObject({ state: "halted" });
     await steer("resume");
-    await site.turnout.edge?.run();
+    await site.turnout.edge?.keepUp();
     expect(await here()).toMatchObject({ state: "halted" });
     await steerThere("resume");
     await round(site);

@@ -2,10 +2,21 @@ import { createHash } from "node:crypto";
 import { request as httpRequest } from "node:http";
 import { describe, expect, it } from "vitest";
 import { runFleet } from "../../src/virtual/fleet.ts";
-import { aProcess, checks, FLATCAR, release, type TestTurnout } from "../e2e/turnout.ts";
+import { aProcess, checks, FLATCAR, release, STABLE_GROUP, type TestTurnout } from "../e2e/turnout.ts";
 import { aPayload, described } from "../payloads/build.ts";
 import { get } from "../payloads/hosting.ts";
-import { bring, channel, hostedRelease, round, type State, siteOf, siteToken, type World, worlds } from "./world.ts";
+import {
+  bring,
+  type CentralServer,
+  channel,
+  hostedRelease,
+  round,
+  type State,
+  siteOf,
+  siteToken,
+  type World,
+  worlds,
+} from "./world.ts";
 
 let world: World;
 worlds((one) => {
@@ -13,6 +24,8 @@ worlds((one) => {
 });
 
 const payload = aPayload("main", 64);
+/** For what the timers do. */
+const WAIT = { timeout: 30_000, interval: 100 };
 const sha256 = (bytes: Buffer) => createHash("sha256").update(bytes).digest("hex");
 const fileAt = (url: string, version: string) =>
   `${url}/payloads/${FLATCAR}/amd64/${version}/flatcar_production_update.gz`;
@@ -24,12 +37,24 @@ async function downloaded(site: TestTurnout): Promise<Buffer> {
   return (await get(`${base}flatcar_production_update.gz`)).body;
 }
 
+interface Link {
+  url: string;
+  /** Bytes of a file. */
+  cutAfter: number;
+  /** Files come when this is over. */
+  held: Promise<void>;
+  asked: string[];
+}
+
 /** The link to a central server, that can be cut within a file. */
-async function aLink(to: string): Promise<{ url: string; cutAfter: number; asked: string[] }> {
-  const link = { url: "", cutAfter: Number.POSITIVE_INFINITY, asked: [] as string[] };
-  link.url = await world.impostor((request, response) => {
+async function aLink(to: string): Promise<Link> {
+  const link: Link = { url: "", cutAfter: Number.POSITIVE_INFINITY, held: Promise.resolve(), asked: [] };
+  link.url = await world.impostor(async (request, response) => {
     const isFile = request.url?.startsWith("/payloads") === true;
-    if (isFile) link.asked.push(request.headers.range ?? "all of it");
+    if (isFile) {
+      link.asked.push(request.headers.range ?? "all of it");
+      await link.held;
+    }
     const forward = httpRequest(`${to}${request.url}`, {
       method: request.method ?? "GET",
       headers: { ...request.headers },
@@ -132,6 +157,44 @@ describe("files that the central server keeps", () => {
     expect(await channel(site.api)).toBe("4230.2.1");
     expect(sha256(await downloaded(site))).toBe(sha256(large));
     expect(await site.api("GET", `/apps/${FLATCAR}/packages`)).toMatchObject({ totalCount: 1 });
+  });
+
+  it("that take their time hold up neither news nor reports nor halts", async () => {
+    const central = await world.central();
+    const id = await hostedRelease(central.api, central.url, "4230.2.2", payload);
+    const { channels } = await central.api<{ channels: { id: string; name: string; arch: number }[] }>(
+      "GET",
+      `/apps/${FLATCAR}/channels?perpage=100`,
+    );
+    const beta = channels.find(({ name, arch }) => name === "beta" && arch === 1);
+    await central.api("PUT", `/apps/${FLATCAR}/channels/${beta?.id}`, { ...beta, package_id: id });
+    await release(central.api, "4230.2.1");
+    const rollouts = `/apps/${FLATCAR}/groups/${STABLE_GROUP}/rollouts`;
+    const newest = async (api: CentralServer["api"]) =>
+      (await api<{ rollouts: { id: string; state: string }[] }>("GET", rollouts)).rollouts[0];
+    const link = await aLink(central.url);
+    const file = Promise.withResolvers<void>();
+    link.held = file.promise;
+    const settings = siteOf(link.url, await siteToken(central.api, "berlin"));
+    const site = await world.start({ ...settings }, { dataDir: world.folder(), timers: true });
+    await expect.poll(() => link.asked, WAIT).toHaveLength(1);
+
+    const [there, here] = [await newest(central.api), await newest(site.api)];
+    await site.api("POST", `${rollouts}/${here?.id}/pause`);
+    await central.api("POST", `${rollouts}/${there?.id}/halt`, { reason: "it does not boot" });
+    await site.turnout.store.write((tx) => tx.updateTable("central").set({ error: "what was before" }).execute());
+    site.clock.move({ minutes: 2 });
+    const heard = () => central.api("GET", "/sites/berlin").catch(() => null);
+    await expect.poll(heard, WAIT).toMatchObject({ up_to_date: true, held: 1, rollouts: [{ state: "paused" }] });
+    await site.api("POST", `${rollouts}/${here?.id}/resume`);
+    await expect.poll(() => newest(site.api), WAIT).toMatchObject({ state: "halted" });
+    expect(await site.api("GET", "/central")).toMatchObject({ state: "held" });
+
+    file.resolve();
+    await expect.poll(() => site.api("GET", "/central"), WAIT).toMatchObject({ state: "synced", held: [] });
+    expect(await channel(site.api, "beta")).toBe("4230.2.2");
+    expect(await newest(site.api)).toMatchObject({ state: "halted" });
+    expect(link.asked).toHaveLength(1);
   });
 
   it("that are not what the package says reach no node", async () => {

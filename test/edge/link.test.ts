@@ -107,6 +107,24 @@ describe("when the link is down", () => {
     expect(await site.api("GET", "/central")).toMatchObject({ state: "new" });
     expect(await round(site)).toMatchObject({ state: "synced" });
   });
+
+  it("and not at all the one after it: it was this site's only one", async () => {
+    const central = await world.central();
+    const dataDir = world.folder();
+    const settings = siteOf(central.url, await siteToken(central.api, "berlin"));
+    const site = await world.start(settings, { dataDir });
+    const { clock } = site;
+    await site.turnout.store.write((tx) =>
+      tx
+        .updateTable("central")
+        .set({ lease_until: clock.now() + 120_000 })
+        .execute(),
+    );
+    await world.stop(site);
+    const again = await world.start(settings, { dataDir, clock });
+    await again.turnout.edge?.run();
+    expect(await again.api("GET", "/central")).toMatchObject({ state: "synced" });
+  });
 });
 
 describe("a token that is good no more", () => {

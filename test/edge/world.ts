@@ -116,9 +116,10 @@ export async function siteToken(
   return (await api<{ token: string }>("POST", "/tokens", body)).token;
 }
 
-/** What the timer does, when a round is due. */
+/** What the timers do, when a round is due. */
 export async function round(site: TestTurnout, minutes = 2): Promise<State> {
   site.clock.move({ minutes });
+  await site.turnout.edge?.keepUp();
   await site.turnout.edge?.run();
   return site.api<State>("GET", "/central");
 }
