@@ -9,13 +9,16 @@ import type { Clock } from "../clock.ts";
 import { archName } from "../fleet/document.ts";
 import { emptyRolloutCounters } from "../rollout/counters.ts";
 import type { Rollout, RolloutCounters } from "../rollout/model.ts";
-import { abort, type Change, halt, resume } from "../rollout/run.ts";
+import { abort, type Change, goOn, halt } from "../rollout/run.ts";
 import { loadCounters } from "../store/counters.ts";
 import { loadParts } from "../store/fleet.ts";
 import { recordChange } from "../store/rollouts.ts";
 import type { Store } from "../store/store.ts";
 
 type Stop = SiteDocument["stopped"][number];
+
+/** How its reason begins, in the history here. */
+const THERE = { halted: "halted at the central server", aborted: "aborted at the central server" } as const;
 
 interface Move {
   readonly rollout: Rollout;
@@ -74,32 +77,33 @@ async function movesFor(db: Db, stopped: readonly Stop[], now: number): Promise<
     );
     if (stop === undefined && rollout.state !== "halted") continue;
     const counters = (await loadCounters(db, [rollout.no])).rollouts.get(rollout.no) ?? emptyRolloutCounters();
-    const change = stop === undefined ? await setFree(db, rollout, counters, now) : stoppedBy(stop, rollout, now);
+    const change = stop === undefined ? await setFree(db, rollout, now) : stoppedBy(stop, rollout, now);
     if (change !== null) moves.push({ rollout, counters, change });
   }
   return moves;
 }
 
 function stoppedBy({ state, reason }: Stop, rollout: Rollout, now: number): Change | null {
-  const why = `${state} at the central server: ${reason}`;
+  const why = `${THERE[state]}: ${reason}`;
   if (state === "halted") return rollout.state === "running" ? halt(rollout, now, why) : null;
   return rollout.state === "aborted" || rollout.state === "superseded" ? null : abort(rollout, now, why);
 }
 
-/** What was halted from there goes on; what somebody here has halted does not. */
-async function setFree(db: Db, rollout: Rollout, counters: RolloutCounters, now: number): Promise<Change | null> {
-  if ((await haltedBy(db, rollout)) !== CENTRAL.name) return null;
-  return resume(rollout, counters, now, "resumed at the central server");
+/** What was halted from there goes on; what somebody here has halted does not, nor what a gate here has closed. */
+async function setFree(db: Db, rollout: Rollout, now: number): Promise<Change | null> {
+  return (await isHaltedFromThere(db, rollout)) ? goOn(rollout, now, "resumed at the central server") : null;
 }
 
-async function haltedBy(db: Db, { no }: Rollout): Promise<string | undefined> {
+/** Somebody here may be called as it is; and a new plan, made while it is halted, halts nothing. */
+async function isHaltedFromThere(db: Db, { no }: Rollout): Promise<boolean> {
   const line = await db
     .selectFrom("rollout_history")
-    .select("actor")
+    .select(["actor", "reason"])
     .where("rollout_no", "=", no)
     .where("to_state", "=", "halted")
+    .where("from_state", "!=", "halted")
     .orderBy("no", "desc")
     .limit(1)
     .executeTakeFirst();
-  return line?.actor;
+  return line?.actor === CENTRAL.name && line.reason.startsWith(THERE.halted);
 }

@@ -331,7 +331,8 @@ export function resume(rollout: Rollout, counters: RolloutCounters, now: number,
   return goOn({ ...rollout, closed: [], baseline: baselineOf(counters) }, now, reason);
 }
 
-function goOn(rollout: Rollout, now: number, reason: string): Change {
+/** As it stood: nobody has looked at what failed. */
+export function goOn(rollout: Rollout, now: number, reason: string): Change {
   return into(rollout, "running", now, reason, stoodStill(rollout, now));
 }
 

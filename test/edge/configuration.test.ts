@@ -2,19 +2,24 @@ import { generateKeyPairSync } from "node:crypto";
 import { describe, expect, it } from "vitest";
 import { checks, FLATCAR, pings, release, reports, STABLE_CHANNEL, STABLE_GROUP } from "../e2e/turnout.ts";
 import { EMPTY_REPORT } from "./site-report.ts";
-import { ADMIN, answerOf, type CentralServer, channel, round, siteOf, siteToken, type World, worlds } from "./world.ts";
+import {
+  ADMIN,
+  answerOf,
+  changeGroup,
+  channel,
+  GROUP,
+  round,
+  STAGES,
+  siteOf,
+  siteToken,
+  type World,
+  worlds,
+} from "./world.ts";
 
 let world: World;
 worlds((one) => {
   world = one;
 });
-
-const group = `/apps/${FLATCAR}/groups/${STABLE_GROUP}`;
-const stages = { stages: [{ percent: 10 }, { percent: 100 }] };
-
-async function changeGroup(api: CentralServer["api"], changes: Record<string, unknown>): Promise<void> {
-  await api("PUT", group, { ...(await api("GET", group)), ...changes });
-}
 
 describe("the configuration of a central server", () => {
   it("arrives at its site, with ids, plans and policies, and a node there is updated by it", async () => {
@@ -28,7 +33,7 @@ describe("the configuration of a central server", () => {
     expect(state).toMatchObject({ state: "synced", error: null, held: [], applications: [{ id: FLATCAR }] });
     expect(state.path).toEqual([(await central.api<{ instance: string }>("GET", "/central")).instance]);
     expect(await channel(site.api)).toBe("4230.2.1");
-    const here = await site.api("GET", group);
+    const here = await site.api("GET", GROUP);
     expect(here).toMatchObject({ policy_timezone: "Asia/Tokyo", strategy: { stages: [{ percent: 100 }] } });
     expect(await site.omaha(checks())).toContain('status="ok"');
     const { entries } = await site.api<{ entries: object[] }>("GET", "/audit?perpage=1000");
@@ -134,7 +139,7 @@ describe("the configuration of a central server", () => {
     const { applications } = await round(site);
     expect(applications).toEqual([{ id: lab.id, name: "Lab" }]);
     await changeGroup(site.api, { name: "Its own by now" });
-    expect(await site.api("GET", `${group}/instancescount?duration=1d`)).toMatchObject({ count: 1 });
+    expect(await site.api("GET", `${GROUP}/instancescount?duration=1d`)).toMatchObject({ count: 1 });
   });
 
   it("is refused whole, with a reason, when something of the site's own is in the way", async () => {
@@ -168,14 +173,14 @@ describe("at the site", () => {
       channel_id: STABLE_CHANNEL,
       policy: "follow",
     };
-    const here = await site.api("GET", group);
+    const here = await site.api("GET", GROUP);
     const fleet = await site.api<{ applications: { name: string }[] }>("GET", "/fleet");
     const renamed = { applications: fleet.applications.map((one) => ({ ...one, name: "Mine" })) };
     for (const [method, path, body] of [
       ["PUT", `/apps/${FLATCAR}`, app],
       ["DELETE", `/apps/${FLATCAR}`, undefined],
-      ["PUT", group, { ...here, name: "Mine" }],
-      ["DELETE", group, undefined],
+      ["PUT", GROUP, { ...here, name: "Mine" }],
+      ["DELETE", GROUP, undefined],
       ["POST", `/apps/${FLATCAR}/channels`, { name: "mine", color: "#ffcc00", arch: 1 }],
       ["DELETE", `/apps/${FLATCAR}/channels/${STABLE_CHANNEL}`, undefined],
       ["DELETE", `/apps/${FLATCAR}/packages/${packages[0]?.id}`, undefined],
@@ -199,29 +204,29 @@ describe("at the site", () => {
   it("rollouts and nodes are its own, and so is a group's switch, which nothing from elsewhere turns on", async () => {
     const central = await world.central();
     await release(central.api, "4230.2.1");
-    await changeGroup(central.api, { strategy: stages });
+    await changeGroup(central.api, { strategy: STAGES });
     const site = await world.site(central);
     await round(site);
     await site.omaha(checks());
-    const { rollouts } = await site.api<{ rollouts: { id: string }[] }>("GET", `${group}/rollouts`);
-    await site.api("POST", `${group}/rollouts/${rollouts[0]?.id}/pause`, { reason: "lunch" });
+    const { rollouts } = await site.api<{ rollouts: { id: string }[] }>("GET", `${GROUP}/rollouts`);
+    await site.api("POST", `${GROUP}/rollouts/${rollouts[0]?.id}/pause`, { reason: "lunch" });
     await changeGroup(site.api, { policy_updates_enabled: false });
     await changeGroup(central.api, { description: "something else" });
     await round(site);
-    expect(await site.api("GET", group)).toMatchObject({
+    expect(await site.api("GET", GROUP)).toMatchObject({
       policy_updates_enabled: false,
       description: "something else",
     });
-    expect(await site.api("GET", `${group}/rollouts/${rollouts[0]?.id}`)).toMatchObject({ state: "paused" });
+    expect(await site.api("GET", `${GROUP}/rollouts/${rollouts[0]?.id}`)).toMatchObject({ state: "paused" });
     await changeGroup(site.api, { policy_updates_enabled: true });
 
     await changeGroup(central.api, { policy_updates_enabled: false });
     await round(site);
-    const on = { body: { ...(await site.api("GET", group)), policy_updates_enabled: true } };
-    expect(await answerOf(site.url, "PUT", group, on)).toMatchObject({ 0: 409 });
+    const on = { body: { ...(await site.api("GET", GROUP)), policy_updates_enabled: true } };
+    expect(await answerOf(site.url, "PUT", GROUP, on)).toMatchObject({ 0: 409 });
     await changeGroup(central.api, { policy_updates_enabled: true });
     await round(site);
-    expect(await site.api("GET", group)).toMatchObject({ policy_updates_enabled: true });
+    expect(await site.api("GET", GROUP)).toMatchObject({ policy_updates_enabled: true });
   });
 
   it("everything is its own again when it is started without a central server", async () => {
@@ -234,125 +239,6 @@ describe("at the site", () => {
     const free = await world.start({}, { dataDir });
     expect(await free.api("GET", "/central")).toMatchObject({ state: "none", url: null, applications: [] });
     await changeGroup(free.api, { name: "Mine" });
-  });
-});
-
-describe("a rollout that is halted at the central server", () => {
-  it("is halted at the site, and goes on when it does there; one that the site halted stays so", async () => {
-    const central = await world.central();
-    await release(central.api, "4230.2.1");
-    await changeGroup(central.api, { strategy: stages });
-    const site = await world.site(central);
-    await round(site);
-    type Rollouts = { rollouts: { id: string; state: string }[] };
-    const [there, here] = await Promise.all(
-      [central.api, site.api].map(async (api) => (await api<Rollouts>("GET", `${group}/rollouts`)).rollouts[0]?.id),
-    );
-    const stateHere = () =>
-      site.api<{ state: string; history: { reason: string; actor: string }[] }>("GET", `${group}/rollouts/${here}`);
-    await central.api("POST", `${group}/rollouts/${there}/halt`, { reason: "it does not boot" });
-    await round(site);
-    expect(await stateHere()).toMatchObject({ state: "halted" });
-    expect((await stateHere()).history.at(-1)).toMatchObject({
-      actor: "central",
-      reason: "halted at the central server: it does not boot",
-    });
-    expect(await site.omaha(checks())).toContain('status="noupdate"');
-
-    await central.api("POST", `${group}/rollouts/${there}/resume`);
-    await round(site);
-    expect(await stateHere()).toMatchObject({ state: "running" });
-    await site.api("POST", `${group}/rollouts/${here}/halt`, { reason: "our own" });
-    await changeGroup(central.api, { description: "something else" });
-    await round(site);
-    expect(await stateHere()).toMatchObject({ state: "halted" });
-    expect(await central.api("GET", "/sites/berlin")).toMatchObject({
-      halted: 1,
-      rollouts: [{ state: "halted", reason: "our own" }],
-    });
-
-    await central.api("POST", `${group}/rollouts/${there}/abort`, { reason: "enough" });
-    await round(site);
-    expect(await stateHere()).toMatchObject({ state: "aborted" });
-  });
-});
-
-describe("a rollout that is halted at the central server while the site's does not run", () => {
-  type Seen = { state: string; history: { reason: string; actor: string }[] };
-
-  /** Both servers, the site's rollout, and what to do with that of the central server. */
-  async function halves(strategy: object) {
-    const central = await world.central();
-    await release(central.api, "4230.2.1");
-    await changeGroup(central.api, { strategy });
-    const site = await world.site(central);
-    await round(site);
-    type Rollouts = { rollouts: { id: string }[] };
-    const idAt = async (api: CentralServer["api"]) =>
-      (await api<Rollouts>("GET", `${group}/rollouts`)).rollouts[0]?.id ?? "";
-    const path = `${group}/rollouts/${await idAt(site.api)}`;
-    const there = `${group}/rollouts/${await idAt(central.api)}`;
-    return {
-      site,
-      central,
-      here: () => site.api<Seen>("GET", path),
-      steer: (what: string) => site.api("POST", `${path}/${what}`, { reason: `${what} here` }),
-      steerThere: (what: string) => central.api("POST", `${there}/${what}`, { reason: `${what} there` }),
-    };
-  }
-
-  it("is left as it is while it waits, with syncs that go on, and halted as soon as it begins, also without a link", async () => {
-    const { site, central, here, steerThere } = await halves({
-      stages: [{ percent: 100 }],
-      after: [{ group: "beta" }],
-    });
-    expect(await here()).toMatchObject({ state: "scheduled" });
-    await steerThere("halt");
-    expect(await round(site)).toMatchObject({ state: "synced", error: null });
-    expect(await here()).toMatchObject({ state: "scheduled" });
-    await changeGroup(central.api, { description: "something else" });
-    expect(await round(site)).toMatchObject({ state: "synced", error: null });
-    await world.stop(central.turnout);
-    const { rollouts } = await site.api<{ rollouts: { id: string }[] }>("GET", `${group}/rollouts`);
-    await site.api("POST", `${group}/rollouts/${rollouts[0]?.id}/advance`, { reason: "we can't wait" });
-    expect(await here()).toMatchObject({ state: "running" });
-    await site.turnout.edge?.keepUp();
-    expect(await here()).toMatchObject({ state: "halted" });
-    expect((await here()).history.at(-1)).toMatchObject({
-      actor: "central",
-      reason: "halted at the central server: halt there",
-    });
-    expect(await site.omaha(checks())).toContain('status="noupdate"');
-  });
-
-  it("stays paused by whom it was paused, is halted when it is resumed here, and then goes on from there", async () => {
-    const { site, here, steer, steerThere } = await halves(stages);
-    await steer("pause");
-    await steerThere("halt");
-    await round(site);
-    expect(await here()).toMatchObject({ state: "paused" });
-    await steer("resume");
-    await site.turnout.edge?.keepUp();
-    expect(await here()).toMatchObject({ state: "halted" });
-    await steer("resume");
-    await site.turnout.edge?.keepUp();
-    expect(await here()).toMatchObject({ state: "halted" });
-    await steerThere("resume");
-    await round(site);
-    expect(await here()).toMatchObject({ state: "running" });
-  });
-
-  it("stays paused when it is resumed at the central server meanwhile; aborted there, it is over here", async () => {
-    const { site, here, steer, steerThere } = await halves(stages);
-    await steer("pause");
-    await steerThere("halt");
-    await round(site);
-    await steerThere("resume");
-    await round(site);
-    expect(await here()).toMatchObject({ state: "paused" });
-    await steerThere("abort");
-    await round(site);
-    expect(await here()).toMatchObject({ state: "aborted" });
   });
 });
 
@@ -445,7 +331,7 @@ describe("a site's token", () => {
       ["/sites", 403],
       ["/apps", 403],
       ["/fleet", 403],
-      [`${group}/instances`, 403],
+      [`${GROUP}/instances`, 403],
       ["/tokens", 403],
       ["/audit", 403],
     ] as const) {

@@ -5,7 +5,7 @@ import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach } from "vitest";
-import { apiClient, aTurnout, FLATCAR, release, type TestTurnout } from "../e2e/turnout.ts";
+import { apiClient, aTurnout, FLATCAR, release, STABLE_GROUP, type TestTurnout } from "../e2e/turnout.ts";
 import { described } from "../payloads/build.ts";
 
 export const ADMIN = "a-token-of-the-tests-0001";
@@ -114,6 +114,15 @@ export async function siteToken(
   const name = `${site} ${Math.random()}`;
   const body = { name, role: "site", site, ...(applications && { applications }) };
   return (await api<{ token: string }>("POST", "/tokens", body)).token;
+}
+
+export const GROUP = `/apps/${FLATCAR}/groups/${STABLE_GROUP}`;
+/** A strategy whose rollouts don't end by themselves. */
+export const STAGES = { stages: [{ percent: 10 }, { percent: 100 }] };
+
+/** Of the group of stable nodes. */
+export async function changeGroup(api: CentralServer["api"], changes: Record<string, unknown>): Promise<void> {
+  await api("PUT", GROUP, { ...(await api("GET", GROUP)), ...changes });
 }
 
 /** What the timers do, when a round is due. */
