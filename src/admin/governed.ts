@@ -40,10 +40,20 @@ export async function checkIsOurs(tx: Tx, { subject, id, applicationId, before, 
   }
 }
 
+/** With which payloads of the application are to be signed where it comes from; null: without one, or it comes from nowhere else. */
+export async function centralsKey(tx: Tx, applicationId: string): Promise<string | null> {
+  const row = await tx.selectFrom("central").select("document").executeTakeFirst();
+  const { applications } = fleetOf(row?.document ?? null);
+  return applications.find(({ id }) => id === applicationId)?.payload_key ?? null;
+}
+
 async function isOnAtCentral(tx: Tx, groupId: string): Promise<boolean> {
   const { document } = await tx.selectFrom("central").select("document").executeTakeFirstOrThrow();
-  // It was checked when it came in.
-  const { fleet } = JSON.parse(document ?? '{"fleet":{"applications":[]}}') as Pick<SiteDocument, "fleet">;
-  const groups = fleet.applications.flatMap(({ groups = [] }) => groups);
+  const groups = fleetOf(document).applications.flatMap(({ groups = [] }) => groups);
   return groups.find(({ id }) => id === groupId)?.policy?.updates_enabled !== false;
+}
+
+/** @param document what was applied last, checked when it came in; null: nothing. */
+function fleetOf(document: string | null): SiteDocument["fleet"] {
+  return document === null ? { applications: [] } : (JSON.parse(document) as SiteDocument).fleet;
 }

@@ -5,9 +5,10 @@ import { findGarbage, forgetGarbage, GARBAGE_KINDS, removeGarbage } from "../pay
 import { usageOf } from "../payloads/usage.ts";
 import { moveRevision } from "../store/rollouts.ts";
 import type { Tx } from "./context.ts";
+import { centralsKey } from "./governed.ts";
 import { type ApplicationRow, findApplication } from "./lookups.ts";
 import { type Audit, type Operation, operation } from "./operation.ts";
-import { invalid, notFound, type Problem } from "./problem.ts";
+import { invalid, notFound, Problem } from "./problem.ts";
 
 const TAG = "payloads";
 
@@ -140,7 +141,7 @@ const removeKey = operation({
   method: "delete",
   path: "/apps/:app/payload-key",
   tag: TAG,
-  summary: "Take payloads of the application whoever has signed them",
+  summary: "Take payloads of the application whoever has signed them; at a site, as the central server says",
   role: "admin",
   answer: null,
   handle: (call) =>
@@ -148,9 +149,9 @@ const removeKey = operation({
       const row = await findApplication(tx, call.params.app);
       if (row.payload_key === null) throw noKey(row);
       call.expect(row.payload_key);
-      await setPayloadKey(tx, row, null, audit);
-      // At a site, the central server's is asked for again.
-      await tx.updateTable("central").set({ etag: null }).execute();
+      const above = await centralsKey(tx, row.id);
+      if (row.payload_key === above) throw new Problem(409, "this key comes from the central server: change it there");
+      await setPayloadKey(tx, row, above, audit);
     }),
 });
 

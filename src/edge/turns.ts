@@ -76,19 +76,18 @@ export class Turns {
 }
 
 /**
- * Another central server begins anew; the same one is gone on with, and asked for all of it once: our settings may have changed.
- * Whoever had the lease is gone: a database is one process's.
+ * What was applied before holds until something else comes, also when the address is another by now. All is asked for once: our
+ * settings may have changed. Whoever had the lease is gone: a database is one process's.
  */
 export async function rememberCentral(store: Store, url: string, site: string, now: number): Promise<void> {
-  await store.write(async (tx) => {
-    const row = await tx.selectFrom("central").select(["url", "site"]).executeTakeFirst();
-    if (row?.url === url && row.site === site) {
-      await tx.updateTable("central").set({ next_at: now, lease_until: 0, etag: null }).execute();
-      return;
-    }
-    await tx.deleteFrom("central").execute();
-    await tx.insertInto("central").values({ one: 1, url, site, next_at: now }).execute();
-  });
+  const row = { url, site, next_at: now, lease_until: 0, etag: null };
+  await store.write((tx) =>
+    tx
+      .insertInto("central")
+      .values({ one: 1, ...row })
+      .onConflict((already) => already.column("one").doUpdateSet(row))
+      .execute(),
+  );
 }
 
 /** Without a central server, everything is the site's own. */

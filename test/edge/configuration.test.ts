@@ -266,7 +266,7 @@ describe("a payload key", () => {
     expect(await keyAt(site.url)).toBeNull();
   });
 
-  it("of the site's own is kept, whatever comes; deleted, it is the central server's again", async () => {
+  it("of the site's own is kept, whatever comes; deleted, it is the central server's again, which can't be", async () => {
     const central = await world.central();
     const site = await world.site(central);
     await round(site);
@@ -277,9 +277,10 @@ describe("a payload key", () => {
     await central.api("PUT", path, { public_key: pem(other) });
     await round(site);
     expect(await keyAt(site.url)).toBe(pem(ours));
+    await world.stop(central.turnout);
     await site.api("DELETE", path);
-    expect(await keyAt(site.url)).toBeNull();
-    await round(site);
+    expect(await keyAt(site.url)).toBe(pem(other));
+    expect(await answerOf(site.url, "DELETE", path)).toMatchObject({ 0: 409 });
     expect(await keyAt(site.url)).toBe(pem(other));
   });
 });

@@ -178,6 +178,41 @@ describe("a central server whose database is a new one", () => {
   });
 });
 
+describe("a central server with another address", () => {
+  it("is the same: what came from it stays its, also before it answers there", async () => {
+    const central = await world.central();
+    await release(central.api, "4230.2.1");
+    const dataDir = world.folder();
+    const token = await siteToken(central.api, "berlin");
+    const site = await world.start(siteOf(central.url, token), { dataDir });
+    await round(site);
+    await world.stop(site);
+    const { clock } = site;
+    const nowhere = await world.start(siteOf("http://127.0.0.1:9", token), { dataDir, clock });
+    expect(await round(nowhere)).toMatchObject({ state: "failing", applications: [{ id: FLATCAR }] });
+    const refused = { body: { name: "mine", color: "#ffcc00", arch: 1 } };
+    expect((await answerOf(nowhere.url, "POST", `/apps/${FLATCAR}/channels`, refused))[0]).toBe(409);
+    await world.stop(nowhere);
+    const moved = await world.start(siteOf(central.url.replace("127.0.0.1", "localhost"), token), { dataDir, clock });
+    expect(await round(moved)).toMatchObject({ state: "synced", url: expect.stringContaining("localhost") });
+  });
+
+  it("is not taken for the same when another answers there", async () => {
+    const [central, other] = [await world.central(), await world.central()];
+    await release(central.api, "4230.2.1");
+    const dataDir = world.folder();
+    const site = await world.start(siteOf(central.url, await siteToken(central.api, "berlin")), { dataDir });
+    await round(site);
+    await world.stop(site);
+    const { clock } = site;
+    const settings = siteOf(other.url, await siteToken(other.api, "paris"), "paris");
+    const turned = await world.start(settings, { dataDir, clock });
+    const { state, error } = await round(turned);
+    expect([state, error]).toEqual(["failing", expect.stringContaining("another server answers there")]);
+    expect(await channel(turned.api)).toBe("4230.2.1");
+  });
+});
+
 describe("a fault of the site's own", () => {
   it("is said, reported, and tried again less often", async () => {
     const central = await world.central();
