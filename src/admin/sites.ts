@@ -92,7 +92,6 @@ export function siteOperations({
       const { params, body, who } = call;
       checkOwn(who, params.site);
       await call.change(async (tx, now) => {
-        await refuseLoop(tx, body.instance);
         const before = await tx.selectFrom("sites").selectAll().where("name", "=", params.site).executeTakeFirst();
         if (before !== undefined) refuseTwin(before, body.instance, now);
         const applications = who.scope.applications === null ? null : JSON.stringify(who.scope.applications);
@@ -170,7 +169,7 @@ function checkOwn({ name, site }: Principal, wanted: string): void {
   throw new Problem(403, `token "${name}" is of site "${site}", not "${wanted}"`);
 }
 
-/** @throws Problem 409 when the configuration of this server comes from the one that asks for it */
+/** Its report is taken all the same: it says here, too, what is wrong. @throws Problem 409 when this server's configuration comes from it */
 async function refuseLoop(db: Db, instance: string): Promise<void> {
   if (instance === (await instanceId(db))) {
     throw new Problem(409, "a loop: this server would get its configuration from itself; check TURNOUT_CENTRAL_URL");

@@ -201,6 +201,29 @@ describe("at the site", () => {
     await central.api("GET", `/apps/${FLATCAR}/packages/${packageId}`);
   });
 
+  it("an upstream that was there before can be removed, and nothing else", async () => {
+    const central = await world.central();
+    const dataDir = world.folder();
+    const before = await world.start({}, { dataDir });
+    const upstream = {
+      url: "http://127.0.0.1:9/v1/update/",
+      track: "stable",
+      channel_id: STABLE_CHANNEL,
+      policy: "follow",
+      private_addresses: true,
+    };
+    const { id } = await before.api<{ id: string }>("POST", `/apps/${FLATCAR}/upstreams`, upstream);
+    await world.stop(before);
+    const settings = siteOf(central.url, await siteToken(central.api, "berlin"));
+    const site = await world.start(settings, { dataDir, clock: before.clock });
+    await round(site);
+    const path = `/apps/${FLATCAR}/upstreams/${id}`;
+    const changed = { body: { ...upstream, policy: "off" } };
+    expect(await answerOf(site.url, "PUT", path, changed)).toMatchObject({ 0: 409 });
+    await site.api("DELETE", path);
+    expect(await answerOf(site.url, "GET", path)).toMatchObject({ 0: 404 });
+  });
+
   it("rollouts and nodes are its own, and so is a group's switch, which nothing from elsewhere turns on", async () => {
     const central = await world.central();
     await release(central.api, "4230.2.1");
@@ -319,6 +342,17 @@ describe("a site's report", () => {
     expect([state, error]).toEqual(["failing", expect.stringContaining('reported as site "berlin"')]);
     central.turnout.clock.move({ minutes: 16 });
     expect(await round(second, 10)).toMatchObject({ state: "synced" });
+  });
+
+  it("is taken of another one also when the clock was ten years ahead as the first one reported", async () => {
+    const central = await world.central();
+    const first = await world.site(central);
+    const second = await world.site(central);
+    central.turnout.clock.move({ days: 3_650 });
+    await round(first);
+    central.turnout.clock.move({ days: -3_650 });
+    expect(await round(second)).toMatchObject({ state: "synced" });
+    expect(await round(first)).toMatchObject({ state: "failing" });
   });
 });
 

@@ -273,6 +273,7 @@ describe("a loop", () => {
     const state = await own.api("GET", "/central");
     expect(state).toMatchObject({ state: "failing", applications: [] });
     expect(state.error).toContain("a loop: this server would get its configuration from itself");
+    expect(await own.api("GET", "/sites/berlin")).toMatchObject({ error: state.error });
   });
 
   it("of two is refused on the way that would close it", async () => {
@@ -296,6 +297,7 @@ describe("a loop", () => {
     const closed = await go(b2);
     expect(closed).toMatchObject({ state: "failing", applications: [] });
     expect(closed.error).toContain("a loop: this server gets its own configuration from");
+    expect(await a2.api("GET", "/sites/b")).toMatchObject({ error: closed.error });
     expect(await go(a2)).toMatchObject({ state: "synced" });
   });
 
