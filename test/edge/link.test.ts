@@ -1,5 +1,8 @@
 import type { ServerResponse } from "node:http";
+import { buffer } from "node:stream/consumers";
+import { gunzipSync } from "node:zlib";
 import { describe, expect, it } from "vitest";
+import type { SiteReport } from "../../src/admin/site-report.ts";
 import { readConfiguration } from "../../src/edge/client.ts";
 import { aTurnout, checks, FLATCAR, release } from "../e2e/turnout.ts";
 import { aPayload, described } from "../payloads/build.ts";
@@ -247,6 +250,29 @@ describe("a thin line", () => {
     const site = await world.start(siteOf(url, "turnout_x"), { central: { timeoutMs: 800 } });
     expect(await round(site)).toMatchObject({ state: "synced", error: null });
     expect(await channel(site.api)).toBe("4230.2.1");
+  });
+
+  it("takes a report of thousands of rows in a few seconds", async () => {
+    const reports: Buffer[] = [];
+    const url = await world.impostor(async (request, response) => {
+      if (request.method === "PUT") reports.push(await buffer(request));
+      response.writeHead(request.method === "PUT" ? 204 : 500).end();
+    });
+    const site = await world.start(siteOf(url, "turnout_x"));
+    const groups = await site.turnout.store.read.selectFrom("groups").select(["no", "id"]).execute();
+    const document = JSON.stringify([FLATCAR]);
+    await site.turnout.store.write(async (tx) => {
+      await tx.updateTable("central").set({ applications: document }).execute();
+      for (let n = 0; n < 2_000; n += 1) {
+        const group_no = groups[n % groups.length]?.no ?? 0;
+        const row = { group_no, version: `4230.${n}.1`, status: "complete", count: n };
+        await tx.insertInto("node_counts").values(row).execute();
+      }
+    });
+    await round(site);
+    const report: SiteReport = JSON.parse(gunzipSync(reports[0] ?? "").toString());
+    expect(report.nodes).toHaveLength(1_999);
+    expect(reports[0]?.length).toBeLessThan(JSON.stringify(report).length / 8);
   });
 
   it("but not for ever: a trickle is cut off", async () => {
