@@ -149,16 +149,17 @@ const removeKey = operation({
       const row = await findApplication(tx, call.params.app);
       if (row.payload_key === null) throw noKey(row);
       call.expect(row.payload_key);
-      const above = await centralsKey(tx, row.id);
-      if (row.payload_key === above) throw new Problem(409, "this key comes from the central server: change it there");
-      await setPayloadKey(tx, row, above, audit);
+      if (row.payload_key === (await centralsKey(tx, row.id)))
+        throw new Problem(409, "this key comes from the central server: change it there");
+      await setPayloadKey(tx, row, null, audit);
     }),
 });
 
 export const payloadOperations: readonly Operation[] = [showUsage, collect, getKey, putKey, removeKey];
 
-/** @param key as `plainKey` writes it; null: none. */
-export async function setPayloadKey(tx: Tx, row: ApplicationRow, key: string | null, audit: Audit): Promise<void> {
+/** @param wanted as `plainKey` writes it; null: none, or at a site the central server's. */
+export async function setPayloadKey(tx: Tx, row: ApplicationRow, wanted: string | null, audit: Audit): Promise<void> {
+  const key = wanted ?? (await centralsKey(tx, row.id));
   if (key === row.payload_key) return;
   await tx.updateTable("applications").set({ payload_key: key }).where("no", "=", row.no).execute();
   // Without a key there is nothing to look for, and no reason left to keep a file out.

@@ -39,7 +39,7 @@ async function apply(tx: Tx, { document, fleet, etag, payloads, now }: ApplyDocu
     complete: namesOf(await hostedPackages(tx)),
     wanted: namesOf(payloads ? document.hosted : []),
   });
-  await auditedAs(tx, CENTRAL, "syncFleet", now, (audit) => applyApplications(tx, local, { prune: true, now, audit }));
+  // First, so that a key that is gone there is not taken for one that counts here.
   await tx
     .updateTable("central")
     .set({
@@ -51,6 +51,7 @@ async function apply(tx: Tx, { document, fleet, etag, payloads, now }: ApplyDocu
       applied_at: now,
     })
     .execute();
+  await auditedAs(tx, CENTRAL, "syncFleet", now, (audit) => applyApplications(tx, local, { prune: true, now, audit }));
   await settleConfiguration(tx, CENTRAL, now);
   await followStops(tx, document.stopped, now);
 }

@@ -304,6 +304,9 @@ describe("a payload key", () => {
     await site.api("DELETE", path);
     expect(await keyAt(site.url)).toBe(pem(other));
     expect(await answerOf(site.url, "DELETE", path)).toMatchObject({ 0: 409 });
+    const { applications } = await site.api<{ applications: object[] }>("GET", "/fleet");
+    const fleet = { applications: applications.map((one) => ({ ...one, payload_key: null })) };
+    await site.api("POST", "/fleet/apply", { fleet });
     expect(await keyAt(site.url)).toBe(pem(other));
   });
 });
