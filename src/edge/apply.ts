@@ -53,5 +53,5 @@ async function apply(tx: Tx, { document, fleet, etag, payloads, now }: ApplyDocu
     .execute();
   await auditedAs(tx, CENTRAL, "syncFleet", now, (audit) => applyApplications(tx, local, { prune: true, now, audit }));
   await settleConfiguration(tx, CENTRAL, now);
-  await followStops(tx, document.stopped, now);
+  await followStops(tx, document, now);
 }

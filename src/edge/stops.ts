@@ -49,8 +49,8 @@ export class Stops {
   }
 }
 
-export async function followStops(tx: Tx, stopped: readonly Stop[], now: number): Promise<void> {
-  await record(tx, await movesFor(tx, stopped, now), now);
+export async function followStops(tx: Tx, document: SiteDocument, now: number): Promise<void> {
+  await record(tx, await movesFor(tx, document, now), now);
 }
 
 async function record(tx: Tx, moves: readonly Move[], now: number): Promise<void> {
@@ -61,26 +61,33 @@ async function record(tx: Tx, moves: readonly Move[], now: number): Promise<void
 async function movesDue(db: Db, now: number): Promise<Move[]> {
   const row = await db.selectFrom("central").select("document").executeTakeFirst();
   if (row?.document == null) return [];
-  const { stopped } = JSON.parse(row.document) as SiteDocument; // checked when it came in
-  return movesFor(db, stopped, now);
+  return movesFor(db, JSON.parse(row.document) as SiteDocument, now); // checked when it came in
 }
 
-async function movesFor(db: Db, stopped: readonly Stop[], now: number): Promise<Move[]> {
+async function movesFor(db: Db, { stopped, fleet }: SiteDocument, now: number): Promise<Move[]> {
   const { groups, rollouts } = await loadParts(db);
   const groupIds = new Map(groups.map(({ no, id }) => [no, id]));
   const moves: Move[] = [];
   for (const rollout of rollouts) {
     if (rollout.undoes !== null) continue;
     const { version, arch } = rollout.package;
-    const stop = stopped.find(
-      (one) => one.group === groupIds.get(rollout.groupNo) && one.version === version && one.arch === archName(arch),
-    );
-    if (stop === undefined && rollout.state !== "halted") continue;
+    const group = groupIds.get(rollout.groupNo) ?? "";
+    const stop = stopped.find((one) => one.group === group && one.version === version && one.arch === archName(arch));
+    if (stop === undefined && (rollout.state !== "halted" || !isRolledOut(fleet, group, version))) continue;
     const counters = (await loadCounters(db, [rollout.no])).rollouts.get(rollout.no) ?? emptyRolloutCounters();
     const change = stop === undefined ? await setFree(db, rollout, now) : stoppedBy(stop, rollout, now);
     if (change !== null) moves.push({ rollout, counters, change });
   }
   return moves;
+}
+
+/** Whether it is there at all. What is not is not resumed: the release may have been replaced, and its successor's files awaited here. */
+function isRolledOut({ applications }: SiteDocument["fleet"], groupId: string, version: string): boolean {
+  return applications.some(({ groups = [], channels = [] }) => {
+    const follows = groups.find(({ id }) => id === groupId)?.channel;
+    const channel = channels.find(({ name, arch }) => name === follows?.name && arch === follows?.arch);
+    return channel?.package === version || channel?.floors?.some((floor) => floor.version === version) === true;
+  });
 }
 
 function stoppedBy({ state, reason }: Stop, rollout: Rollout, now: number): Change | null {

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { checks, release, reports, STABLE_CHANNEL } from "../e2e/turnout.ts";
+import { checks, FLATCAR, release, reports, STABLE_CHANNEL } from "../e2e/turnout.ts";
 import {
   answerOf,
   type CentralServer,
@@ -181,6 +181,27 @@ describe("a rollout that is halted at the central server while the site's does n
     expect(await here()).toMatchObject({ state: "running", ...closed });
   });
 
+  it("is not taken for resumed when the central server has gone on to a release whose files are awaited here", async () => {
+    const { site, central, here, steerThere } = await halves(STAGES);
+    await steerThere("halt");
+    await round(site);
+    await release(central.api, "4230.2.2", { hosting: "only" });
+    expect(await round(site)).toMatchObject({ state: "held", held: [{ stays: "4230.2.1", version: "4230.2.2" }] });
+    expect(await here()).toMatchObject({ state: "halted" });
+  });
+
+  it("is not taken for resumed when its application comes from there no more", async () => {
+    const { site, central, here, steer, steerThere } = await halves(STAGES);
+    await steerThere("halt");
+    await round(site);
+    await central.api("DELETE", `/apps/${FLATCAR}`);
+    expect(await round(site)).toMatchObject({ state: "synced", applications: [] });
+    expect(await here()).toMatchObject({ state: "halted" });
+    await steer("resume");
+    await site.turnout.edge?.keepUp();
+    expect(await here()).toMatchObject({ state: "running" });
+  });
+
   it("stays paused when it is resumed at the central server meanwhile; aborted there, it is over here", async () => {
     const { site, here, steer, steerThere } = await halves(STAGES);
     await steer("pause");
@@ -195,7 +216,7 @@ describe("a rollout that is halted at the central server while the site's does n
   });
 });
 
-describe("going back", () => {
+describe("floors and going back", () => {
   type Seen = { rollouts: { id: string; version: string; undoes: string | null; state: string }[] };
   const seen = async (api: CentralServer["api"]) => (await api<Seen>("GET", `${GROUP}/rollouts`)).rollouts;
   const steer = async (api: CentralServer["api"], version: string, undoes: string | null, what: string, more = {}) => {
@@ -215,7 +236,18 @@ describe("going back", () => {
     return { central, site };
   }
 
-  it("is each server's own: here it goes on while a rollout of the same version is halted there", async () => {
+  it("a floor's rollout is halted with that of the central server, and goes on with it", async () => {
+    const { central, site } = await withFloor();
+    const here = async () => (await seen(site.api)).find(({ version }) => version === "4152.0.0");
+    await steer(central.api, "4152.0.0", null, "halt");
+    await round(site);
+    expect(await here()).toMatchObject({ state: "halted" });
+    await steer(central.api, "4152.0.0", null, "resume");
+    await round(site);
+    expect(await here()).toMatchObject({ state: "running" });
+  });
+
+  it("going back is each server's own: here it goes on while a rollout of the same version is halted there", async () => {
     const { central, site } = await withFloor();
     await steer(site.api, "4230.2.1", null, "abort", { rollback: true, to: "4152.0.0" });
     await steer(central.api, "4152.0.0", null, "halt");
@@ -227,7 +259,7 @@ describe("going back", () => {
     ]);
   });
 
-  it("is each server's own: halted there, it halts no rollout of the same version here", async () => {
+  it("going back is each server's own: halted there, it halts no rollout of the same version here", async () => {
     const { central, site } = await withFloor();
     await steer(central.api, "4230.2.1", null, "abort", { rollback: true, to: "4152.0.0" });
     await steer(central.api, "4152.0.0", "4230.2.1", "halt");
