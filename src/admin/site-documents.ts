@@ -1,6 +1,6 @@
 /** The documents that sites get: made once for all that ask, until the configuration moves. */
 import { archName } from "../fleet/document.ts";
-import { loadPackages, loadParts } from "../store/fleet.ts";
+import { loadPackages, toArch } from "../store/fleet.ts";
 import type { Store } from "../store/store.ts";
 import type { Db } from "./context.ts";
 import { etagOf } from "./etag.ts";
@@ -12,6 +12,9 @@ export interface DownloadAccess {
   readonly token: string | null;
   readonly login: { readonly user: string; readonly password: string } | null;
 }
+
+/** Of the years; sites take ten times as many. */
+const MAX_STOPPED = 1_000;
 
 interface Made {
   readonly document: SiteDocument;
@@ -89,27 +92,59 @@ export async function hostedPackages(db: Db): Promise<SiteDocument["hosted"]> {
   return hosted;
 }
 
+/**
+ * Of each group and package the newest rollout, if it is halted or aborted, or was when its channel moved on: sites that still wait
+ * for the files of what came next still roll it out.
+ */
 async function stoppedRollouts(db: Db): Promise<SiteDocument["stopped"]> {
-  const ids = await applicationIds(db);
-  const { groups, rollouts } = await loadParts(db);
+  const rows = await db
+    .selectFrom("rollouts")
+    .innerJoin("packages", "packages.no", "rollouts.package_no")
+    .innerJoin("groups", "groups.no", "rollouts.group_no")
+    .innerJoin("applications", "applications.no", "groups.application_no")
+    .select(["rollouts.no", "state", "packages.version", "packages.arch"])
+    .select(["applications.id as application", "groups.id as group"])
+    .where("rollouts.no", "in", newestRollouts(db))
+    .where((eb) =>
+      eb.or([eb("state", "in", ["halted", "aborted"]), eb("rollouts.no", "in", supersededWhileHalted(db))]),
+    )
+    .orderBy("rollouts.no", "desc")
+    .limit(MAX_STOPPED)
+    .execute();
   const stopped: SiteDocument["stopped"] = [];
-  for (const { no, groupNo, state, undoes, package: target } of rollouts) {
-    if ((state !== "halted" && state !== "aborted") || undoes !== null) continue;
+  for (const { no, version, arch, application, group, state } of rows) {
     const line = await db
       .selectFrom("rollout_history")
       .select("reason")
       .where("rollout_no", "=", no)
+      .where("to_state", "!=", "superseded")
       .orderBy("no", "desc")
       .limit(1)
       .executeTakeFirst();
     stopped.push({
-      application: ids.get(target.applicationNo) ?? "",
-      group: groups.find((group) => group.no === groupNo)?.id ?? "",
-      version: target.version,
-      arch: archName(target.arch),
-      state,
+      application,
+      group,
+      version,
+      arch: archName(toArch(arch)),
+      state: state === "aborted" ? "aborted" : "halted",
       reason: line?.reason ?? "",
     });
   }
-  return stopped;
+  return stopped.reverse();
+}
+
+function supersededWhileHalted(db: Db) {
+  return db
+    .selectFrom("rollout_history")
+    .select("rollout_no")
+    .where("from_state", "=", "halted")
+    .where("to_state", "=", "superseded");
+}
+
+function newestRollouts(db: Db) {
+  return db
+    .selectFrom("rollouts")
+    .select((eb) => eb.fn.max("no").as("no"))
+    .where("undoes", "is", null)
+    .groupBy(["group_no", "package_no"]);
 }

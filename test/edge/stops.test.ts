@@ -190,6 +190,27 @@ describe("a rollout that is halted at the central server while the site's does n
     expect(await here()).toMatchObject({ state: "halted" });
   });
 
+  it.each(["halt", "abort"])(
+    "is heard of (%s) also when it was replaced before the site asked again, and its successor's files are awaited",
+    async (what) => {
+      const { site, central, here, steerThere } = await halves(STAGES);
+      await steerThere(what);
+      await release(central.api, "4230.2.2", { hosting: "only" });
+      expect(await round(site)).toMatchObject({ state: "held" });
+      expect(await here()).toMatchObject({ state: what === "halt" ? "halted" : "aborted" });
+      expect((await here()).history.at(-1)?.reason).toContain(`at the central server: ${what} there`);
+    },
+  );
+
+  it("is heard of no more when it is rolled out there anew", async () => {
+    const { site, central, here, steerThere } = await halves(STAGES);
+    await steerThere("halt");
+    await round(site);
+    await central.api("POST", `${GROUP}/rollouts`, { reason: "it was the switch" });
+    await round(site);
+    expect(await here()).toMatchObject({ state: "running" });
+  });
+
   it("is not taken for resumed when its application comes from there no more", async () => {
     const { site, central, here, steer, steerThere } = await halves(STAGES);
     await steerThere("halt");
