@@ -1,7 +1,7 @@
 /** Channels: a named pointer to a package, for one architecture. */
 import { randomUUID } from "node:crypto";
 import { z } from "zod";
-import { ACTIVITY, SEVERITY } from "../rollout/model.ts";
+import { ACTIVITY, SEVERITY } from "../rollout/model/activity.ts";
 import { noteActivity } from "../store/activity.ts";
 import { nextNumber } from "../store/numbers.ts";
 import { type Db, readOnly, type Tx, timestamp } from "./context.ts";

@@ -1,6 +1,6 @@
 /** The admin API's own functions, for those who change the configuration without a request: upstreams, imports. */
 import type { Clock } from "../clock.ts";
-import { PACKAGE_TYPE } from "../rollout/model.ts";
+import { PACKAGE_TYPE } from "../rollout/model/configuration.ts";
 import { appendAudit } from "../store/audit.ts";
 import { settleConfiguration } from "../store/rollouts.ts";
 import type { Store } from "../store/store.ts";

@@ -3,7 +3,7 @@ import { z } from "zod";
 import { filesOfPackage, forgetFile } from "../payloads/records.ts";
 import type { Piece } from "../payloads/uploads.ts";
 import { recordWanted, wantedFile } from "../payloads/wanted.ts";
-import type { PackageFile } from "../rollout/model.ts";
+import type { PackageFile } from "../rollout/model/configuration.ts";
 import { declaredFiles } from "../store/fleet.ts";
 import { fits } from "../store/hosted.ts";
 import { type Db, timestamp } from "./context.ts";

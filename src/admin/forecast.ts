@@ -2,7 +2,7 @@
 import { type ForecastRequest, forecastObject, forecastSchema, MAX_NODES, madeUpNodes, planOf, toForecastView } from "../forecast/document.ts"; // biome-ignore format: one line
 import { Forecaster } from "../forecast/forecaster.ts";
 import type { ForecastNode } from "../forecast/scenario.ts";
-import type { Group } from "../rollout/model.ts";
+import type { Group } from "../rollout/model/configuration.ts";
 import { NotPossible } from "../rollout/run.ts";
 import { labelsOf } from "../store/care.ts";
 import { loadFleet, toArch } from "../store/fleet.ts";

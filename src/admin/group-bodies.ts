@@ -3,7 +3,7 @@ import { IANAZone } from "luxon";
 import { z } from "zod";
 import { freezesSchema, strategySchema, windowsSchema } from "../fleet/strategy.ts";
 import { parseInterval } from "../rollout/interval.ts";
-import { ARCH } from "../rollout/model.ts";
+import { ARCH } from "../rollout/model/arch.ts";
 import type { StrategyDocument } from "../rollout/strategy.ts";
 import { checkFreeze, type FreezeDocument } from "../rollout/windows.ts";
 import { readOnly, type Tx } from "./context.ts";

@@ -2,7 +2,7 @@
 import { randomUUID } from "node:crypto";
 import { z } from "zod";
 import { labelsOrNone, MAX_LABELS } from "../fleet/labels.ts";
-import type { Labels } from "../rollout/model.ts";
+import type { Labels } from "../rollout/model/node.ts";
 import { labelsOf, textOfLabels } from "../store/care.ts";
 import { deleteNodes, holdNodes, labelNodes, letNodesGo, moveNodes } from "../store/node-care.ts";
 import type { NodeRow } from "../store/node-list.ts";

@@ -2,7 +2,7 @@
 import { randomUUID } from "node:crypto";
 import type { Insertable } from "kysely";
 import { z } from "zod";
-import { PACKAGE_TYPE } from "../rollout/model.ts";
+import { PACKAGE_TYPE } from "../rollout/model/configuration.ts";
 import { isVersion } from "../rollout/version.ts";
 import type { Tables } from "../store/tables.ts";
 import { readOnly, type Tx } from "./context.ts";

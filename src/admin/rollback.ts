@@ -1,5 +1,6 @@
 /** Going back: a rollout of the version before, for the nodes that took an aborted one. */
-import type { Package, Rollout } from "../rollout/model.ts";
+import type { Package } from "../rollout/model/configuration.ts";
+import type { Rollout } from "../rollout/model/rollout.ts";
 import { NotPossible } from "../rollout/run.ts";
 import { PRESETS } from "../rollout/strategy.ts";
 import { compareVersions } from "../rollout/version.ts";

@@ -1,6 +1,6 @@
 /** The nodes that have failed in a rollout, and their next try. */
 import { z } from "zod";
-import type { Rollout } from "../rollout/model.ts";
+import type { Rollout } from "../rollout/model/rollout.ts";
 import { type Db, type Tx, timestamp } from "./context.ts";
 import { countOf } from "./lookups.ts";
 import { operation } from "./operation.ts";

@@ -1,7 +1,8 @@
 /** The rollout that a request is about: as it is showRollout, and as it is steered. */
 import type { z } from "zod";
 import { emptyRolloutCounters } from "../rollout/counters.ts";
-import type { Rollout, RolloutCounters } from "../rollout/model.ts";
+import type { RolloutCounters } from "../rollout/model/counters.ts";
+import type { Rollout } from "../rollout/model/rollout.ts";
 import { NotPossible } from "../rollout/run.ts";
 import { loadCounters } from "../store/counters.ts";
 import { loadFleet } from "../store/fleet.ts";

@@ -5,15 +5,9 @@ import { stageFields, strategyObject } from "../fleet/strategy.ts";
 import { readCell } from "../rollout/cell.ts";
 import { emptyTally, grantedTotal, inFlight, OTHER_CAUSE, rolloutCounters, TALLY_KEYS } from "../rollout/counters.ts";
 import { breachesOf, describeBreach, finishedOf, lowerBound, sliceName } from "../rollout/health.ts";
-import {
-  type Counters,
-  type Fleet,
-  ROLLOUT_STATES,
-  type Rollout,
-  type RolloutCounters,
-  type RolloutState,
-  type Tally,
-} from "../rollout/model.ts";
+import type { Counters, RolloutCounters, Tally } from "../rollout/model/counters.ts";
+import type { Fleet } from "../rollout/model/fleet.ts";
+import { ROLLOUT_STATES, type Rollout, type RolloutState } from "../rollout/model/rollout.ts";
 import { outlook } from "../rollout/run.ts";
 import { percentNow } from "../rollout/stages.ts";
 import type { Tables } from "../store/tables.ts";

@@ -1,6 +1,7 @@
 /** Rollouts: one package going out to one group. Looked at, made, and steered. */
 import { z } from "zod";
-import type { Rollout, RolloutCounters } from "../rollout/model.ts";
+import type { RolloutCounters } from "../rollout/model/counters.ts";
+import type { Rollout } from "../rollout/model/rollout.ts";
 import { abort, advance, type Change, halt, NotPossible, pause, replan, resume } from "../rollout/run.ts";
 import { readStrategy } from "../rollout/strategy.ts";
 import { loadFleet } from "../store/fleet.ts";

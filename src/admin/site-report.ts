@@ -1,7 +1,7 @@
 /** What a site says of itself: who it is, how its nodes stand, how its rollouts go. The newest is all there is. */
 import { z } from "zod";
 import { archSchema } from "../fleet/document.ts";
-import { ROLLOUT_STATES } from "../rollout/model.ts";
+import { ROLLOUT_STATES } from "../rollout/model/rollout.ts";
 import { countersObject } from "./rollout-views.ts";
 
 const count = z.int().nonnegative();

@@ -1,5 +1,5 @@
 /** Our words for where a node stands, and the older API's numbers for it. */
-import { NODE_STATUSES, type NodeStatus } from "../rollout/model.ts";
+import { NODE_STATUSES, type NodeStatus } from "../rollout/model/node.ts";
 
 const NUMBERS: Readonly<Record<NodeStatus, number>> = {
   unknown: 1,

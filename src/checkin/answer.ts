@@ -3,7 +3,7 @@ import { Unavailable } from "../omaha/handler.ts";
 import type { AppRequest } from "../omaha/request.ts";
 import type { AppAnswer } from "../omaha/response.ts";
 import { isNoise } from "../rollout/lifecycle.ts";
-import type { Offer } from "../rollout/model.ts";
+import type { Offer } from "../rollout/model/outcome.ts";
 import { StoreUnavailable } from "../store/store.ts";
 import type { Batches } from "./batch.ts";
 import type { CheckInRequest, Decision } from "./decisions.ts";

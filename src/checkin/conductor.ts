@@ -5,7 +5,10 @@
 import { type Kysely, sql } from "kysely";
 import { readCell } from "../rollout/cell.ts";
 import { emptyRolloutCounters } from "../rollout/counters.ts";
-import type { Arch, Fleet, NodeStatus, Rollout } from "../rollout/model.ts";
+import type { Arch } from "../rollout/model/arch.ts";
+import type { Fleet } from "../rollout/model/fleet.ts";
+import type { NodeStatus } from "../rollout/model/node.ts";
+import type { Rollout } from "../rollout/model/rollout.ts";
 import { due, isLast, stageFinished } from "../rollout/run.ts";
 import { isForAll, isWaitedFor, type Straggler, stageOf } from "../rollout/stages.ts";
 import { compareVersions } from "../rollout/version.ts";

@@ -6,18 +6,11 @@ import { applyTransition } from "../rollout/counters.ts";
 import { decide } from "../rollout/decide.ts";
 import { expire } from "../rollout/expire.ts";
 import { findApplication, findGroup } from "../rollout/fleet.ts";
-import type {
-  AppStatus,
-  Changes,
-  CheckIn,
-  Counters,
-  Fleet,
-  Node,
-  Offer,
-  Outcome,
-  Reason,
-  Standing,
-} from "../rollout/model.ts";
+import type { CheckIn } from "../rollout/model/check-in.ts";
+import type { Counters } from "../rollout/model/counters.ts";
+import type { Fleet } from "../rollout/model/fleet.ts";
+import type { Node } from "../rollout/model/node.ts";
+import type { AppStatus, Changes, Offer, Outcome, Reason, Standing } from "../rollout/model/outcome.ts";
 import { rebased } from "../rollout/quota.ts";
 import { gated } from "../rollout/run.ts";
 import type { CheckInStore, Durability, NodeKey, NodeWrite } from "../store/store.ts";

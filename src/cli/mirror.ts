@@ -7,7 +7,7 @@ import { publicFolder } from "../mirror/layout.ts";
 import { ARCHES, type Arch } from "../mirror/manifest.ts";
 import type { Offered, OfferedFile, OfferedRelease } from "../mirror/plan.ts";
 import { type Written, writeMirror } from "../mirror/write.ts";
-import type { PackageFile } from "../rollout/model.ts";
+import type { PackageFile } from "../rollout/model/configuration.ts";
 import { fileAt, Http } from "../sync/http.ts";
 import { omahaUpstream } from "../sync/omaha-upstream.ts";
 import { filesOf, type Release, SourceFailed } from "../sync/release.ts";

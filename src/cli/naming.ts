@@ -1,7 +1,7 @@
 /** From what people call things to what the API calls them. A name that nothing has is answered with those there are. */
 import { InvalidArgumentError, Option } from "commander";
 import { archName } from "../fleet/document.ts";
-import { ARCH } from "../rollout/model.ts";
+import { ARCH } from "../rollout/model/arch.ts";
 import { type Api, ApiError, thereIsNo } from "./api.ts";
 import type { ApplicationView, ChannelView, GroupView, NodeView, PackageView, WebhookView } from "./objects.ts";
 import { inParallel } from "./parallel.ts";

@@ -1,6 +1,6 @@
 /** Which nodes are meant: `--where-…`, of which all must hold. */
 import { InvalidArgumentError, Option } from "commander";
-import { NODE_STATUSES } from "../rollout/model.ts";
+import { NODE_STATUSES } from "../rollout/model/node.ts";
 import { type Api, ApiError } from "./api.ts";
 import { bodyOf, type Field, type Given, text } from "./fields.ts";
 import { archOption, findGroup } from "./naming.ts";

@@ -1,7 +1,7 @@
 /** `turnout packages`: versions of an application, each for one architecture. */
 import { Command, InvalidArgumentError, Option } from "commander";
 import { archName, typeName } from "../fleet/document.ts";
-import { PACKAGE_TYPE } from "../rollout/model.ts";
+import { PACKAGE_TYPE } from "../rollout/model/configuration.ts";
 import { Api, ApiError, type AppOptions, acting, nothingToChange, ofApp, type ServerOptions } from "./api.ts";
 import { confirm, yesOption } from "./confirm.ts";
 import { bodyOf, type Field, type Given, list as listField, text, wholeNumber, withFields } from "./fields.ts";

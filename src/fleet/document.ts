@@ -5,7 +5,8 @@
 import { readFileSync } from "node:fs";
 import { parse } from "yaml";
 import { z } from "zod";
-import { ARCH, type Arch, PACKAGE_TYPE } from "../rollout/model.ts";
+import { ARCH, type Arch } from "../rollout/model/arch.ts";
+import { PACKAGE_TYPE } from "../rollout/model/configuration.ts";
 import { freezesSchema, strategyObject, strategySchema, windowsSchema } from "./strategy.ts";
 
 const ARCH_NAMES = ["all", "amd64", "aarch64", "x86"] as const;

@@ -2,7 +2,8 @@
 import { readCell } from "../rollout/cell.ts";
 import { emptyTally, grantedTotal, inFlight, TALLY_KEYS } from "../rollout/counters.ts";
 import { finishedOf } from "../rollout/health.ts";
-import type { Rollout, RolloutCounters, Tally } from "../rollout/model.ts";
+import type { RolloutCounters, Tally } from "../rollout/model/counters.ts";
+import type { Rollout } from "../rollout/model/rollout.ts";
 import { stageOf } from "../rollout/stages.ts";
 import { compareVersions } from "../rollout/version.ts";
 import type { Forecast, ForecastEnd, ForecastPoint, ForecastStage, Scenario } from "./scenario.ts";

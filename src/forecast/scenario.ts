@@ -1,5 +1,9 @@
 /** What is forecast, and what comes out. Plain data: it goes to a thread and back. Times are milliseconds since the epoch. */
-import type { Arch, Labels, Policy, RolloutState, Strategy } from "../rollout/model.ts";
+import type { Arch } from "../rollout/model/arch.ts";
+import type { Policy } from "../rollout/model/configuration.ts";
+import type { Labels } from "../rollout/model/node.ts";
+import type { RolloutState } from "../rollout/model/rollout.ts";
+import type { Strategy } from "../rollout/model/strategy.ts";
 import type { Rule } from "../virtual/behaviour.ts";
 
 export interface ForecastNode {

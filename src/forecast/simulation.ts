@@ -7,7 +7,13 @@ import { applyTransition, emptyRolloutCounters, inFlight, isInFlight } from "../
 import { decide } from "../rollout/decide.ts";
 import { expire } from "../rollout/expire.ts";
 import { buildFleet } from "../rollout/fleet.ts";
-import type { Changes, CheckIn, Counters, Fleet, Group, Node, OmahaEvent, Outcome, Reason, Rollout, RolloutCounters } from "../rollout/model.ts"; // biome-ignore format: one line
+import type { CheckIn, OmahaEvent } from "../rollout/model/check-in.ts";
+import type { Group } from "../rollout/model/configuration.ts";
+import type { Counters, RolloutCounters } from "../rollout/model/counters.ts";
+import type { Fleet } from "../rollout/model/fleet.ts";
+import type { Node } from "../rollout/model/node.ts";
+import type { Changes, Outcome, Reason } from "../rollout/model/outcome.ts";
+import type { Rollout } from "../rollout/model/rollout.ts";
 import { newNode } from "../rollout/node.ts";
 import { advance, type Change, due, firstRun, gated, stageFinished } from "../rollout/run.ts";
 import { isWaitedFor } from "../rollout/stages.ts";

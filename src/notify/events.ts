@@ -1,5 +1,5 @@
 /** What a webhook can be told of, by the names that people choose from. Source: `ACTIVITY`, the classes of the activity. */
-import { ACTIVITY } from "../rollout/model.ts";
+import { ACTIVITY } from "../rollout/model/activity.ts";
 
 const NAMES = {
   packageNotFound: "package-not-found",

@@ -1,6 +1,7 @@
 /** What a webhook is told: an event's body, with all that can be known about it. */
 import type { Kysely } from "kysely";
-import type { NodeStatus, RolloutState } from "../rollout/model.ts";
+import type { NodeStatus } from "../rollout/model/node.ts";
+import type { RolloutState } from "../rollout/model/rollout.ts";
 import type { Tables } from "../store/tables.ts";
 import { type EventName, TEST_EVENT } from "./events.ts";
 import type { Happened, Named } from "./happened.ts";

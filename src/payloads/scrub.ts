@@ -4,7 +4,7 @@
  */
 import type { Clock } from "../clock.ts";
 import { type Repeated, repeat } from "../repeating.ts";
-import { ACTIVITY, SEVERITY } from "../rollout/model.ts";
+import { ACTIVITY, SEVERITY } from "../rollout/model/activity.ts";
 import { noteActivity } from "../store/activity.ts";
 import { moveRevision } from "../store/rollouts.ts";
 import type { Store } from "../store/store.ts";

@@ -2,7 +2,7 @@
  * Files that were here before their application's payload key was set or changed: whether they are signed with it. Those that
  * aren't stay on the disk, and their packages are offered to nobody. What is still to be looked at is in the database.
  */
-import { ACTIVITY, SEVERITY } from "../rollout/model.ts";
+import { ACTIVITY, SEVERITY } from "../rollout/model/activity.ts";
 import { noteActivity } from "../store/activity.ts";
 import { moveRevision } from "../store/rollouts.ts";
 import type { Store } from "../store/store.ts";

@@ -1,7 +1,7 @@
 /** Files as they come in: gathered beside the others, hashed and looked through on the way, refused as soon as it shows. */
 import { createHash, type Hash, type KeyObject } from "node:crypto";
 import { type FileHandle, open } from "node:fs/promises";
-import type { PackageFile } from "../rollout/model.ts";
+import type { PackageFile } from "../rollout/model/configuration.ts";
 import { fits, type HostedFile } from "../store/hosted.ts";
 import type { Blobs } from "./blobs.ts";
 import { PayloadReader, WrongPayload } from "./format.ts";

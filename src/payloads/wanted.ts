@@ -1,6 +1,6 @@
 /** What a package wants of a file, and that a file which has come is still what it wants: for whoever brings files. */
 import type { Selectable, Transaction } from "kysely";
-import { PACKAGE_TYPE, type PackageFile } from "../rollout/model.ts";
+import { PACKAGE_TYPE, type PackageFile } from "../rollout/model/configuration.ts";
 import { declaredFiles } from "../store/fleet.ts";
 import { fits } from "../store/hosted.ts";
 import type { Tables } from "../store/tables.ts";

@@ -1,5 +1,5 @@
 /** Where in a rollout a node is counted: its stage, architecture and OEM, as one text. */
-import type { Arch } from "./model.ts";
+import type { Arch } from "./model/arch.ts";
 
 export interface Cell {
   readonly stage: number;

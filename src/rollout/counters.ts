@@ -1,16 +1,8 @@
 /** How nodes stand in a rollout, moved along with each transition. */
-import type {
-  CountedStatus,
-  Counters,
-  Fleet,
-  Grant,
-  GroupCounters,
-  NodeStatus,
-  RolloutCounters,
-  Standing,
-  Tally,
-  Transition,
-} from "./model.ts";
+import type { CountedStatus, Counters, GroupCounters, RolloutCounters, Tally } from "./model/counters.ts";
+import type { Fleet } from "./model/fleet.ts";
+import type { Grant, NodeStatus } from "./model/node.ts";
+import type { Standing, Transition } from "./model/outcome.ts";
 import { withGrant } from "./quota.ts";
 
 export const IN_FLIGHT = ["granted", "downloading", "downloaded", "installed"] as const satisfies readonly NodeStatus[];

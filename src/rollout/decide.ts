@@ -6,26 +6,15 @@ import { newCell } from "./cell.ts";
 import { grantedTotal, isInFlight, rolloutCounters } from "./counters.ts";
 import { findApplication, findGroup, rollbackKey, rolloutKey } from "./fleet.ts";
 import { live } from "./lifecycle.ts";
-import {
-  ACTIVITY,
-  type AppStatus,
-  ARCH,
-  type Changes,
-  type CheckIn,
-  type Counters,
-  type Fleet,
-  type Grant,
-  type Group,
-  type Node,
-  type NodeStatus,
-  type Offer,
-  type Outcome,
-  PACKAGE_TYPE,
-  type Reason,
-  type Rollout,
-  SEVERITY,
-  type TraceStep,
-} from "./model.ts";
+import { ACTIVITY, SEVERITY } from "./model/activity.ts";
+import { ARCH } from "./model/arch.ts";
+import type { CheckIn } from "./model/check-in.ts";
+import { type Group, PACKAGE_TYPE } from "./model/configuration.ts";
+import type { Counters } from "./model/counters.ts";
+import type { Fleet } from "./model/fleet.ts";
+import type { Grant, Node, NodeStatus } from "./model/node.ts";
+import type { AppStatus, Changes, Offer, Outcome, Reason, TraceStep } from "./model/outcome.ts";
+import type { Rollout } from "./model/rollout.ts";
 import { isValidNode, newNode, updated } from "./node.ts";
 import { heldBackBy, offerHeldBackBy, type PolicyQuestion } from "./policy.ts";
 import { Progress } from "./progress.ts";

@@ -1,6 +1,9 @@
 import { isInFlight } from "./counters.ts";
 import { advance } from "./lifecycle.ts";
-import type { Changes, Counters, Fleet, Node } from "./model.ts";
+import type { Counters } from "./model/counters.ts";
+import type { Fleet } from "./model/fleet.ts";
+import type { Node } from "./model/node.ts";
+import type { Changes } from "./model/outcome.ts";
 import { Progress } from "./progress.ts";
 
 /**

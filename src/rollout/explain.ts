@@ -3,7 +3,12 @@
  * second implementation of any rule, only of its wording. Changes nothing.
  */
 import { decide } from "./decide.ts";
-import type { CheckIn, Counters, Fleet, Group, Node, Outcome, Reason, TraceStep } from "./model.ts";
+import type { CheckIn } from "./model/check-in.ts";
+import type { Group } from "./model/configuration.ts";
+import type { Counters } from "./model/counters.ts";
+import type { Fleet } from "./model/fleet.ts";
+import type { Node } from "./model/node.ts";
+import type { Outcome, Reason, TraceStep } from "./model/outcome.ts";
 
 export interface ExplainedStep {
   readonly rule: string;

@@ -1,6 +1,11 @@
 /** The configuration's snapshot, and the look-ups that every check-in begins with. */
-import type { Application, Arch, CheckIn, Completion, Fleet, Group, Node, Rollout } from "./model.ts";
-import { ARCH } from "./model.ts";
+import type { Arch } from "./model/arch.ts";
+import { ARCH } from "./model/arch.ts";
+import type { CheckIn } from "./model/check-in.ts";
+import type { Application, Group } from "./model/configuration.ts";
+import type { Fleet } from "./model/fleet.ts";
+import type { Node } from "./model/node.ts";
+import type { Completion, Rollout } from "./model/rollout.ts";
 
 export interface FleetParts {
   readonly applications: readonly Application[];

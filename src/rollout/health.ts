@@ -4,17 +4,10 @@
  */
 import { type Cell, OTHER_OEM, readCell } from "./cell.ts";
 import { inFlight } from "./counters.ts";
-import {
-  ARCH,
-  type Arch,
-  type ClosedSlice,
-  type Finished,
-  type Health,
-  type Rollout,
-  type RolloutCounters,
-  type Slice,
-  type Tally,
-} from "./model.ts";
+import { ARCH, type Arch } from "./model/arch.ts";
+import type { RolloutCounters, Tally } from "./model/counters.ts";
+import type { ClosedSlice, Finished, Rollout, Slice } from "./model/rollout.ts";
+import type { Health } from "./model/strategy.ts";
 
 /** One-sided 99.95 %: looked at after every node, it still rarely cries wolf. */
 const Z = 3.29;

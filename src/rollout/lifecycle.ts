@@ -3,17 +3,10 @@
  * arrives. Source: ROLLOUTS.md, "A node's lifecycle"; OMAHA.md, "The life of one update, as events".
  */
 import { isInFlight } from "./counters.ts";
-import {
-  ACTIVITY,
-  type Activity,
-  type CheckIn,
-  type Grant,
-  type Node,
-  type NodeStatus,
-  type OmahaEvent,
-  type Policy,
-  SEVERITY,
-} from "./model.ts";
+import { ACTIVITY, type Activity, SEVERITY } from "./model/activity.ts";
+import type { CheckIn, OmahaEvent } from "./model/check-in.ts";
+import type { Policy } from "./model/configuration.ts";
+import type { Grant, Node, NodeStatus } from "./model/node.ts";
 import type { Progress } from "./progress.ts";
 import { compareVersions } from "./version.ts";
 

@@ -1,5 +1,7 @@
 /** The node's record, as its check-ins shape it. */
-import type { CheckIn, Group, Labels, Node } from "./model.ts";
+import type { CheckIn } from "./model/check-in.ts";
+import type { Group } from "./model/configuration.ts";
+import type { Labels, Node } from "./model/node.ts";
 import { isVersion } from "./version.ts";
 
 const MAX_ID_LENGTH = 128;

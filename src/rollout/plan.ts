@@ -1,5 +1,6 @@
 /** Which rollouts a configuration asks for: made by themselves as channels and groups move. */
-import type { Group, Package, Rollout } from "./model.ts";
+import type { Group, Package } from "./model/configuration.ts";
+import type { Rollout } from "./model/rollout.ts";
 import { compareVersions } from "./version.ts";
 
 export interface RolloutPlan {

@@ -1,16 +1,12 @@
 /** The rules that may hold an update back, in their order. Each has its own reason. */
 import { groupCounters, inFlight, rolloutCounters } from "./counters.ts";
 import { breachesOf, closedSlice, describeBreach, isInSlice, sliceName } from "./health.ts";
-import {
-  type Counters,
-  type Fleet,
-  type Group,
-  type Node,
-  type Reason,
-  type Rollout,
-  type TraceStep,
-  UNLIMITED_UPDATES,
-} from "./model.ts";
+import { type Group, UNLIMITED_UPDATES } from "./model/configuration.ts";
+import type { Counters } from "./model/counters.ts";
+import type { Fleet } from "./model/fleet.ts";
+import type { Node } from "./model/node.ts";
+import type { Reason, TraceStep } from "./model/outcome.ts";
+import type { Rollout } from "./model/rollout.ts";
 import { fallsBelow, grantedInPeriod } from "./quota.ts";
 import { opensNotBefore } from "./run.ts";
 import { inclusionOf, isForAll } from "./stages.ts";

@@ -1,20 +1,10 @@
 /** What a check-in has changed so far: the node's working record, and everything that will be written with it. */
 import { archived, rolloutCounters, standingOf } from "./counters.ts";
-import {
-  ACTIVITY,
-  type Activity,
-  type Changes,
-  type Counters,
-  type DisableUpdates,
-  type Grant,
-  type LoggedEvent,
-  type Node,
-  type NodeStatus,
-  type OmahaEvent,
-  type PastGrant,
-  SEVERITY,
-  type Transition,
-} from "./model.ts";
+import { ACTIVITY, type Activity, SEVERITY } from "./model/activity.ts";
+import type { OmahaEvent } from "./model/check-in.ts";
+import type { Counters } from "./model/counters.ts";
+import type { Grant, Node, NodeStatus } from "./model/node.ts";
+import type { Changes, DisableUpdates, LoggedEvent, PastGrant, Transition } from "./model/outcome.ts";
 
 /** Most check-ins change nothing: until something does, these stand for all the lists. */
 const NOTHING: readonly never[] = [];

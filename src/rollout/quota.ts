@@ -2,7 +2,7 @@
  * Grants within the last period, counted in slices of a sixtieth of it. A slice counts until all of it is out of the window,
  * so that no window of a period's length ever holds more than the limit; the price is that a slot opens a sixtieth late.
  */
-import type { GrantSlice } from "./model.ts";
+import type { GrantSlice } from "./model/counters.ts";
 
 const SLICES = 60;
 

@@ -1,4 +1,5 @@
-import type { Grant, Node, Retry } from "./model.ts";
+import type { Grant, Node } from "./model/node.ts";
+import type { Retry } from "./model/strategy.ts";
 
 /**
  * When a node whose last try has ended may be granted the same again; null: never by itself. No attempt at all is what a

@@ -4,7 +4,10 @@
  */
 import { grantedTotal, inFlight } from "./counters.ts";
 import { type Breach, baselineOf, breachesOf, describeBreach, sliceName } from "./health.ts";
-import type { Fleet, Health, Rollout, RolloutCounters, RolloutState, Run, Strategy } from "./model.ts";
+import type { RolloutCounters } from "./model/counters.ts";
+import type { Fleet } from "./model/fleet.ts";
+import type { Rollout, RolloutState, Run } from "./model/rollout.ts";
+import type { Health, Strategy } from "./model/strategy.ts";
 
 /** What a rollout becomes. One line of its history. */
 export interface Change {

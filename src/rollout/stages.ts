@@ -2,16 +2,10 @@
 import semver from "semver";
 import { isInFlight } from "./counters.ts";
 import { closedSlice } from "./health.ts";
-import {
-  ARCH,
-  type Arch,
-  type Hold,
-  type Match,
-  type Node,
-  type NodeStatus,
-  type Rollout,
-  type Stage,
-} from "./model.ts";
+import { ARCH, type Arch } from "./model/arch.ts";
+import type { Hold, Node, NodeStatus } from "./model/node.ts";
+import type { Rollout } from "./model/rollout.ts";
+import type { Match, Stage } from "./model/strategy.ts";
 import { bareId, percentile } from "./percentile.ts";
 import { compareVersions } from "./version.ts";
 

@@ -3,7 +3,8 @@
  * What is written is kept as written; its shape is checked where it comes in.
  */
 import { notADuration, parseDuration } from "./interval.ts";
-import type { Health, Labels, Match, OnBreach, SliceBy, Stage, Strategy } from "./model.ts";
+import type { Labels } from "./model/node.ts";
+import type { Health, Match, OnBreach, SliceBy, Stage, Strategy } from "./model/strategy.ts";
 import { bareId } from "./percentile.ts";
 
 export interface StageDocument {

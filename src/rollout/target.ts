@@ -1,5 +1,7 @@
 /** What a node has to pass next: the lowest floor above its version, else the channel's package. */
-import type { Channel, Floor, Group, Manifest, Offer, Package, Rollout } from "./model.ts";
+import type { Channel, Floor, Group, Package } from "./model/configuration.ts";
+import type { Manifest, Offer } from "./model/outcome.ts";
+import type { Rollout } from "./model/rollout.ts";
 import { compareVersions } from "./version.ts";
 
 export interface Target {

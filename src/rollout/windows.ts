@@ -3,7 +3,7 @@
  * clock shows a time in it, whatever clock changes do: an hour that comes twice counts twice, one that never comes not at all.
  */
 import { DateTime, IANAZone } from "luxon";
-import type { Freeze, Window } from "./model.ts";
+import type { Freeze, Window } from "./model/configuration.ts";
 
 const MINUTE_MS = 60_000;
 const DAY_MINUTES = 1_440;

@@ -1,5 +1,5 @@
 /** What people have set of a node, as the store keeps it: JSON, or null where nothing is set. */
-import type { Hold, Labels } from "../rollout/model.ts";
+import type { Hold, Labels } from "../rollout/model/node.ts";
 import { NO_LABELS } from "../rollout/node.ts";
 
 export function holdOf(text: string | null): Hold | null {

@@ -1,7 +1,7 @@
 /** A rollout's counters as the store keeps them: totals in columns, cells and causes as JSON. */
 import type { Kysely } from "kysely";
 import { emptyTally, TALLY_KEYS } from "../rollout/counters.ts";
-import type { Counters, GroupCounters, RolloutCounters, Tally } from "../rollout/model.ts";
+import type { Counters, GroupCounters, RolloutCounters, Tally } from "../rollout/model/counters.ts";
 import type { Tables } from "./tables.ts";
 
 export interface CountersRow {

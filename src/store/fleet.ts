@@ -3,22 +3,18 @@ import type { Kysely, Selectable } from "kysely";
 import { buildFleet } from "../rollout/fleet.ts";
 import { archName } from "../rollout/health.ts";
 import { parseInterval } from "../rollout/interval.ts";
+import type { Arch } from "../rollout/model/arch.ts";
 import type {
   Application,
-  Arch,
   Channel,
-  ClosedSlice,
-  Completion,
-  Finished,
   FlatcarAction,
-  Fleet,
   Floor,
   Group,
   Package,
   PackageFile,
-  Rollout,
-  RolloutState,
-} from "../rollout/model.ts";
+} from "../rollout/model/configuration.ts";
+import type { Fleet } from "../rollout/model/fleet.ts";
+import type { ClosedSlice, Completion, Finished, Rollout, RolloutState } from "../rollout/model/rollout.ts";
 import { PLAIN, readStrategy, type StrategyDocument } from "../rollout/strategy.ts";
 import { compareVersions } from "../rollout/version.ts";
 import { type FreezeDocument, readFreeze, readWindow, type WindowDocument } from "../rollout/windows.ts";

@@ -1,6 +1,6 @@
 /** Which files of packages are kept here. What is kept is known by its content; a package's own words may have moved since. */
 import type { Kysely } from "kysely";
-import type { PackageFile } from "../rollout/model.ts";
+import type { PackageFile } from "../rollout/model/configuration.ts";
 import type { Tables } from "./tables.ts";
 
 export interface HostedFile {

@@ -4,7 +4,7 @@
  */
 import type { Kysely } from "kysely";
 import { archived, leave, standingOf } from "../rollout/counters.ts";
-import type { Hold, Labels } from "../rollout/model.ts";
+import type { Hold, Labels } from "../rollout/model/node.ts";
 import { textOfHold, textOfLabels } from "./care.ts";
 import { moveInCensus } from "./census-moves.ts";
 import { loadCounters, writeRolloutCounters } from "./counters.ts";

@@ -3,7 +3,7 @@
  * in the order of an index until the page is full. So a page costs about the same in a fleet of any size.
  */
 import { type Kysely, type RawBuilder, type Selectable, type SelectQueryBuilder, type SqlBool, sql } from "kysely";
-import type { NodeStatus } from "../rollout/model.ts";
+import type { NodeStatus } from "../rollout/model/node.ts";
 import { censusOf, FAKE_ID, nodesIn, WITHIN, type Within } from "./census.ts";
 import { hasLabel } from "./labels.ts";
 import type { Tables } from "./tables.ts";

@@ -1,6 +1,6 @@
 /** A node's row as the engine's node, for whoever is not a check-in. */
 import type { Selectable } from "kysely";
-import type { Grant, Node } from "../rollout/model.ts";
+import type { Grant, Node } from "../rollout/model/node.ts";
 import { holdOf, labelsOf } from "./care.ts";
 import type { Tables } from "./tables.ts";
 

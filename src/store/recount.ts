@@ -1,7 +1,8 @@
 /** Counts the nodes again, and says where the kept counters differ: the repair of last resort, and a law of the tests. */
 import type { Kysely } from "kysely";
 import { count, emptyRolloutCounters, emptyTally, TALLY_KEYS } from "../rollout/counters.ts";
-import type { CountedStatus, Counters, Failure, RolloutCounters } from "../rollout/model.ts";
+import type { CountedStatus, Counters, RolloutCounters } from "../rollout/model/counters.ts";
+import type { Failure } from "../rollout/model/node.ts";
 import { loadCounters, writeRolloutCounters } from "./counters.ts";
 import type { Tables } from "./tables.ts";
 

@@ -2,7 +2,10 @@
 import { randomUUID } from "node:crypto";
 import type { Kysely } from "kysely";
 import { emptyRolloutCounters } from "../rollout/counters.ts";
-import { ACTIVITY, type Group, type Rollout, type RolloutCounters, type Run, SEVERITY } from "../rollout/model.ts";
+import { ACTIVITY, SEVERITY } from "../rollout/model/activity.ts";
+import type { Group } from "../rollout/model/configuration.ts";
+import type { RolloutCounters } from "../rollout/model/counters.ts";
+import type { Rollout, Run } from "../rollout/model/rollout.ts";
 import { planRollouts } from "../rollout/plan.ts";
 import { type Change, firstRun, runOf, supersede } from "../rollout/run.ts";
 import { readStrategy, type StrategyDocument } from "../rollout/strategy.ts";

@@ -5,7 +5,12 @@
  * `Store` is everything else, through Kysely: `read` never delays a check-in; `write` takes its turn between batches.
  */
 import type { Kysely, Transaction } from "kysely";
-import type { Activity, Changes, Counters, Fleet, Node, Rollout, RolloutCounters } from "../rollout/model.ts";
+import type { Activity } from "../rollout/model/activity.ts";
+import type { Counters, RolloutCounters } from "../rollout/model/counters.ts";
+import type { Fleet } from "../rollout/model/fleet.ts";
+import type { Node } from "../rollout/model/node.ts";
+import type { Changes } from "../rollout/model/outcome.ts";
+import type { Rollout } from "../rollout/model/rollout.ts";
 import type { Change } from "../rollout/run.ts";
 import type { Tables } from "./tables.ts";
 

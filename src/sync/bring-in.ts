@@ -6,7 +6,7 @@ import type { Payloads } from "../payloads/payloads.ts";
 import { filesOfPackage } from "../payloads/records.ts";
 import { UploadRefused } from "../payloads/uploads.ts";
 import { recordWanted, wantedFile } from "../payloads/wanted.ts";
-import type { PackageFile } from "../rollout/model.ts";
+import type { PackageFile } from "../rollout/model/configuration.ts";
 import { declaredFiles } from "../store/fleet.ts";
 import { fits } from "../store/hosted.ts";
 import type { Store } from "../store/store.ts";

@@ -1,7 +1,7 @@
 /** Where a mirror's files are, signed or not: on a web server (`http-tree.ts`), or here in a directory (`directory-tree.ts`). */
 import { publicFolder } from "../mirror/layout.ts";
 import { ARCHES, type Arch, folderOf } from "../mirror/manifest.ts";
-import type { PackageFile } from "../rollout/model.ts";
+import type { PackageFile } from "../rollout/model/configuration.ts";
 import { type Release, SourceFailed } from "./release.ts";
 import type { Upstream } from "./upstream.ts";
 

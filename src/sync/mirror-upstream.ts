@@ -10,7 +10,7 @@ import {
   SIGNATURE_FILE,
 } from "../mirror/manifest.ts";
 import { MAX_MANIFEST_BYTES, MAX_SIGNATURE_BYTES, readSigned, type Signed } from "../mirror/signed.ts";
-import { PACKAGE_TYPE, type PackageFile } from "../rollout/model.ts";
+import { PACKAGE_TYPE, type PackageFile } from "../rollout/model/configuration.ts";
 import { compareVersions } from "../rollout/version.ts";
 import { type FileTree, filesIn, whereNodesGet } from "./file-tree.ts";
 import { type MirrorState, OlderMirror } from "./mirror-imports.ts";

@@ -2,7 +2,7 @@
 import { XMLParser } from "fast-xml-parser";
 import { REFERENCES } from "../omaha/references.ts";
 import { examine } from "../omaha/wellformed.ts";
-import { PACKAGE_TYPE, type PackageFile } from "../rollout/model.ts";
+import { PACKAGE_TYPE, type PackageFile } from "../rollout/model/configuration.ts";
 import { compareVersions, isVersion } from "../rollout/version.ts";
 import { type Release, SourceFailed } from "./release.ts";
 import type { FloorRelease, Found } from "./upstream.ts";

@@ -19,7 +19,7 @@ import {
   VERSION_FILE,
 } from "../mirror/layout.ts";
 import { type Arch, folderOf, MOST_BYTES } from "../mirror/manifest.ts";
-import { PACKAGE_TYPE } from "../rollout/model.ts";
+import { PACKAGE_TYPE } from "../rollout/model/configuration.ts";
 import { compareVersions, isVersion } from "../rollout/version.ts";
 import { type FileTree, filesIn, layoutArch, whereNodesGet } from "./file-tree.ts";
 import { type Release, type ReleaseFile, SourceFailed } from "./release.ts";

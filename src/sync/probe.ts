@@ -1,5 +1,5 @@
 /** Whether a file is where nodes will be sent for it, without fetching it: for releases whose files are not kept here. */
-import type { PackageFile } from "../rollout/model.ts";
+import type { PackageFile } from "../rollout/model/configuration.ts";
 import { type Answered, type Http, hangUp, shown } from "./http.ts";
 import { SourceFailed } from "./release.ts";
 

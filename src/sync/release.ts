@@ -1,5 +1,5 @@
 /** A release as an upstream describes it, whatever kind of upstream that is. */
-import type { FlatcarAction, PackageFile } from "../rollout/model.ts";
+import type { FlatcarAction, PackageFile } from "../rollout/model/configuration.ts";
 
 export interface Release {
   /** 1 is Flatcar's: `PACKAGE_TYPE`. */

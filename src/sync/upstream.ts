@@ -1,5 +1,5 @@
 /** Where releases come from: an Omaha server (`omaha-upstream.ts`), a signed mirror (`mirror-upstream.ts`), or a bare one (`plain-upstream.ts`). */
-import type { PackageFile } from "../rollout/model.ts";
+import type { PackageFile } from "../rollout/model/configuration.ts";
 import type { Bytes, Release } from "./release.ts";
 
 export interface Question {

@@ -1,6 +1,6 @@
 /** Upstreams in the database: whose turn it is, what a check came to, what was seen when. */
 import type { ExpressionBuilder, Kysely, Selectable } from "kysely";
-import { ACTIVITY, SEVERITY } from "../rollout/model.ts";
+import { ACTIVITY, SEVERITY } from "../rollout/model/activity.ts";
 import { compareVersions } from "../rollout/version.ts";
 import { noteActivity } from "../store/activity.ts";
 import type { Tables } from "../store/tables.ts";

@@ -2,7 +2,7 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { Conductor } from "../../src/checkin/conductor.ts";
 import { type CheckInRequest, Decisions } from "../../src/checkin/decisions.ts";
 import { emptyRolloutCounters } from "../../src/rollout/counters.ts";
-import type { CheckIn } from "../../src/rollout/model.ts";
+import type { CheckIn } from "../../src/rollout/model/check-in.ts";
 import { loadFleet } from "../../src/store/fleet.ts";
 import { recount } from "../../src/store/recount.ts";
 import { recordReplan, SYSTEM, settleConfiguration } from "../../src/store/rollouts.ts";

@@ -1,7 +1,7 @@
 import Database from "better-sqlite3";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { type CheckInRequest, Decisions } from "../../src/checkin/decisions.ts";
-import type { CheckIn } from "../../src/rollout/model.ts";
+import type { CheckIn } from "../../src/rollout/model/check-in.ts";
 import { recount } from "../../src/store/recount.ts";
 import { SYSTEM, settleConfiguration } from "../../src/store/rollouts.ts";
 import { StoreUnavailable } from "../../src/store/store.ts";

@@ -3,7 +3,7 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { Conductor } from "../../src/checkin/conductor.ts";
 import { Decisions } from "../../src/checkin/decisions.ts";
-import type { CheckIn } from "../../src/rollout/model.ts";
+import type { CheckIn } from "../../src/rollout/model/check-in.ts";
 import type { StrategyDocument } from "../../src/rollout/strategy.ts";
 import { deleteNodes, holdNodes, labelNodes, letNodesGo, moveNodes } from "../../src/store/node-care.ts";
 import { withSeen } from "../../src/store/node-list.ts";

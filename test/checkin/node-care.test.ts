@@ -2,7 +2,7 @@
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { Conductor } from "../../src/checkin/conductor.ts";
 import { type CheckInRequest, Decisions } from "../../src/checkin/decisions.ts";
-import type { CheckIn } from "../../src/rollout/model.ts";
+import type { CheckIn } from "../../src/rollout/model/check-in.ts";
 import { deleteNodes, holdNodes, labelNodes, letNodesGo, moveNodes } from "../../src/store/node-care.ts";
 import { type NodeRow, withSeen } from "../../src/store/node-list.ts";
 import { type NodeSelection, selectedNodes } from "../../src/store/node-selection.ts";

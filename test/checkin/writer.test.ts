@@ -4,7 +4,7 @@ import { join } from "node:path";
 import Database from "better-sqlite3";
 import { expect, it } from "vitest";
 import { startWriter } from "../../src/checkin/writer.ts";
-import type { CheckIn } from "../../src/rollout/model.ts";
+import type { CheckIn } from "../../src/rollout/model/check-in.ts";
 import { StoreUnavailable } from "../../src/store/store.ts";
 import { aCheckIn } from "../rollout/builders.ts";
 import { NOW } from "../store/in-process.ts";

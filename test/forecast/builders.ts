@@ -3,7 +3,7 @@ import { forecastSchema, madeUpNodes, NO_LIMITS, planOf } from "../../src/foreca
 import { makeUp } from "../../src/forecast/nodes.ts";
 import type { Forecast, Scenario } from "../../src/forecast/scenario.ts";
 import { simulate } from "../../src/forecast/simulation.ts";
-import type { Policy } from "../../src/rollout/model.ts";
+import type { Policy } from "../../src/rollout/model/configuration.ts";
 import type { StrategyDocument } from "../../src/rollout/strategy.ts";
 
 export const HOUR = 3_600_000;

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import type { AppRequest } from "../../src/omaha/request.ts";
-import type { CheckIn } from "../../src/rollout/model.ts";
+import type { CheckIn } from "../../src/rollout/model/check-in.ts";
 import { appOf, appsOf, aRequest, reasonAgainst } from "./parsed.ts";
 import { SAMPLES, sampleRequest } from "./samples.ts";
 

@@ -7,7 +7,7 @@ import {
   type OfferAnswer,
   renderResponse,
 } from "../../src/omaha/response.ts";
-import type { Offer } from "../../src/rollout/model.ts";
+import type { Offer } from "../../src/rollout/model/outcome.ts";
 import { readStrictly } from "../clients/strict.ts";
 import { readAsUeRs } from "../clients/ue-rs.ts";
 import { readAsUpdateEngine } from "../clients/update-engine.ts";

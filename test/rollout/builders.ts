@@ -2,22 +2,14 @@
 import { applyTransition, archived, leave, standingOf } from "../../src/rollout/counters.ts";
 import { decide } from "../../src/rollout/decide.ts";
 import { buildFleet } from "../../src/rollout/fleet.ts";
-import {
-  ARCH,
-  type Channel,
-  type CheckIn,
-  type Counters,
-  type Fleet,
-  type Grant,
-  type Group,
-  type Node,
-  type OmahaEvent,
-  type Outcome,
-  type Package,
-  type PastGrant,
-  type Policy,
-  type Rollout,
-} from "../../src/rollout/model.ts";
+import { ARCH } from "../../src/rollout/model/arch.ts";
+import type { CheckIn, OmahaEvent } from "../../src/rollout/model/check-in.ts";
+import type { Channel, Group, Package, Policy } from "../../src/rollout/model/configuration.ts";
+import type { Counters } from "../../src/rollout/model/counters.ts";
+import type { Fleet } from "../../src/rollout/model/fleet.ts";
+import type { Grant, Node } from "../../src/rollout/model/node.ts";
+import type { Outcome, PastGrant } from "../../src/rollout/model/outcome.ts";
+import type { Rollout } from "../../src/rollout/model/rollout.ts";
 import { planRollouts } from "../../src/rollout/plan.ts";
 import { firstRun } from "../../src/rollout/run.ts";
 import { PLAIN, readStrategy, type StrategyDocument } from "../../src/rollout/strategy.ts";

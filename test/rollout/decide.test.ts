@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
-import { ARCH, type Floor, type Group } from "../../src/rollout/model.ts";
+import { ARCH } from "../../src/rollout/model/arch.ts";
+import type { Floor, Group } from "../../src/rollout/model/configuration.ts";
 import { readWindow } from "../../src/rollout/windows.ts";
 import {
   aChannel,

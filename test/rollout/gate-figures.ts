@@ -1,6 +1,7 @@
 /** Releases of known quality, against the real gate: how many nodes break before it closes, and how often it cries wolf. */
 import { count } from "../../src/rollout/counters.ts";
-import type { Counters, Rollout } from "../../src/rollout/model.ts";
+import type { Counters } from "../../src/rollout/model/counters.ts";
+import type { Rollout } from "../../src/rollout/model/rollout.ts";
 import { gated } from "../../src/rollout/run.ts";
 import { aStagedFleet, NOON, noCounters } from "./builders.ts";
 

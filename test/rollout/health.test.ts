@@ -1,7 +1,10 @@
 import { describe, expect, it } from "vitest";
 import { count, OTHER_CAUSE } from "../../src/rollout/counters.ts";
 import { baselineOf, breachesOf, breachOf, lowerBound } from "../../src/rollout/health.ts";
-import type { Arch, CountedStatus, Counters, Failure, Rollout, RolloutCounters } from "../../src/rollout/model.ts";
+import type { Arch } from "../../src/rollout/model/arch.ts";
+import type { CountedStatus, Counters, RolloutCounters } from "../../src/rollout/model/counters.ts";
+import type { Failure } from "../../src/rollout/model/node.ts";
+import type { Rollout } from "../../src/rollout/model/rollout.ts";
 import { due, gated, resume } from "../../src/rollout/run.ts";
 import type { HealthDocument } from "../../src/rollout/strategy.ts";
 import { aCheckIn, aFleet, anEvent, aReport, aStagedFleet, HOUR, MINUTE, NOON, noCounters, World } from "./builders.ts";

@@ -5,17 +5,11 @@ import { decide } from "../../src/rollout/decide.ts";
 import { expire } from "../../src/rollout/expire.ts";
 import { explain, nextCheckIn } from "../../src/rollout/explain.ts";
 import { buildFleet } from "../../src/rollout/fleet.ts";
-import type {
-  CheckIn,
-  Counters,
-  Fleet,
-  Labels,
-  Node,
-  NodeStatus,
-  Rollout,
-  RolloutCounters,
-  RolloutState,
-} from "../../src/rollout/model.ts";
+import type { CheckIn } from "../../src/rollout/model/check-in.ts";
+import type { Counters, RolloutCounters } from "../../src/rollout/model/counters.ts";
+import type { Fleet } from "../../src/rollout/model/fleet.ts";
+import type { Labels, Node, NodeStatus } from "../../src/rollout/model/node.ts";
+import type { Rollout, RolloutState } from "../../src/rollout/model/rollout.ts";
 import { rebased } from "../../src/rollout/quota.ts";
 import { readStrategy, type StrategyDocument } from "../../src/rollout/strategy.ts";
 import { readWindow } from "../../src/rollout/windows.ts";

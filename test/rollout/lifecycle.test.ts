@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { expire } from "../../src/rollout/expire.ts";
 import { baseErrorCode } from "../../src/rollout/lifecycle.ts";
-import type { NodeStatus } from "../../src/rollout/model.ts";
+import type { NodeStatus } from "../../src/rollout/model/node.ts";
 import {
   aChannel,
   aCheckIn,

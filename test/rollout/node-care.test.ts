@@ -1,7 +1,7 @@
 /** What people set of a node, and what comes of it with its next check-in. */
 import { describe, expect, it } from "vitest";
 import { explain, nextCheckIn } from "../../src/rollout/explain.ts";
-import { ARCH } from "../../src/rollout/model.ts";
+import { ARCH } from "../../src/rollout/model/arch.ts";
 import { APP_ID, aChannel, aCheckIn, aFleet, aGroup, anEvent, aPackage, aReport, aStagedFleet, HOUR, NOON, World } from "./builders.ts"; // biome-ignore format: one line
 
 const machine = (n: number) => n.toString(16).padStart(32, "0");

@@ -1,7 +1,9 @@
 import { describe, expect, it } from "vitest";
 import { count } from "../../src/rollout/counters.ts";
 import { buildFleet } from "../../src/rollout/fleet.ts";
-import type { CountedStatus, Counters, Fleet, Rollout, RolloutCounters } from "../../src/rollout/model.ts";
+import type { CountedStatus, Counters, RolloutCounters } from "../../src/rollout/model/counters.ts";
+import type { Fleet } from "../../src/rollout/model/fleet.ts";
+import type { Rollout } from "../../src/rollout/model/rollout.ts";
 import { planRollouts } from "../../src/rollout/plan.ts";
 import {
   abort,

@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest";
 import { newCell } from "../../src/rollout/cell.ts";
 import { buildFleet, findGroup } from "../../src/rollout/fleet.ts";
 import { parseInterval } from "../../src/rollout/interval.ts";
-import { ARCH } from "../../src/rollout/model.ts";
+import { ARCH } from "../../src/rollout/model/arch.ts";
 import { percentile } from "../../src/rollout/percentile.ts";
 import { planRollouts } from "../../src/rollout/plan.ts";
 import { compareVersions, isVersion, matchesPrefix } from "../../src/rollout/version.ts";

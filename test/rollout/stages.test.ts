@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import type { Rollout } from "../../src/rollout/model.ts";
+import type { Rollout } from "../../src/rollout/model/rollout.ts";
 import { inclusionOf, isWaitedFor, type StageNode, type Straggler, stageOf } from "../../src/rollout/stages.ts";
 import { PRESETS, readStrategy, type StageDocument } from "../../src/rollout/strategy.ts";
 import { aCheckIn, anEvent, aStagedFleet, HOUR, MINUTE, NOON, World } from "./builders.ts";

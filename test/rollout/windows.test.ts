@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import type { Window } from "../../src/rollout/model.ts";
+import type { Window } from "../../src/rollout/model/configuration.ts";
 import {
   checkFreeze,
   frozenBy,

@@ -1,5 +1,5 @@
 /** Nodes straight into their tables, with the counts that check-ins would have kept. */
-import { NODE_STATUSES, type NodeStatus } from "../../src/rollout/model.ts";
+import { NODE_STATUSES, type NodeStatus } from "../../src/rollout/model/node.ts";
 import type { InProcess } from "./in-process.ts";
 
 export interface FilledNode {

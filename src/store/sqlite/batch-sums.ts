@@ -1,5 +1,6 @@
 /** What a batch does to rows that many nodes share, summed up so that each is written once. */
-import type { Changes, Node } from "../../rollout/model.ts";
+import type { Node } from "../../rollout/model/node.ts";
+import type { Changes } from "../../rollout/model/outcome.ts";
 import { SLOT_MS } from "../census.ts";
 
 /** Of `node_counts`. */

@@ -1,5 +1,6 @@
 /** The node table's row as the hot path reads and writes it: raw arrays in a fixed order, no object per row in between. */
-import type { Arch, Failure, Grant, Node, NodeStatus } from "../../rollout/model.ts";
+import type { Arch } from "../../rollout/model/arch.ts";
+import type { Failure, Grant, Node, NodeStatus } from "../../rollout/model/node.ts";
 import { holdOf, labelsOf } from "../care.ts";
 
 export const NODE_COLUMNS = [

@@ -1,0 +1,144 @@
+/** What follows from a check-in: the answer, why, and what it changes. Plain data. */
+import type { Activity } from "./activity.ts";
+import type { Package } from "./configuration.ts";
+import type { CountedStatus } from "./counters.ts";
+import type { Failure, Grant, Node, NodeStatus } from "./node.ts";
+
+/** Why the answer is what it is. One for each outcome; the label of the check-in metric. */
+export const REASONS = [
+  // answered with an update
+  "granted",
+  "offered-again",
+  "mirror", // every package, for a syncer
+  // nothing to do
+  "no-update-check", // ping or events alone
+  "up-to-date",
+  "no-package", // the channel points to nothing, or the group has no channel
+  "files-missing", // to be had from this server only, and not all of them are here; or one is not signed as it should be
+  "waiting-for-reboot",
+  // not for this node
+  "other-arch",
+  "blacklisted",
+  "outside-prefix", // targetversionprefix excludes the target
+  "floors-need-multi-manifest",
+  "retry-later", // backing off after a failure
+  "retries-exhausted",
+  // held back by policy
+  "no-rollout",
+  "rollout-not-running",
+  "updates-disabled",
+  "freeze",
+  "outside-window",
+  "outside-office-hours",
+  "not-in-stage",
+  "held", // by a person
+  "canary-pending", // safe mode: one node first
+  "max-in-flight",
+  "max-per-period",
+  "health-gate",
+  // not a node of ours
+  "unknown-application",
+  "unknown-group",
+  "invalid-node", // machineid or version missing or malformed
+  "too-many-new-nodes",
+] as const;
+export type Reason = (typeof REASONS)[number];
+
+/** One rule of the decision, in the order they were asked. `facts` are what the rule looked at, ready to be shown. */
+export interface TraceStep {
+  readonly rule: string;
+  readonly verdict: "pass" | "stop" | "skip";
+  readonly facts: Readonly<Record<string, string | number | boolean | null>>;
+  /** A `stop`: no earlier than then can this verdict be another, unless a person changes something. Absent: unknown. */
+  readonly until?: number;
+}
+
+export type AppStatus =
+  | "ok"
+  | "error-unknownApplication"
+  | "error-unknownApplicationOrGroup"
+  | "error-instanceRegistrationFailed";
+
+export interface Manifest {
+  readonly package: Package;
+  readonly isFloor: boolean;
+  readonly floorReason: string | null;
+  readonly isTarget: boolean;
+}
+
+/** What a node is told to install. `manifests` has one entry, except for syncers: floors ascending, then the target. */
+export interface Offer {
+  readonly urls: readonly string[];
+  readonly manifests: readonly Manifest[];
+  /** Mark floors and target in the answer (syncers only). */
+  readonly marked: boolean;
+}
+
+/** Where a node is counted in a rollout. */
+export interface Standing {
+  readonly rolloutNo: number;
+  readonly groupNo: number;
+  readonly cell: string;
+  readonly status: CountedStatus;
+  readonly failure: Failure | null;
+  readonly errorCode: number | null;
+}
+
+/** A node moved from one status to another: one line of its history, and what the counters follow. */
+export interface Transition {
+  readonly at: number;
+  readonly to: NodeStatus;
+  readonly groupNo: number;
+  /** The rollout the new status belongs to; null for `unknown` and `on-hold`. */
+  readonly rolloutNo: number | null;
+  readonly version: string;
+  readonly errorCode: number | null;
+  /** Where it was counted, and where it is now. Leaving a rollout, it stays counted there as it ended. */
+  readonly left: Standing | null;
+  readonly entered: Standing | null;
+  /** A new grant was given with this transition (it counts against the period). */
+  readonly grants: boolean;
+}
+
+/** A grant that another one replaced: kept so that the older rollout's counters stay true. */
+export interface PastGrant {
+  readonly grant: Grant;
+  readonly status: CountedStatus;
+  readonly endedAt: number;
+}
+
+export interface LoggedEvent {
+  readonly at: number;
+  readonly type: number;
+  readonly result: number;
+  readonly errorCode: number | null;
+  readonly version: string;
+  readonly previousVersion: string;
+}
+
+/** A decision that reaches beyond the node: safe mode's first node failed, so the group's updates go off. */
+export interface DisableUpdates {
+  readonly groupNo: number;
+  readonly rolloutNo: number;
+  readonly reason: string;
+}
+
+/** Everything that one check-in changes. Written in one transaction. */
+export interface Changes {
+  /** The node's next record; the very same object as before when nothing but "last seen" moved; null: not stored. */
+  readonly node: Node | null;
+  readonly transitions: readonly Transition[];
+  readonly pastGrants: readonly PastGrant[];
+  readonly events: readonly LoggedEvent[];
+  readonly activities: readonly Activity[];
+  readonly disableUpdates: DisableUpdates | null;
+}
+
+export interface Outcome {
+  readonly status: AppStatus;
+  readonly reason: Reason;
+  readonly trace: readonly TraceStep[];
+  /** Null: nothing to install (`noupdate`). */
+  readonly offer: Offer | null;
+  readonly changes: Changes;
+}
