@@ -4,11 +4,10 @@
  */
 import type { IncomingHttpHeaders } from "node:http";
 import type { Readable } from "node:stream";
-import { Agent, buildConnector } from "undici";
+import type { Agent } from "undici";
 import { checkedLookup, type Resolve, refusalOf } from "../target.ts";
 import { reasonOf } from "./reasons.ts";
 import { SourceFailed } from "./release.ts";
-import { tunnelThrough } from "./tunnel.ts";
 
 const MAX_REDIRECTS = 5;
 /** Bytes a second. */
@@ -55,16 +54,14 @@ export class Http {
   /** See `HttpTimeouts`. */
   readonly answerMs: number;
   readonly fileMs: number;
-  readonly #anywhere: Agent;
-  readonly #outside: Agent;
+  /** To private addresses, too, and to others only. */
+  readonly #agents = new Map<boolean, Promise<Agent>>();
 
   constructor(options: HttpOptions) {
     this.#options = options;
     this.#wait = options.timeouts ?? TIMEOUTS;
     this.answerMs = this.#wait.answerMs;
     this.fileMs = this.#wait.fileMs;
-    this.#anywhere = this.#agent(true);
-    this.#outside = this.#agent(false);
   }
 
   /** @throws SourceFailed when there is no answer, or it leads where it must not */
@@ -90,15 +87,14 @@ export class Http {
   }
 
   async close(): Promise<void> {
-    await this.#anywhere.destroy();
-    await this.#outside.destroy();
+    for (const agent of this.#agents.values()) await (await agent).destroy();
   }
 
   async #once(url: URL, asked: Asked): Promise<Answered> {
     const { method = "GET", headers = {}, body = null, privateAddresses, signal } = asked;
     const refusal = refusalOf(url, ruleOf(privateAddresses));
     if (refusal !== null) throw new SourceFailed(refusal);
-    const agent = privateAddresses ? this.#anywhere : this.#outside;
+    const agent = await this.#agent(privateAddresses);
     const { proxy, userAgent } = this.#options;
     // A proxy takes the whole address where nothing is encrypted, and is tunnelled through else.
     const isProxied = proxy !== null && url.protocol === "http:";
@@ -114,21 +110,14 @@ export class Http {
     }
   }
 
-  #agent(privateTargets: boolean): Agent {
+  #agent(privateTargets: boolean): Promise<Agent> {
     const { proxy, resolve } = this.#options;
-    const { connectMs, idleMs } = this.#wait;
-    const direct = buildConnector({ lookup: checkedLookup(resolve, ruleOf(privateTargets)), timeout: connectMs });
-    const toProxy = buildConnector({ timeout: connectMs });
-    const tunnel = proxy === null ? null : tunnelThrough(proxy, connectMs);
-    return new Agent({
-      headersTimeout: idleMs,
-      bodyTimeout: idleMs,
-      connect(to, done) {
-        if (tunnel === null) direct(to, done);
-        else if (to.protocol === "https:") tunnel(to, done);
-        else toProxy(to, done);
-      },
-    });
+    const lookup = checkedLookup(resolve, ruleOf(privateTargets));
+    const agent =
+      this.#agents.get(privateTargets) ??
+      import("./agent.ts").then(({ openAgent }) => openAgent({ proxy, lookup, ...this.#wait }));
+    this.#agents.set(privateTargets, agent);
+    return agent;
   }
 }
 
