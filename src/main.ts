@@ -162,7 +162,7 @@ async function start(settings: Settings, options: StartOptions): Promise<Turnout
     onFault: (error: unknown) => log.error(error, "an admin request failed"),
     onFailedLogin: (ip: string, why: string) => log.warn({ ip, why }, "a login failed"),
   };
-  const access = openAccess({
+  const access = await openAccess({
     ...forPeople,
     mode: settings.auth,
     oidc: settings.oidc,

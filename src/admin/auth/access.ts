@@ -10,7 +10,7 @@ import { Cookies } from "./cookies.ts";
 import { isFromOurPages } from "./csrf.ts";
 import { loginRoutes } from "./login.ts";
 import { ANONYMOUS } from "./principal.ts";
-import { Provider, type ProviderSettings } from "./provider.ts";
+import type { Provider, ProviderSettings } from "./provider.ts";
 import { principalFrom } from "./roles.ts";
 import { Sessions } from "./sessions.ts";
 import { type Authenticate, bearerAuthentication, bearerOf } from "./tokens.ts";
@@ -42,7 +42,7 @@ export interface Access {
   readonly routes: RequestHandler;
 }
 
-export function openAccess(options: AccessOptions): Access {
+export async function openAccess(options: AccessOptions): Promise<Access> {
   const { store, clock, mode, oidc, publicUrl } = options;
   const router = Router();
   router.use(["/config", "/auth", "/login"], numbered);
@@ -50,6 +50,8 @@ export function openAccess(options: AccessOptions): Access {
 
   let authenticate: Authenticate = mode === "none" ? async () => ANONYMOUS : bearerAuthentication(store, clock);
   if (oidc !== null) {
+    // Only here: most servers do without the libraries that it takes.
+    const { Provider } = await import("./provider.ts");
     const provider = new Provider(oidc, clock, options.onTrouble);
     const sessions = new Sessions(store, clock, {
       issuer: oidc.issuer,
