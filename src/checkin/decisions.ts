@@ -43,7 +43,7 @@ export interface DecisionOptions {
 
 /** How many overdue nodes, or "last seen" marks, are written in one transaction: small, since check-ins wait for it. */
 const CHUNK = 500;
-const SEEN_CHUNK = 1_000;
+const SEEN_CHUNK = 250;
 
 export class Decisions {
   readonly #store: CheckInStore;

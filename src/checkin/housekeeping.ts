@@ -1,4 +1,5 @@
 /** What time alone brings about: deadlines, marks that wait for the disk, rollouts that move on, old rows. */
+import { setTimeout as pause } from "node:timers/promises";
 import type { Clock } from "../clock.ts";
 import { type Repeated, repeat } from "../repeating.ts";
 import { takeCensus } from "../store/census.ts";
@@ -8,6 +9,8 @@ import { Conductor } from "./conductor.ts";
 import type { Writer } from "./writer.ts";
 
 const DAY_MS = 86_400_000;
+/** Between two chunks of marks there is so much more time than one takes. */
+const PAUSE_SHARE = 3;
 
 export interface HousekeepingOptions {
   readonly writer: Writer;
@@ -42,7 +45,12 @@ export function housekeeping(options: HousekeepingOptions): Housekeeping {
       while (!stopping && (await writer.ask({ kind: "expire-due", now: clock.now() })));
     },
     async flushSeen() {
-      while (!stopping && (await writer.ask({ kind: "flush-seen" })));
+      for (;;) {
+        const startedAt = performance.now();
+        if (stopping || !(await writer.ask({ kind: "flush-seen" }))) return;
+        // Or check-ins would wait in line behind all of them, every time.
+        await pause((performance.now() - startedAt) * PAUSE_SHARE);
+      }
     },
     moveRollouts: () => conductor.moveRollouts(clock.now()),
     async takeCensus() {
