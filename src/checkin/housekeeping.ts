@@ -9,8 +9,11 @@ import { Conductor } from "./conductor.ts";
 import type { Writer } from "./writer.ts";
 
 const DAY_MS = 86_400_000;
-/** Between two chunks of marks there is so much more time than one takes. */
+/** Between two chunks of work there is so much more time than one takes. */
 const PAUSE_SHARE = 3;
+/** Marks are on disk within five seconds: gathered for the first, written over the second, what is left then at once. */
+const SEEN_PERIOD_MS = 3_000;
+const SEEN_SPREAD_MS = 800;
 
 export interface HousekeepingOptions {
   readonly writer: Writer;
@@ -40,30 +43,35 @@ export function housekeeping(options: HousekeepingOptions): Housekeeping {
   const repeated: Repeated[] = [];
   let stopping = false;
 
+  /** As long as there is more; with pauses, or check-ins would wait in line behind all of it. @param spreadMs after so long without */
+  async function inChunks(chunk: () => Promise<boolean>, spreadMs = Number.POSITIVE_INFINITY): Promise<void> {
+    const begunAt = performance.now();
+    for (;;) {
+      const startedAt = performance.now();
+      if (stopping || !(await chunk())) return;
+      const now = performance.now();
+      if (now - begunAt < spreadMs) await pause((now - startedAt) * PAUSE_SHARE);
+    }
+  }
+
   const tasks = {
     async expireDeadlines() {
       while (!stopping && (await writer.ask({ kind: "expire-due", now: clock.now() })));
     },
-    async flushSeen() {
-      for (;;) {
-        const startedAt = performance.now();
-        if (stopping || !(await writer.ask({ kind: "flush-seen" }))) return;
-        // Or check-ins would wait in line behind all of them, every time.
-        await pause((performance.now() - startedAt) * PAUSE_SHARE);
-      }
-    },
+    flushSeen: () => inChunks(() => writer.ask({ kind: "flush-seen" }), SEEN_SPREAD_MS),
     moveRollouts: () => conductor.moveRollouts(clock.now()),
     async takeCensus() {
       await takeCensus(store, clock.now());
     },
     async deleteOldRows() {
       const before = clock.now() - options.historyDays * DAY_MS;
-      while (!stopping && (await writer.ask({ kind: "delete-history", before })));
+      await inChunks(() => writer.ask({ kind: "delete-history", before }));
       const seenBefore = clock.now() - options.forgetSeenOnceDays * DAY_MS;
       let afterNo: number | null = 0;
-      while (!stopping && afterNo !== null) {
-        afterNo = await writer.ask({ kind: "forget-seen-once", before: seenBefore, afterNo });
-      }
+      await inChunks(async () => {
+        if (afterNo !== null) afterNo = await writer.ask({ kind: "forget-seen-once", before: seenBefore, afterNo });
+        return afterNo !== null;
+      });
     },
   };
 
@@ -75,7 +83,7 @@ export function housekeeping(options: HousekeepingOptions): Housekeeping {
     ...tasks,
     start() {
       every(2_000, "expireDeadlines");
-      every(4_000, "flushSeen");
+      every(SEEN_PERIOD_MS, "flushSeen");
       every(2_000, "moveRollouts");
       every(60_000, "takeCensus");
       every(3_600_000, "deleteOldRows");
