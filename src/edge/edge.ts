@@ -72,13 +72,18 @@ export async function openEdge(options: EdgeOptions): Promise<Edge> {
   /** When the central server was last asked and told. */
   let exchangedAt = 0;
   let isBringing = false;
-  /** Asking and telling while files come. */
+  let isRunning = false;
+  /** Why a file did not come. It is tried less and less often; null: all came. */
+  let late: string | null = null;
+  /** Asking and telling while files come, or are late. */
   let meanwhile: Promise<unknown> = Promise.resolve();
 
   async function run(): Promise<void> {
     if (!(await turns.take())) return;
+    isRunning = true;
     const renewal = setInterval(() => void turns.renew().catch(options.onError), RENEW_MS);
     try {
+      await meanwhile;
       const error = await exchange(sync);
       if (stopping.signal.aborted) {
         await turns.giveBack();
@@ -88,13 +93,16 @@ export async function openEdge(options: EdgeOptions): Promise<Edge> {
       await turns.settle(error);
     } finally {
       clearInterval(renewal);
+      isRunning = false;
     }
   }
 
+  /** Files may take hours, and one that does not come is waited for longer each time. */
   async function keepUp(): Promise<void> {
     await stops.keep().catch(options.onError);
-    if (!isBringing || Math.abs(clock.now() - exchangedAt) < intervalMs) return;
-    meanwhile = exchange(refresh);
+    const isFree = isBringing || (late !== null && !isRunning);
+    if (!isFree || Math.abs(clock.now() - exchangedAt) < intervalMs) return;
+    meanwhile = exchange(refresh).catch(options.onError);
     await meanwhile;
   }
 
@@ -105,7 +113,7 @@ export async function openEdge(options: EdgeOptions): Promise<Edge> {
       () => null,
       (error: unknown) => error,
     );
-    const error = failure === null ? null : toText(failure);
+    const error = failure === null ? late : toText(failure);
     if (failure instanceof CentralFailed && failure.silent) return error;
     try {
       const now = clock.now();
@@ -127,7 +135,11 @@ export async function openEdge(options: EdgeOptions): Promise<Edge> {
       await moveHeld();
       throw failure;
     }
-    await bringInFiles();
+    late = null;
+    await bringInFiles().catch((failure: unknown) => {
+      late = toText(failure);
+      throw new CentralFailed(late);
+    });
   }
 
   async function refresh(): Promise<void> {
@@ -136,9 +148,11 @@ export async function openEdge(options: EdgeOptions): Promise<Edge> {
     if (news !== null) {
       checkOrigin(news.document.path, JSON.parse(row.path) as string[], instance); // checked when it came in
       await applyDocument(store, { ...news, payloads: withPayloads, now: clock.now() });
+      // They may help, or bring other files.
+      if (late !== null) await turns.hurry();
     }
-    // What was wrong before is over; files may take hours until the round has ended.
-    await store.write((tx) => tx.updateTable("central").set({ fetched_at: clock.now(), error: null }).execute());
+    // What else was wrong before is over; files may take hours until the round has ended.
+    await store.write((tx) => tx.updateTable("central").set({ fetched_at: clock.now(), error: late }).execute());
   }
 
   /** Then channels that waited for them move. One that fails keeps none of the others waiting. */

@@ -62,6 +62,12 @@ export class Turns {
     return this.#options.store.write((tx) => tx.updateTable("central").set({ lease_until: 0 }).execute());
   }
 
+  /** The next one is due at once. */
+  hurry(): Promise<unknown> {
+    const { store, clock } = this.#options;
+    return store.write((tx) => tx.updateTable("central").set({ next_at: clock.now() }).execute());
+  }
+
   /** How it went, and when the next one is due. @param error null: it went well. */
   settle(error: string | null): Promise<unknown> {
     const { store, clock, intervalMs, random } = this.#options;

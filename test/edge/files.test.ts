@@ -79,6 +79,16 @@ async function aLink(to: string): Promise<Link> {
   return link;
 }
 
+async function channelOf(api: CentralServer["api"], wanted: string) {
+  const { channels } = await api<{ channels: { id: string; name: string; arch: number }[] }>(
+    "GET",
+    `/apps/${FLATCAR}/channels?perpage=100`,
+  );
+  const found = channels.find(({ name, arch }) => name === wanted && arch === 1);
+  if (found === undefined) throw new Error(`there is no channel ${wanted}`);
+  return found;
+}
+
 describe("files that the central server keeps", () => {
   it("are brought in, checked, before the channel moves; nodes get them at the site", async () => {
     const central = await world.central();
@@ -162,12 +172,8 @@ describe("files that the central server keeps", () => {
   it("that take their time hold up neither news nor reports nor halts", async () => {
     const central = await world.central();
     const id = await hostedRelease(central.api, central.url, "4230.2.2", payload);
-    const { channels } = await central.api<{ channels: { id: string; name: string; arch: number }[] }>(
-      "GET",
-      `/apps/${FLATCAR}/channels?perpage=100`,
-    );
-    const beta = channels.find(({ name, arch }) => name === "beta" && arch === 1);
-    await central.api("PUT", `/apps/${FLATCAR}/channels/${beta?.id}`, { ...beta, package_id: id });
+    const beta = await channelOf(central.api, "beta");
+    await central.api("PUT", `/apps/${FLATCAR}/channels/${beta.id}`, { ...beta, package_id: id });
     await release(central.api, "4230.2.1");
     const rollouts = `/apps/${FLATCAR}/groups/${STABLE_GROUP}/rollouts`;
     const newest = async (api: CentralServer["api"]) =>
@@ -195,6 +201,40 @@ describe("files that the central server keeps", () => {
     expect(await channel(site.api, "beta")).toBe("4230.2.2");
     expect(await newest(site.api)).toMatchObject({ state: "halted" });
     expect(link.asked).toHaveLength(1);
+  });
+
+  it("that fail time and again are tried less often, and hold up neither news nor reports; news are a reason to try", async () => {
+    const central = await world.central();
+    await hostedRelease(central.api, central.url, "4230.2.1", payload);
+    const link = await aLink(central.url);
+    link.cutAfter = 1_000;
+    const site = await world.site({ ...central, url: link.url });
+    for (let failure = 1; failure <= 6; failure += 1)
+      expect(await round(site, 20)).toMatchObject({ failures: failure });
+    const { error } = await site.api<State>("GET", "/central");
+    const tries = link.asked.length;
+    const timers = async () => {
+      site.clock.move({ minutes: 2 });
+      await site.turnout.edge?.run();
+      await site.turnout.edge?.keepUp();
+    };
+
+    central.turnout.clock.move({ minutes: 30 });
+    await timers();
+    const now = new Date(central.turnout.clock.now()).toISOString();
+    expect(await central.api("GET", "/sites/berlin")).toMatchObject({ last_contact_ts: now, error });
+    expect(await site.api("GET", "/central")).toMatchObject({ state: "failing", error, failures: 6 });
+    expect(link.asked).toHaveLength(tries);
+
+    const beta = await channelOf(central.api, "beta");
+    await central.api("PUT", `/apps/${FLATCAR}/channels/${beta.id}`, { ...beta, color: "#123456" });
+    link.cutAfter = Number.POSITIVE_INFINITY;
+    await timers();
+    expect(await channelOf(site.api, "beta")).toMatchObject({ color: "#123456" });
+    expect(await channel(site.api)).toBeNull();
+    await timers();
+    expect(await site.api("GET", "/central")).toMatchObject({ state: "synced", error: null, failures: 0 });
+    expect(await channel(site.api)).toBe("4230.2.1");
   });
 
   it("that are not what the package says reach no node", async () => {
