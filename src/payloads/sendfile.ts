@@ -18,8 +18,8 @@ const F_DUPFD_CLOEXEC = 1030;
 /** At once; each has a call under way, and koffi keeps 256 of these at most. Whoever comes later is sent bytes as usual. */
 const MOST = 200;
 
-/** Asked for in one call, so that none keeps a thread from the others for long. */
-const CALL_BYTES = 2 ** 20;
+/** Asked for in one call: what a full socket takes, but not so much that one keeps a thread from the others for long. */
+const CALL_BYTES = 4 * 2 ** 20;
 
 let libc: Promise<Libc | null> | null = null;
 let open = 0;
