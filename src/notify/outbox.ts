@@ -18,6 +18,10 @@ export type DeliveryState = (typeof DELIVERY_STATES)[number];
 const HOUR = 3_600_000;
 /** How long a delivery is tried. */
 const GIVE_UP_MS = 36 * HOUR;
+/** Between two tries. */
+export const LONGEST_RETRY_MS = 6 * HOUR;
+/** A webhook that fails time and again is left alone, whatever waits for it. */
+export const LONGEST_REST_MS = 600_000;
 /** Of one webhook: some 20 MB. Beyond that the oldest are dropped. */
 export const MAX_WAITING = 20_000;
 /** Rows that are ended in one transaction: check-ins wait for it. */
@@ -48,6 +52,7 @@ export interface Queue {
   readonly webhook: WebhookRow | null;
   readonly waiting: number;
   readonly firstDueAt: number;
+  readonly lastDueAt: number;
   readonly firstGiveUpAt: number;
 }
 
@@ -56,7 +61,8 @@ export async function survey(db: Db): Promise<Queue[]> {
   const rows = await db
     .selectFrom("webhook_deliveries")
     .select(["webhook_no", (eb) => eb.fn.countAll().as("waiting")])
-    .select((eb) => [eb.fn.min("due_at").as("due_at"), eb.fn.min("give_up_at").as("give_up_at")])
+    .select((eb) => [eb.fn.min("due_at").as("first_due_at"), eb.fn.max("due_at").as("last_due_at")])
+    .select((eb) => eb.fn.min("give_up_at").as("give_up_at"))
     .where("due_at", "is not", null)
     .groupBy("webhook_no")
     .execute();
@@ -66,13 +72,25 @@ export async function survey(db: Db): Promise<Queue[]> {
     webhookNo: row.webhook_no,
     webhook: webhooks.find(({ no }) => no === row.webhook_no) ?? null,
     waiting: Number(row.waiting),
-    firstDueAt: Number(row.due_at),
+    firstDueAt: Number(row.first_due_at),
+    lastDueAt: Number(row.last_due_at),
     firstGiveUpAt: Number(row.give_up_at),
   }));
 }
 
-export function isDue({ webhook, firstDueAt }: Queue, now: number): boolean {
-  return webhook !== null && webhook.enabled === 1 && (webhook.rest_until ?? 0) <= now && firstDueAt <= now;
+export function isDue({ webhook, firstDueAt, lastDueAt }: Queue, now: number): boolean {
+  if (webhook === null || webhook.enabled === 0 || isResting(webhook, now)) return false;
+  return firstDueAt <= now || lastDueAt > now + LONGEST_RETRY_MS;
+}
+
+// What lies further ahead than any of our times was written while the clock was wrong.
+
+export function isResting({ rest_until: until }: Pick<WebhookRow, "rest_until">, now: number): boolean {
+  return until !== null && until > now && until <= now + LONGEST_REST_MS;
+}
+
+export function whereDue(eb: ExpressionBuilder<Tables, "webhook_deliveries">, now: number) {
+  return eb.or([eb("due_at", "<=", now), eb("due_at", ">", now + LONGEST_RETRY_MS)]);
 }
 
 // ------------------------------------------------------------------------------------------------ what ends unsent

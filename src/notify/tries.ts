@@ -3,20 +3,25 @@ import type { Kysely } from "kysely";
 import { appendAudit } from "../store/audit.ts";
 import { SYSTEM } from "../store/rollouts.ts";
 import type { Tables } from "../store/tables.ts";
-import type { DeliveryRow, DeliveryState, WebhookRow } from "./outbox.ts";
+import {
+  type DeliveryRow,
+  type DeliveryState,
+  isResting,
+  LONGEST_REST_MS,
+  LONGEST_RETRY_MS,
+  type WebhookRow,
+  whereDue,
+} from "./outbox.ts";
 import type { Result } from "./send.ts";
 
 type Db = Kysely<Tables>;
 
 const SECOND = 1_000;
-const HOUR = 3_600 * SECOND;
-/** A delivery is tried again after 30 s, 1 min, 2 min … 6 h, for this long: 15 tries. */
+/** A delivery is tried again after 30 s, 1 min, 2 min … 6 h: 15 tries. */
 const FIRST_RETRY_MS = 30 * SECOND;
-const LONGEST_RETRY_MS = 6 * HOUR;
-/** A webhook that fails time and again is left alone for 30 s, 1 min … 10 min, whatever waits for it. */
+/** A webhook that fails time and again rests for 30 s, 1 min … 10 min. */
 const FAILURES_BEFORE_REST = 3;
 const FIRST_REST_MS = 30 * SECOND;
-const LONGEST_REST_MS = 600 * SECOND;
 
 export interface Taken {
   readonly webhook: WebhookRow;
@@ -40,12 +45,12 @@ export async function take(
     .where("no", "=", webhookNo)
     .where("enabled", "=", 1)
     .executeTakeFirst();
-  if (webhook === undefined || (webhook.rest_until ?? 0) > now) return null;
+  if (webhook === undefined || isResting(webhook, now)) return null;
   const due = tx
     .selectFrom("webhook_deliveries")
     .select("no")
     .where("webhook_no", "=", webhookNo)
-    .where("due_at", "<=", now)
+    .where((eb) => whereDue(eb, now))
     .orderBy("due_at")
     .orderBy("no")
     .limit(webhook.failures > 0 ? 1 : limit);
@@ -54,7 +59,7 @@ export async function take(
     .set((eb) => ({ state: "sending", due_at: now + leaseMs, tries: eb("tries", "+", 1) }))
     .where("no", "in", due)
     // Somebody else may have taken it since it was chosen.
-    .where("due_at", "<=", now)
+    .where((eb) => whereDue(eb, now))
     .returningAll()
     .execute();
   if (deliveries.length === 0) return null;

@@ -275,6 +275,19 @@ describe("a delivery that is not taken", () => {
     expect(world.receiver.received).toHaveLength(60);
   });
 
+  it("and a webhook that rests wait no longer after a clock that was ten years ahead", async () => {
+    await world.aWebhook();
+    await world.test();
+    const ahead = world.server.clock.now() + 10 * 365 * 86_400_000;
+    await world.server.turnout.store.write(async (tx) => {
+      await tx.updateTable("webhooks").set({ rest_until: ahead, failures: 5 }).execute();
+      await tx.updateTable("webhook_deliveries").set({ due_at: ahead, tries: 2 }).execute();
+    });
+    await world.tell();
+    expect(world.receiver.received).toHaveLength(1);
+    expect(await world.deliveries()).toMatchObject([{ state: "delivered" }]);
+  });
+
   it("has a log that shows the beginning of an answer, whatever was answered", async () => {
     await world.aWebhook();
     await world.test();
