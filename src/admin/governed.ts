@@ -2,7 +2,7 @@
 import { fieldsBetween } from "../fleet/difference.ts";
 import type { Tx } from "./context.ts";
 import { Problem } from "./problem.ts";
-import type { SiteDocument } from "./site-document.ts";
+import { appliedDocument } from "./site-document.ts";
 
 /** What the document of the central server says, and what would move its channels. Nodes, rollouts and files are the site's own. */
 const CENTRALS: ReadonlySet<string> = new Set(["application", "package", "channel", "floor", "group", "upstream"]);
@@ -42,18 +42,12 @@ export async function checkIsOurs(tx: Tx, { subject, id, applicationId, before, 
 
 /** With which payloads of the application are to be signed where it comes from; null: without one, or it comes from nowhere else. */
 export async function centralsKey(tx: Tx, applicationId: string): Promise<string | null> {
-  const row = await tx.selectFrom("central").select("document").executeTakeFirst();
-  const { applications } = fleetOf(row?.document ?? null);
+  const applications = (await appliedDocument(tx))?.fleet.applications ?? [];
   return applications.find(({ id }) => id === applicationId)?.payload_key ?? null;
 }
 
 async function isOnAtCentral(tx: Tx, groupId: string): Promise<boolean> {
-  const { document } = await tx.selectFrom("central").select("document").executeTakeFirstOrThrow();
-  const groups = fleetOf(document).applications.flatMap(({ groups = [] }) => groups);
+  const applications = (await appliedDocument(tx))?.fleet.applications ?? [];
+  const groups = applications.flatMap(({ groups = [] }) => groups);
   return groups.find(({ id }) => id === groupId)?.policy?.updates_enabled !== false;
-}
-
-/** @param document what was applied last, checked when it came in; null: nothing. */
-function fleetOf(document: string | null): SiteDocument["fleet"] {
-  return document === null ? { applications: [] } : (JSON.parse(document) as SiteDocument).fleet;
 }

@@ -159,6 +159,7 @@ export const payloadOperations: readonly Operation[] = [showUsage, collect, getK
 
 /** @param wanted as `plainKey` writes it; null: none, or at a site the central server's. */
 export async function setPayloadKey(tx: Tx, row: ApplicationRow, wanted: string | null, audit: Audit): Promise<void> {
+  if (wanted === row.payload_key) return;
   const key = wanted ?? (await centralsKey(tx, row.id));
   if (key === row.payload_key) return;
   await tx.updateTable("applications").set({ payload_key: key }).where("no", "=", row.no).execute();

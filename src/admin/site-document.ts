@@ -1,6 +1,7 @@
 /** What a site gets from its central server: the fleet, which files it can have, and what is stopped there. */
 import { z } from "zod";
 import { archSchema, fleetObject } from "../fleet/document.ts";
+import type { Db } from "./context.ts";
 
 /** Servers below one another. */
 const MAX_DEPTH = 16;
@@ -38,3 +39,9 @@ export const siteDocument = z
   })
   .meta({ id: "SiteDocument" });
 export type SiteDocument = z.input<typeof siteDocument>;
+
+/** What was applied here last; null: nothing, or this is no site. */
+export async function appliedDocument(db: Db): Promise<SiteDocument | null> {
+  const row = await db.selectFrom("central").select("document").executeTakeFirst();
+  return row?.document == null ? null : (JSON.parse(row.document) as SiteDocument); // checked when it came in
+}

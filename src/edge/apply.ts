@@ -4,7 +4,7 @@ import { CENTRAL } from "../admin/editor.ts";
 import { auditedAs } from "../admin/fleet.ts";
 import { applyApplications } from "../admin/fleet-apply.ts";
 import { exportFleet } from "../admin/fleet-export.ts";
-import type { SiteDocument } from "../admin/site-document.ts";
+import { appliedDocument } from "../admin/site-document.ts";
 import { hostedPackages } from "../admin/site-documents.ts";
 import { settleConfiguration } from "../store/rollouts.ts";
 import type { Store } from "../store/store.ts";
@@ -30,12 +30,10 @@ export async function applyDocument(store: Store, wanted: ApplyDocument): Promis
 
 async function apply(tx: Tx, { document, fleet, etag, payloads, now }: ApplyDocument): Promise<void> {
   const ids = fleet.applications.flatMap(({ id }) => id ?? []);
-  const before = await tx.selectFrom("central").select("document").executeTakeFirstOrThrow();
   const present = await exportFleet(tx, ids);
   const { fleet: local, held } = localize(fleet, {
     fleet: present,
-    // It was checked when it came in.
-    previous: before.document === null ? null : (JSON.parse(before.document) as SiteDocument).fleet,
+    previous: (await appliedDocument(tx))?.fleet ?? null,
     complete: namesOf(await hostedPackages(tx)),
     wanted: namesOf(payloads ? document.hosted : []),
   });

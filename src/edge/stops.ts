@@ -4,11 +4,10 @@
  */
 import type { Db, Tx } from "../admin/context.ts";
 import { CENTRAL } from "../admin/editor.ts";
-import type { SiteDocument } from "../admin/site-document.ts";
+import { appliedDocument, type SiteDocument } from "../admin/site-document.ts";
 import type { Clock } from "../clock.ts";
 import { archName } from "../fleet/document.ts";
 import { emptyRolloutCounters } from "../rollout/counters.ts";
-import type { RolloutCounters } from "../rollout/model/counters.ts";
 import type { Rollout } from "../rollout/model/rollout.ts";
 import { abort, type Change, goOn, halt } from "../rollout/run.ts";
 import { loadCounters } from "../store/counters.ts";
@@ -23,7 +22,6 @@ const THERE = { halted: "halted at the central server", aborted: "aborted at the
 
 interface Move {
   readonly rollout: Rollout;
-  readonly counters: RolloutCounters;
   readonly change: Change;
 }
 
@@ -55,14 +53,20 @@ export async function followStops(tx: Tx, document: SiteDocument, now: number): 
 }
 
 async function record(tx: Tx, moves: readonly Move[], now: number): Promise<void> {
-  for (const { rollout, change, counters } of moves) await recordChange(tx, rollout, change, counters, CENTRAL, now);
+  const { rollouts } = await loadCounters(
+    tx,
+    moves.map(({ rollout }) => rollout.no),
+  );
+  for (const { rollout, change } of moves) {
+    const counters = rollouts.get(rollout.no) ?? emptyRolloutCounters();
+    await recordChange(tx, rollout, change, counters, CENTRAL, now);
+  }
 }
 
 /** By what was applied last. */
 async function movesDue(db: Db, now: number): Promise<Move[]> {
-  const row = await db.selectFrom("central").select("document").executeTakeFirst();
-  if (row?.document == null) return [];
-  return movesFor(db, JSON.parse(row.document) as SiteDocument, now); // checked when it came in
+  const document = await appliedDocument(db);
+  return document === null ? [] : movesFor(db, document, now);
 }
 
 async function movesFor(db: Db, { stopped, fleet }: SiteDocument, now: number): Promise<Move[]> {
@@ -75,9 +79,8 @@ async function movesFor(db: Db, { stopped, fleet }: SiteDocument, now: number): 
     const group = groupIds.get(rollout.groupNo) ?? "";
     const stop = stopped.find((one) => one.group === group && one.version === version && one.arch === archName(arch));
     if (stop === undefined && (rollout.state !== "halted" || !isRolledOut(fleet, group, version))) continue;
-    const counters = (await loadCounters(db, [rollout.no])).rollouts.get(rollout.no) ?? emptyRolloutCounters();
     const change = stop === undefined ? await setFree(db, rollout, now) : stoppedBy(stop, rollout, now);
-    if (change !== null) moves.push({ rollout, counters, change });
+    if (change !== null) moves.push({ rollout, change });
   }
   return moves;
 }

@@ -111,11 +111,11 @@ export class Http {
   }
 
   #agent(privateTargets: boolean): Promise<Agent> {
+    const known = this.#agents.get(privateTargets);
+    if (known !== undefined) return known;
     const { proxy, resolve } = this.#options;
     const lookup = checkedLookup(resolve, ruleOf(privateTargets));
-    const agent =
-      this.#agents.get(privateTargets) ??
-      import("./agent.ts").then(({ openAgent }) => openAgent({ proxy, lookup, ...this.#wait }));
+    const agent = import("./agent.ts").then(({ openAgent }) => openAgent({ proxy, lookup, ...this.#wait }));
     this.#agents.set(privateTargets, agent);
     return agent;
   }
