@@ -1,9 +1,13 @@
 /** One process at a time writes into a mirror. */
-import { closeSync, openSync, rmSync, statSync } from "node:fs";
+import { accessSync, constants } from "node:fs";
 import { join } from "node:path";
 import Database from "better-sqlite3";
 import { MirrorError } from "./keys.ts";
 
+/**
+ * Empty, and never removed: one that comes and goes can be locked by two, each with a file of its own that had the name in
+ * turn.
+ */
 export const LOCK_FILE = ".turnout-mirror.lock";
 
 /**
@@ -16,8 +20,6 @@ export async function alone<T>(folder: string, work: () => Promise<T>): Promise<
   try {
     return await work();
   } finally {
-    // Still locked: whoever opens it meanwhile finds out that it is gone.
-    rmSync(join(folder, LOCK_FILE), { force: true });
     lock.close();
   }
 }
@@ -26,15 +28,8 @@ export async function alone<T>(folder: string, work: () => Promise<T>): Promise<
 function lockOf(folder: string): Database.Database {
   const path = join(folder, LOCK_FILE);
   try {
-    for (;;) {
-      // It must be there before, to be known again.
-      closeSync(openSync(path, "a"));
-      const before = numberOf(path);
-      const db = locked(path);
-      // Whoever had it may have removed it between the two: then this lock is on a file that nobody else will open.
-      if (before !== null && before === numberOf(path)) return db;
-      db.close();
-    }
+    accessSync(folder, constants.W_OK); // says more than SQLite does about why not
+    return locked(path);
   } catch (error) {
     const code = error instanceof Error && "code" in error ? error.code : null;
     if (code === "SQLITE_BUSY") throw new MirrorError(`another turnout mirror is writing into ${folder}`);
@@ -53,9 +48,4 @@ function locked(path: string): Database.Database {
     db.close();
     throw error;
   }
-}
-
-/** The file's own, whatever it is called; null: there is none. */
-function numberOf(path: string): number | null {
-  return statSync(path, { throwIfNoEntry: false })?.ino ?? null;
 }
