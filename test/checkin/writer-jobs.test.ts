@@ -3,16 +3,12 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { MessageChannel } from "node:worker_threads";
 import Database from "better-sqlite3";
-import { afterEach, describe, expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import type { WriterJob, WriterReply } from "../../src/checkin/messages.ts";
 import { serveWriter } from "../../src/checkin/writer-jobs.ts";
+import { afterwards } from "../afterwards.ts";
 import { aCheckIn } from "../rollout/builders.ts";
 import { NOW } from "../store/in-process.ts";
-
-const cleanUp: (() => void)[] = [];
-afterEach(() => {
-  for (const step of cleanUp.splice(0).reverse()) step();
-});
 
 /** The writer on a port of this thread: its replies in the order in which they come. */
 function aWriter() {
@@ -33,7 +29,7 @@ function aWriter() {
     return new Promise((resolve) => waiting.set(own, resolve));
   };
   serveWriter(port1, { databasePath, newNodesPerMinute: 0, now: NOW });
-  cleanUp.push(() => {
+  afterwards(() => {
     port2.close();
     rmSync(folder, { recursive: true, force: true });
   });

@@ -14,7 +14,7 @@ import { ran } from "./ran.ts";
 const FLOOR = "4081.2.0";
 const TARGET = "4230.2.1";
 const ROOM = { TURNOUT_DISK_RESERVE: "0" };
-const key = keys();
+const key = keys(afterAll);
 
 const content = new Map<string, Buffer>();
 for (const version of [FLOOR, TARGET]) {

@@ -81,3 +81,39 @@ describe("the page on the command line", () => {
     rmSync(`${dataDir}.backup`);
   }, 300_000);
 });
+
+describe("the examples of docs/nodes.md", () => {
+  it("run as they stand, and do what is said of them", async () => {
+    const document = new Tour("docs/nodes.md", "care");
+    const url = await document.start();
+    const blocks = document.blocks();
+    const script = blocks.join("\n").replaceAll("http://127.0.0.1:8000", url);
+    const { code, output } = await run(`set -euo pipefail\n${script}`);
+    expect(code, output).toBe(0);
+    expect(output).toContain("held by admin since");
+    for (const said of [
+      /^labels +env=production, rack=7$/m,
+      /^group +Lab, by hand$/m,
+      /^deleted node 0+99$/m,
+      /^ {2}b7d94e2c61f84a0f9d3355aa10c2e8f4\n.+\nnothing was changed; --yes holds them$/m,
+      /^2 nodes:\n {2}b7d94e2c61f84a0f9d3355aa10c2e8f4\n {2}0b0a3c5d9e8f4f6c8a7b6c5d4e3f2a10\nheld 2 of 2$/m,
+      /^released 2 of 2$/m,
+      /^nothing was changed; --yes labels it$/m,
+    ]) {
+      expect(output).toMatch(said);
+    }
+    const bulk = [...output.matchAll(/^\{"dry_run":.*\}$/gm)].map(([line]) => JSON.parse(line) as Bulk);
+    expect(bulk.map(({ matched, changed }) => [matched, changed])).toEqual([
+      [2, 0],
+      [2, 2],
+      [0, 0],
+      [3, 3],
+      [2, 2],
+    ]);
+  }, 180_000);
+});
+
+interface Bulk {
+  readonly matched: number;
+  readonly changed: number;
+}

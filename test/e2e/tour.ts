@@ -3,7 +3,8 @@ import { spawn } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
-import { afterEach, expect } from "vitest";
+import { expect } from "vitest";
+import { afterwards } from "../afterwards.ts";
 
 const ROOT = resolve(import.meta.dirname, "../..");
 export const TOKEN = "tour-of-the-turnout";
@@ -44,10 +45,10 @@ export class Tour {
       if (pid !== undefined && exitCode === null && signalCode === null) process.kill(-pid, "SIGTERM");
       await ended;
     };
-    stop = async () => {
+    afterwards(async () => {
       await halt();
       rmSync(dataDir, { recursive: true, force: true });
-    };
+    });
     let output = "";
     return new Promise((ready, failed) => {
       const read = (chunk: Buffer) => {
@@ -63,9 +64,6 @@ export class Tour {
 }
 
 let halt: () => Promise<void> = async () => {};
-/** Ends the server, and forgets all about it. */
-let stop: () => Promise<void> = async () => {};
-afterEach(() => stop());
 
 /** Ends the server, and keeps its data. */
 export function haltServer(): Promise<void> {

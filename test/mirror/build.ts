@@ -3,11 +3,11 @@ import { createHash } from "node:crypto";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll } from "vitest";
 import { makeKeys, type PrivateKey, readPrivateKey } from "../../src/mirror/keys.ts";
 import type { Arch } from "../../src/mirror/manifest.ts";
 import type { OfferedRelease } from "../../src/mirror/plan.ts";
 import { type WriteOptions, type Written, writeMirror } from "../../src/mirror/write.ts";
+import { afterwards } from "../afterwards.ts";
 import { FLATCAR } from "../e2e/turnout.ts";
 import { aPayload, sha256 } from "../payloads/build.ts";
 
@@ -19,14 +19,10 @@ export interface Keys extends PrivateKey {
   readonly publicFile: string;
 }
 
-const folders: string[] = [];
-afterAll(() => {
-  for (const folder of folders) rmSync(folder, { recursive: true, force: true });
-});
-
-export function keys(): Keys {
+/** @param when its files are removed: keys that a file has for all of its tests need `afterAll`. */
+export function keys(when: (step: () => void) => void = afterwards): Keys {
   const folder = mkdtempSync(join(tmpdir(), "turnout-keys-"));
-  folders.push(folder);
+  when(() => rmSync(folder, { recursive: true, force: true }));
   const files = makeKeys(folder);
   return { ...readPrivateKey(files.privateFile), privateFile: files.privateFile, publicFile: files.publicFile };
 }

@@ -12,14 +12,14 @@ import {
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { afterAll, afterEach, beforeEach, describe, expect, it } from "vitest";
 import { faultsOf, openMirror } from "../../src/mirror/directory.ts";
 import { MirrorError, makeKeys, readPrivateKey, readPublicKeys, signatureOf } from "../../src/mirror/keys.ts";
 import { type Arch, MANIFEST_FILE, parseManifest, SIGNATURE_FILE, textOf } from "../../src/mirror/manifest.ts";
 import { sha256 } from "../payloads/build.ts";
 import { anUpstream, keys, MAIN, mirrored, NOW, OEM, pieces, type Upstream } from "./build.ts";
 
-const key = keys();
+const key = keys(afterAll);
 let folder: string;
 let upstream: Upstream;
 beforeEach(() => {

@@ -1,20 +1,16 @@
 import { createServer } from "node:http";
 import { type AddressInfo, connect } from "node:net";
 import express from "express";
-import { afterEach, describe, expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import { type OmahaOptions, omahaHandler, Unavailable } from "../../src/omaha/handler.ts";
 import type { AppRequest } from "../../src/omaha/request.ts";
 import type { AppAnswer } from "../../src/omaha/response.ts";
+import { afterwards } from "../afterwards.ts";
 import { readStrictly } from "../clients/strict.ts";
 import { sampleRequest } from "./samples.ts";
 
 const SAMPLE = sampleRequest("02-ue-check-noupdate");
 const LIMIT = 64 * 1024;
-
-const cleanUp: (() => unknown)[] = [];
-afterEach(async () => {
-  for (const step of cleanUp.splice(0).reverse()) await step();
-});
 
 const noUpdates = async (apps: readonly AppRequest[]): Promise<readonly AppAnswer[]> =>
   apps.map(({ appId, ping, updateCheck, events }) => ({
@@ -46,7 +42,7 @@ async function listening(changes: Partial<OmahaOptions> = {}, trustProxy = false
   );
   const server = createServer(app);
   await new Promise<void>((ready) => server.listen(0, "127.0.0.1", ready));
-  cleanUp.push(() => {
+  afterwards(() => {
     server.closeAllConnections();
     return new Promise((closed) => server.close(closed));
   });
@@ -67,7 +63,7 @@ function rawSocket(port: number) {
     received += chunk;
     for (const { text, done } of waiting) if (received.includes(text)) done();
   });
-  cleanUp.push(() => socket.destroy());
+  afterwards(() => socket.destroy());
   return {
     socket,
     closed,

@@ -1,13 +1,10 @@
-import { afterEach, expect, it } from "vitest";
+import { expect, it } from "vitest";
 import { type Readers, sqliteReaders } from "../../src/store/sqlite/readers.ts";
 import type { SqlSession } from "../../src/store/store.ts";
+import { afterwards } from "../afterwards.ts";
 import { aDatabase } from "./in-process.ts";
 
 const HOURS = 3_600_000;
-const cleanUp: (() => unknown)[] = [];
-afterEach(async () => {
-  for (const step of cleanUp.splice(0).reverse()) await step();
-});
 
 async function readers(threads: number, patienceMs: number): Promise<Readers> {
   const database = await aDatabase();
@@ -17,10 +14,8 @@ async function readers(threads: number, patienceMs: number): Promise<Readers> {
     patienceMs,
     onDeath: (error) => expect.unreachable(error.message),
   });
-  cleanUp.push(
-    () => database.close(),
-    () => made.close(),
-  );
+  afterwards(() => database.close());
+  afterwards(() => made.close());
   return made;
 }
 

@@ -4,8 +4,9 @@ import { createServer, type IncomingMessage, type ServerResponse } from "node:ht
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
+import { afterwards } from "../afterwards.ts";
 import { aPayload, type Keys, sha256 } from "../payloads/build.ts";
-import { afterwards, MAIN, OEM, send } from "./world.ts";
+import { MAIN, OEM, send } from "./world.ts";
 
 export class BareLayout {
   readonly folder: string;

@@ -14,10 +14,11 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
+import { afterwards } from "../afterwards.ts";
 import { asking } from "../cli/asking.ts";
 import { anUpstream, keys, mirrored } from "../mirror/build.ts";
 import { BareLayout } from "./bare-layout.ts";
-import { aFollower, afterwards, aServer, Follower, fileStates, MAIN, OEM, packagesOf, versionOf } from "./world.ts";
+import { aFollower, aServer, Follower, fileStates, MAIN, OEM, packagesOf, versionOf } from "./world.ts";
 
 const VERSION = "4230.2.1";
 

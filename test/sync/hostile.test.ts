@@ -4,11 +4,11 @@ import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { describe, expect, it } from "vitest";
 import { fileAt, Http, TIMEOUTS } from "../../src/sync/http.ts";
+import { afterwards } from "../afterwards.ts";
 import { checks, FLATCAR, STABLE_CHANNEL } from "../e2e/turnout.ts";
 import { aPayload, described } from "../payloads/build.ts";
 import {
   aFollower,
-  afterwards,
   answerOf,
   aServer,
   aVersion,

@@ -5,11 +5,12 @@ import { join } from "node:path";
 import { setImmediate as soon } from "node:timers/promises";
 import Database from "better-sqlite3";
 import { expect, it } from "vitest";
+import { afterwards } from "../afterwards.ts";
 import { aProcess, apiClient, FLATCAR, STABLE_CHANNEL } from "../e2e/turnout.ts";
 import { aPayload, sha256 } from "../payloads/build.ts";
 import { VirtualClock } from "../virtual-clock.ts";
 import { BareLayout, served } from "./bare-layout.ts";
-import { afterwards, aServer, Follower, fileStates, MAIN, OEM, packagesOf } from "./world.ts";
+import { aServer, Follower, fileStates, MAIN, OEM, packagesOf } from "./world.ts";
 
 const VERSION = "4230.2.1";
 

@@ -4,15 +4,16 @@ import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { beforeEach, describe, expect, it } from "vitest";
+import { afterAll, beforeEach, describe, expect, it } from "vitest";
 import { signatureOf } from "../../src/mirror/keys.ts";
 import { MANIFEST_FILE, SIGNATURE_FILE } from "../../src/mirror/manifest.ts";
+import { afterwards } from "../afterwards.ts";
 import { ran } from "../cli/ran.ts";
 import { FLATCAR, STABLE_CHANNEL } from "../e2e/turnout.ts";
 import { anUpstream, keys, MAIN, mirrored, OEM, type Upstream } from "../mirror/build.ts";
-import { aFollower, afterwards, aServer, type Follower, fileStates, packagesOf, versionOf } from "./world.ts";
+import { aFollower, aServer, type Follower, fileStates, packagesOf, versionOf } from "./world.ts";
 
-const key = keys();
+const key = keys(afterAll);
 let folder: string;
 let upstream: Upstream;
 /** Before a file of this name is sent. */

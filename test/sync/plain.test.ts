@@ -5,12 +5,13 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
+import { afterwards } from "../afterwards.ts";
 import { asking } from "../cli/asking.ts";
 import { FLATCAR } from "../e2e/turnout.ts";
 import { aKey } from "../payloads/build.ts";
 import { VirtualClock } from "../virtual-clock.ts";
 import { BareLayout, served, versionText, type WebServer } from "./bare-layout.ts";
-import { aFollower, afterwards, aServer, Follower, fileStates, MAIN, OEM, packagesOf } from "./world.ts";
+import { aFollower, aServer, Follower, fileStates, MAIN, OEM, packagesOf } from "./world.ts";
 
 const VERSION = "4230.2.1";
 const PAGE = readFileSync(new URL("../../docs/releases.md", import.meta.url), "utf8");

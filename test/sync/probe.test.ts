@@ -2,11 +2,11 @@
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { expect, it } from "vitest";
+import { afterwards } from "../afterwards.ts";
 import { FLATCAR } from "../e2e/turnout.ts";
 import { described } from "../payloads/build.ts";
 import {
   aFollower,
-  afterwards,
   answerOf,
   aServer,
   aVersion,

@@ -7,8 +7,9 @@ import { type AddressInfo, connect } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, it } from "vitest";
+import { afterwards } from "../afterwards.ts";
 import { aProcess, apiClient, FLATCAR, STABLE_CHANNEL } from "../e2e/turnout.ts";
-import { afterwards, answerOf, aVersion, MAIN, manifestOf, OEM, send, type Upstream } from "./world.ts";
+import { answerOf, aVersion, MAIN, manifestOf, OEM, send, type Upstream } from "./world.ts";
 
 const NAME = "updates.example.org";
 const one = aVersion("4230.2.1", 64);

@@ -8,7 +8,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { TIMEOUTS } from "../../src/sync/http.ts";
-import { aFollower, afterwards, aServer, handmade, NO_UPDATE } from "./world.ts";
+import { afterwards } from "../afterwards.ts";
+import { aFollower, aServer, handmade, NO_UPDATE } from "./world.ts";
 
 /** For ever, a little at a time. */
 function trickle(socket: Socket): void {

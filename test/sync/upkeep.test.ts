@@ -7,12 +7,12 @@ import { describe, expect, it } from "vitest";
 import { editor, SYNC } from "../../src/admin/editor.ts";
 import { bringIn } from "../../src/sync/bring-in.ts";
 import { openSyncing } from "../../src/sync/open.ts";
+import { afterwards } from "../afterwards.ts";
 import { aProcess, apiClient, FLATCAR, STABLE_CHANNEL } from "../e2e/turnout.ts";
 import { extraFile, sha256 } from "../payloads/build.ts";
 import { VirtualClock } from "../virtual-clock.ts";
 import {
   aFollower,
-  afterwards,
   aServer,
   aVersion,
   Follower,

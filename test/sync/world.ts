@@ -1,7 +1,7 @@
 /** A server that follows an upstream: another Turnout, or one made by hand that lies. Time is ours. */
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
-import { afterEach } from "vitest";
+import { afterwards } from "../afterwards.ts";
 import { aTurnout, FLATCAR, STABLE_CHANNEL, type TestTurnout } from "../e2e/turnout.ts";
 import { aPayload, described, extraFile } from "../payloads/build.ts";
 
@@ -23,12 +23,6 @@ export interface Upstream {
   readonly state: UpstreamState;
   readonly [field: string]: unknown;
 }
-
-const cleanUp: (() => unknown)[] = [];
-afterEach(async () => {
-  for (const step of cleanUp.splice(0).reverse()) await step();
-});
-export const afterwards = (step: () => unknown) => cleanUp.push(step);
 
 export async function aServer(
   environment: Record<string, string> = {},
