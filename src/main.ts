@@ -15,11 +15,11 @@ import { answering } from "./checkin/answer.ts";
 import { Batches } from "./checkin/batch.ts";
 import type { CheckInRequest, Decision } from "./checkin/decisions.ts";
 import { housekeeping } from "./checkin/housekeeping.ts";
-import { startWriter } from "./checkin/writer.ts";
+import { startWriter, type Writer } from "./checkin/writer.ts";
 import { type Clock, systemClock } from "./clock.ts";
 import { type Edge, type EdgeOptions, openEdge } from "./edge/edge.ts";
 import { forgetCentral } from "./edge/turns.ts";
-import { createMetrics } from "./metrics.ts";
+import { createMetrics, type Metrics } from "./metrics.ts";
 import { MirrorError, type PublicKey, readPublicKeys } from "./mirror/keys.ts";
 import { type NotificationOptions, Notifications } from "./notify/notifications.ts";
 import { omahaHandler } from "./omaha/handler.ts";
@@ -102,99 +102,29 @@ async function start(settings: Settings, options: StartOptions): Promise<Turnout
   const absence = await makeUpForAbsence(store, clock.now());
   if (absence !== null)
     log.warn({ since: new Date(absence.from) }, "no node was heard for a while; deadlines are later");
-
-  const timeouts = { ...DEFAULT_TIMEOUTS, ...options.timeouts };
   const payloads = await Payloads.open({
     folder: join(settings.dataDir, "payloads"),
     reserve: settings.payloads.diskReserve,
   });
-  const metrics = createMetrics(store);
-  const { router: payloadRouter, open: openDownloads } = downloads({
-    ...settings.payloads,
-    blobs: payloads.blobs,
-    store,
-    onDownload: (status, bytes) => downloadMetrics.download(status, bytes),
-    stallMs: timeouts.downloadStallMs,
-    onDamaged: (sha256) => scrubbing.suspect(sha256),
-    onFault: (error, path) => log.error({ path, error: String(error) }, "sending a file failed"),
-  });
-  const downloadMetrics = payloadMetrics(metrics.registry, payloads, store, () => openDownloads.count);
+
   // Known when it listens, and asked for later: nobody is answered before.
   let url = "";
-  const tokenInPath = settings.payloads.token === null ? "" : `/${settings.payloads.token}`;
-  const batches = new Batches<CheckInRequest, readonly Decision[]>({
-    run: (requests) => writer.ask({ kind: "batch", requests }),
-    maxBatch: MAX_BATCH,
-    maxWaiting: MAX_WAITING,
-    onBatch: metrics.batch,
-  });
-  const omaha = omahaHandler({
-    answer: answering({
-      batches,
-      now: () => clock.now(),
-      polling: {
-        normalSeconds: settings.pollIntervalSeconds,
-        longestMs: settings.longestPollMs,
-        adaptive: settings.adaptivePolling,
-        overloadWaitMs: settings.overloadWaitMs,
-      },
-      payloadsAt: () => `${settings.publicUrl ?? url}/payloads${tokenInPath}`,
-      onDecision(app, { status, reason, offer }) {
-        metrics.checkIn(offer !== null ? "update" : status === "ok" ? "noupdate" : "error", reason);
-        if (app.brokenQuotes) metrics.repaired();
-      },
-    }),
-    now: () => clock.now(),
-    onRefused(status, reason, ip) {
-      metrics.refused(status);
-      log.warn({ status, reason, ip }, "refused an Omaha request");
-    },
-    onFault: (error) => log.error(error, "answering an Omaha request failed"),
-  });
-  const uploading = new WeakSet<Duplex>();
-  const forPeople = {
-    store,
+  const parts: Parts = {
+    settings,
+    options,
     clock,
+    log,
+    writer,
+    store,
     payloads,
-    uploading,
-    uploadStallMs: timeouts.uploadStallMs,
-    version: VERSION,
-    onFault: (error: unknown) => log.error(error, "an admin request failed"),
-    onFailedLogin: (ip: string, why: string) => log.warn({ ip, why }, "a login failed"),
-  };
-  const access = await openAccess({
-    ...forPeople,
-    mode: settings.auth,
-    oidc: settings.oidc,
+    metrics: createMetrics(store),
+    timeouts: { ...DEFAULT_TIMEOUTS, ...options.timeouts },
+    uploading: new WeakSet(),
     publicUrl: () => settings.publicUrl ?? url,
-    onTrouble: (why) => log.warn(why),
-  });
-  const upstreams = syncMetrics(metrics.registry, store, clock);
-  const syncing = openSyncing({
-    store,
-    clock,
-    payloads,
-    editor: editor(store, clock, SYNC),
-    version: VERSION,
-    proxy: settings.syncProxy,
-    mirrorKeys,
-    syncDirs: settings.syncDirs,
-    ...options.sync,
-    onChecked({ track, id: upstream }, error) {
-      upstreams.checked(error === null);
-      if (error !== null) log.warn({ track, upstream, error }, "an upstream could not be followed");
-    },
-    onBytes: upstreams.bytes,
-    onError: (error) => log.error({ error: String(error) }, "checking upstreams failed; it will be tried again"),
-  });
-  const admin = adminRouter({
-    ...forPeople,
-    authenticate: access.authenticate,
-    privateTargets: settings.webhookPrivateTargets,
-    downloads: settings.payloads,
-    syncing,
-    syncDirs: settings.syncDirs,
-  });
+  };
+  const files = serveFiles(parts);
+  const syncing = followUpstreams(parts, mirrorKeys);
+  const people = await servePeople(parts, syncing);
   const chores = housekeeping({
     writer,
     store,
@@ -205,58 +135,19 @@ async function start(settings: Settings, options: StartOptions): Promise<Turnout
     onError: (task, error) =>
       log.error({ task, error: String(error) }, "a background task failed; it will be tried again"),
   });
-  const notifications = new Notifications({
-    store,
-    clock,
-    version: VERSION,
-    privateTargets: settings.webhookPrivateTargets,
-    ...options.webhooks,
-    onOutcome: metrics.webhook,
-    onFailure: (webhook, event, why) => log.warn({ webhook, event, why }, "a webhook was not delivered"),
-    onError: (error) => log.error({ error: String(error) }, "delivering webhooks failed; it will be tried again"),
-  });
-
-  const scrubbing = scrub({
-    payloads,
-    store,
-    clock,
-    days: settings.payloads.scrubDays,
-    rate: settings.payloads.scrubRate,
-    onCorrupt: (sha256, why) => log.error({ sha256, why }, "a file is corrupt; nodes are no longer sent to it"),
-    onRefused: (file, why) =>
-      log.error({ file, why }, "a file is not what its payload key says; it is offered to nobody"),
-    onError: (error) => log.error({ error: String(error) }, "checking files failed; it will be tried again"),
-  });
-
-  if (settings.central === null) await forgetCentral(store);
-  const edge =
-    settings.central === null
-      ? null
-      : await openEdge({
-          store,
-          clock,
-          payloads,
-          central: settings.central,
-          version: VERSION,
-          ...options.central,
-          onRound: (why) =>
-            why === null
-              ? log.debug("synced with the central server")
-              : log.warn({ why }, "syncing with the central server failed; it will be tried again"),
-          onError: (error) =>
-            log.error({ error: String(error) }, "syncing with the central server failed; it will be tried again"),
-        });
+  const notifications = tellWebhooks(parts);
+  const edge = await followCentral(parts);
 
   const app = createApp({
-    omaha,
-    admin,
-    payloads: payloadRouter,
-    access: access.routes,
-    metrics,
+    omaha: answerNodes(parts),
+    admin: people.admin,
+    payloads: files.router,
+    access: people.routes,
+    metrics: parts.metrics,
     omahaSecret: settings.omahaSecret,
     trustProxy: settings.trustProxy,
   });
-  const server = createHttpServer(app, uploading, timeouts);
+  const server = createHttpServer(app, parts.uploading, parts.timeouts);
   await new Promise<void>((resolve, reject) => {
     server.once("error", reject);
     server.listen(settings.port, settings.host, resolve);
@@ -271,7 +162,7 @@ async function start(settings: Settings, options: StartOptions): Promise<Turnout
   if (options.timers ?? true) {
     chores.start();
     notifications.start();
-    scrubbing.start();
+    files.scrub.start();
     edge?.start();
     syncing.start();
   }
@@ -279,7 +170,7 @@ async function start(settings: Settings, options: StartOptions): Promise<Turnout
     url,
     store,
     housekeeping: chores,
-    scrub: scrubbing,
+    scrub: files.scrub,
     notifications,
     edge,
     syncing,
@@ -296,11 +187,175 @@ async function start(settings: Settings, options: StartOptions): Promise<Turnout
       await synced;
       await parted;
       await chores.stop();
-      await scrubbing.stop();
+      await files.scrub.stop();
       await writer.close();
       await store.close();
     },
   };
+}
+
+/** What every part of the server is made of. */
+interface Parts {
+  readonly settings: Settings;
+  readonly options: StartOptions;
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly writer: Writer;
+  readonly store: Store;
+  readonly payloads: Payloads;
+  readonly metrics: Metrics;
+  readonly timeouts: ServerTimeouts;
+  /** Connections that a file comes in over. */
+  readonly uploading: WeakSet<Duplex>;
+  /** Where people and nodes reach this server, e.g. https://updates.example.org */
+  readonly publicUrl: () => string;
+}
+
+/** The way of a check-in. */
+function answerNodes({ settings, clock, log, writer, metrics, publicUrl }: Parts) {
+  const batches = new Batches<CheckInRequest, readonly Decision[]>({
+    run: (requests) => writer.ask({ kind: "batch", requests }),
+    maxBatch: MAX_BATCH,
+    maxWaiting: MAX_WAITING,
+    onBatch: metrics.batch,
+  });
+  const tokenInPath = settings.payloads.token === null ? "" : `/${settings.payloads.token}`;
+  return omahaHandler({
+    answer: answering({
+      batches,
+      now: () => clock.now(),
+      polling: {
+        normalSeconds: settings.pollIntervalSeconds,
+        longestMs: settings.longestPollMs,
+        adaptive: settings.adaptivePolling,
+        overloadWaitMs: settings.overloadWaitMs,
+      },
+      payloadsAt: () => `${publicUrl()}/payloads${tokenInPath}`,
+      onDecision(app, { status, reason, offer }) {
+        metrics.checkIn(offer !== null ? "update" : status === "ok" ? "noupdate" : "error", reason);
+        if (app.brokenQuotes) metrics.repaired();
+      },
+    }),
+    now: () => clock.now(),
+    onRefused(status, reason, ip) {
+      metrics.refused(status);
+      log.warn({ status, reason, ip }, "refused an Omaha request");
+    },
+    onFault: (error) => log.error(error, "answering an Omaha request failed"),
+  });
+}
+
+/** The way of a payload, and the scrub that looks after what is here. */
+function serveFiles({ settings, clock, log, store, payloads, metrics, timeouts }: Parts) {
+  const scrubbing = scrub({
+    payloads,
+    store,
+    clock,
+    days: settings.payloads.scrubDays,
+    rate: settings.payloads.scrubRate,
+    onCorrupt: (sha256, why) => log.error({ sha256, why }, "a file is corrupt; nodes are no longer sent to it"),
+    onRefused: (file, why) =>
+      log.error({ file, why }, "a file is not what its payload key says; it is offered to nobody"),
+    onError: (error) => log.error({ error: String(error) }, "checking files failed; it will be tried again"),
+  });
+  const { router, open } = downloads({
+    ...settings.payloads,
+    blobs: payloads.blobs,
+    store,
+    onDownload: (status, bytes) => counted.download(status, bytes),
+    stallMs: timeouts.downloadStallMs,
+    onDamaged: (sha256) => scrubbing.suspect(sha256),
+    onFault: (error, path) => log.error({ path, error: String(error) }, "sending a file failed"),
+  });
+  const counted = payloadMetrics(metrics.registry, payloads, store, () => open.count);
+  return { router, scrub: scrubbing };
+}
+
+function followUpstreams(
+  { settings, options, clock, log, store, payloads, metrics }: Parts,
+  mirrorKeys: readonly PublicKey[],
+): Syncing {
+  const upstreams = syncMetrics(metrics.registry, store, clock);
+  return openSyncing({
+    store,
+    clock,
+    payloads,
+    editor: editor(store, clock, SYNC),
+    version: VERSION,
+    proxy: settings.syncProxy,
+    mirrorKeys,
+    syncDirs: settings.syncDirs,
+    ...options.sync,
+    onChecked({ track, id: upstream }, error) {
+      upstreams.checked(error === null);
+      if (error !== null) log.warn({ track, upstream, error }, "an upstream could not be followed");
+    },
+    onBytes: upstreams.bytes,
+    onError: (error) => log.error({ error: String(error) }, "checking upstreams failed; it will be tried again"),
+  });
+}
+
+/** The admin API, and the ways to log in to it. */
+async function servePeople(parts: Parts, syncing: Syncing) {
+  const { settings, clock, log, store, payloads, uploading, timeouts, publicUrl } = parts;
+  const forPeople = {
+    store,
+    clock,
+    payloads,
+    uploading,
+    uploadStallMs: timeouts.uploadStallMs,
+    version: VERSION,
+    onFault: (error: unknown) => log.error(error, "an admin request failed"),
+    onFailedLogin: (ip: string, why: string) => log.warn({ ip, why }, "a login failed"),
+  };
+  const { authenticate, routes } = await openAccess({
+    ...forPeople,
+    mode: settings.auth,
+    oidc: settings.oidc,
+    publicUrl,
+    onTrouble: (why) => log.warn(why),
+  });
+  const admin = adminRouter({
+    ...forPeople,
+    authenticate,
+    privateTargets: settings.webhookPrivateTargets,
+    downloads: settings.payloads,
+    syncing,
+    syncDirs: settings.syncDirs,
+  });
+  return { admin, routes };
+}
+
+function tellWebhooks({ settings, options, clock, log, store, metrics }: Parts): Notifications {
+  return new Notifications({
+    store,
+    clock,
+    version: VERSION,
+    privateTargets: settings.webhookPrivateTargets,
+    ...options.webhooks,
+    onOutcome: metrics.webhook,
+    onFailure: (webhook, event, why) => log.warn({ webhook, event, why }, "a webhook was not delivered"),
+    onError: (error) => log.error({ error: String(error) }, "delivering webhooks failed; it will be tried again"),
+  });
+}
+
+async function followCentral({ settings, options, clock, log, store, payloads }: Parts): Promise<Edge | null> {
+  const { central } = settings;
+  if (central === null) {
+    await forgetCentral(store);
+    return null;
+  }
+  const failed = "syncing with the central server failed; it will be tried again";
+  return openEdge({
+    store,
+    clock,
+    payloads,
+    central,
+    version: VERSION,
+    ...options.central,
+    onRound: (why) => (why === null ? log.debug("synced with the central server") : log.warn({ why }, failed)),
+    onError: (error) => log.error({ error: String(error) }, failed),
+  });
 }
 
 async function provideToken(store: Store, settings: Settings, clock: Clock, options: StartOptions): Promise<void> {
