@@ -136,10 +136,15 @@ export class Decisions {
     try {
       await this.#transaction(() => this.#store.writeSeen(chunk), "lazy");
     } catch (error) {
-      for (const [no, at] of chunk) this.#seen.add(no, at);
+      this.#seen.putBack(chunk);
       throw error;
     }
     return this.#seen.hasMore;
+  }
+
+  /** Writes all of them, also those that came while others were being written. */
+  async flushAllSeen(): Promise<void> {
+    while (!this.#seen.isEmpty) await this.flushSeen();
   }
 
   /** Deletes what is older than `before`, a chunk at a time; answers whether there may be more. */

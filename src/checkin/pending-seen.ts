@@ -12,6 +12,11 @@ export class PendingSeen {
     this.#gathering.set(nodeNo, at);
   }
 
+  /** Marks that were taken and could not be written; what came meanwhile is newer. */
+  putBack(marks: readonly (readonly [nodeNo: number, at: number])[]): void {
+    for (const [no, at] of marks) if (!this.#gathering.has(no)) this.#gathering.set(no, at);
+  }
+
   /** The newest mark that is not on disk yet. */
   at(nodeNo: number): number | undefined {
     return this.#gathering.get(nodeNo) ?? this.#sheet.find(([no], index) => index >= this.#next && no === nodeNo)?.[1];
@@ -32,5 +37,9 @@ export class PendingSeen {
   /** Whether the present sheet has marks left. */
   get hasMore(): boolean {
     return this.#next < this.#sheet.length;
+  }
+
+  get isEmpty(): boolean {
+    return !this.hasMore && this.#gathering.size === 0;
   }
 }

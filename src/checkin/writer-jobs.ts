@@ -52,7 +52,7 @@ export function serveWriter(port: MessagePort, { databasePath, newNodesPerMinute
         release?.();
         return null;
       case "close":
-        while (await decisions.flushSeen());
+        await decisions.flushAllSeen();
         await store.close();
         return null;
       default:

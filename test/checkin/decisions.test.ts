@@ -258,6 +258,21 @@ describe("time", () => {
     expect(all("SELECT count(*) AS n, max(at) AS at FROM seen")).toEqual([{ n: 1500, at: now }]);
   });
 
+  it("keeps the newer mark of a node when writing an older one fails", async () => {
+    await decisions.run(Array.from({ length: 300 }, (_, n) => request(aCheckIn({ machineId: machine(n) }))));
+    expect(await decisions.flushSeen()).toBe(true);
+    now += MINUTE;
+    await reasons(request(aCheckIn({ machineId: machine(299) })));
+    const other = new Database(world.path);
+    other.exec("BEGIN IMMEDIATE");
+    await expect(decisions.flushSeen()).rejects.toBeInstanceOf(StoreUnavailable);
+    other.close();
+    while (await decisions.flushSeen());
+    const seen = (n: number) =>
+      all(`SELECT at FROM seen WHERE node_no = (SELECT no FROM nodes WHERE id = '${machine(n)}')`);
+    expect([seen(298), seen(299)]).toEqual([[{ at: now - MINUTE }], [{ at: now }]]);
+  });
+
   it("deletes what is old and forgets nodes seen once, but none with a grant", async () => {
     await reasons(
       request(aCheckIn({ machineId: machine(1) })),

@@ -8,12 +8,16 @@ import type { WriterJob, WriterReply } from "../../src/checkin/messages.ts";
 import { serveWriter } from "../../src/checkin/writer-jobs.ts";
 import { afterwards } from "../afterwards.ts";
 import { aCheckIn } from "../rollout/builders.ts";
-import { NOW } from "../store/in-process.ts";
+import { aDatabase, NOW } from "../store/in-process.ts";
+
+function aFolder(): string {
+  const folder = mkdtempSync(join(tmpdir(), "turnout-writer-"));
+  afterwards(() => rmSync(folder, { recursive: true, force: true }));
+  return folder;
+}
 
 /** The writer on a port of this thread: its replies in the order in which they come. */
-function aWriter() {
-  const folder = mkdtempSync(join(tmpdir(), "turnout-writer-"));
-  const databasePath = join(folder, "turnout.db");
+function aWriter(databasePath = join(aFolder(), "turnout.db")) {
   const { port1, port2 } = new MessageChannel();
   const replies: WriterReply[] = [];
   const waiting = new Map<number, (reply: WriterReply) => void>();
@@ -29,10 +33,7 @@ function aWriter() {
     return new Promise((resolve) => waiting.set(own, resolve));
   };
   serveWriter(port1, { databasePath, newNodesPerMinute: 0, now: NOW });
-  afterwards(() => {
-    port2.close();
-    rmSync(folder, { recursive: true, force: true });
-  });
+  afterwards(() => port2.close());
   return { ask, replies, databasePath };
 }
 
@@ -72,6 +73,27 @@ describe("the writer", () => {
     const db = new Database(databasePath, { readonly: true });
     expect(db.prepare("SELECT revision FROM meta").get()).toEqual({ revision: 0 });
     db.close();
+  });
+
+  it("writes all marks before it closes, also those that came while others were being written", async () => {
+    const world = await aDatabase();
+    afterwards(() => world.close());
+    const { ask } = aWriter(world.path);
+    const checks = (now: number): WriterJob => ({
+      kind: "batch",
+      requests: Array.from({ length: 300 }, (_, n) => ({
+        apps: [aCheckIn({ machineId: `machine-${n}` })],
+        ip: "192.0.2.1",
+        now,
+      })),
+    });
+    await ask(checks(NOW));
+    expect(await ask({ kind: "flush-seen" })).toMatchObject({ answer: true });
+    await ask(checks(NOW + 60_000));
+    await ask({ kind: "close" });
+    expect(world.db.prepare("SELECT at, count(*) AS nodes FROM seen GROUP BY at").all()).toEqual([
+      { at: NOW + 60_000, nodes: 300 },
+    ]);
   });
 
   it("answers a wrong query with its error, and a locked database as unavailable", async () => {
