@@ -41,22 +41,23 @@ export function housekeeping(options: HousekeepingOptions): Housekeeping {
   const { writer, store, clock } = options;
   const conductor = new Conductor(store, options.absence);
   const repeated: Repeated[] = [];
-  let stopping = false;
+  const stopping = new AbortController();
 
   /** As long as there is more; with pauses, or check-ins would wait in line behind all of it. @param spreadMs after so long without */
   async function inChunks(chunk: () => Promise<boolean>, spreadMs = Number.POSITIVE_INFINITY): Promise<void> {
     const begunAt = performance.now();
     for (;;) {
       const startedAt = performance.now();
-      if (stopping || !(await chunk())) return;
+      if (stopping.signal.aborted || !(await chunk())) return;
       const now = performance.now();
-      if (now - begunAt < spreadMs) await pause((now - startedAt) * PAUSE_SHARE);
+      const pauseMs = Math.min((now - startedAt) * PAUSE_SHARE, spreadMs - (now - begunAt));
+      if (pauseMs > 0) await pause(pauseMs, undefined, { signal: stopping.signal }).catch(() => undefined);
     }
   }
 
   const tasks = {
     async expireDeadlines() {
-      while (!stopping && (await writer.ask({ kind: "expire-due", now: clock.now() })));
+      while (!stopping.signal.aborted && (await writer.ask({ kind: "expire-due", now: clock.now() })));
     },
     flushSeen: () => inChunks(() => writer.ask({ kind: "flush-seen" }), SEEN_SPREAD_MS),
     moveRollouts: () => conductor.moveRollouts(clock.now()),
@@ -89,7 +90,7 @@ export function housekeeping(options: HousekeepingOptions): Housekeeping {
       every(3_600_000, "deleteOldRows");
     },
     async stop() {
-      stopping = true;
+      stopping.abort();
       await Promise.all(repeated.map((one) => one.stop()));
     },
   };
