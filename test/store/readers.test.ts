@@ -1,6 +1,6 @@
 import { expect, it } from "vitest";
 import { type Readers, sqliteReaders } from "../../src/store/sqlite/readers.ts";
-import type { SqlSession } from "../../src/store/store.ts";
+import { type SqlSession, StoreUnavailable } from "../../src/store/store.ts";
 import { afterwards } from "../afterwards.ts";
 import { aDatabase } from "./in-process.ts";
 
@@ -44,4 +44,12 @@ it("whoever has waited long gets a thread of their own, up to the limit", async 
   const fourth = two.acquire();
   await two.release(first);
   expect(await fourth).toBe(first);
+});
+
+it("closing turns away whoever waits", async () => {
+  const two = await readers(2, HOURS);
+  await two.acquire();
+  const waiting = expect(two.acquire()).rejects.toBeInstanceOf(StoreUnavailable);
+  await two.close();
+  await waiting;
 });

@@ -16,6 +16,12 @@ export interface ReadersOptions {
   readonly patienceMs?: number;
 }
 
+interface Waiting {
+  readonly timer: NodeJS.Timeout;
+  readonly resolve: (reader: SessionThread) => void;
+  readonly reject: (error: Error) => void;
+}
+
 export interface Readers extends SqlSessions {
   close(): Promise<void>;
 }
@@ -23,7 +29,7 @@ export interface Readers extends SqlSessions {
 /** Threads start when they are first needed, and stay. */
 export function sqliteReaders({ path, threads, onDeath, patienceMs = PATIENCE_MS }: ReadersOptions): Readers {
   const idle: SessionThread[] = [];
-  const waiting: ((reader: SessionThread) => void)[] = [];
+  const waiting: Waiting[] = [];
   const all: SessionThread[] = [];
   let closing = false;
 
@@ -37,23 +43,24 @@ export function sqliteReaders({ path, threads, onDeath, patienceMs = PATIENCE_MS
 
   /** The next to get one that is released, or one of its own when that takes too long. */
   function wait(): Promise<SessionThread> {
-    return new Promise((resolve) => {
+    return new Promise((resolve, reject) => {
       const timer = setTimeout(() => {
-        if (closing || all.length === threads) return;
-        waiting.splice(waiting.indexOf(served), 1);
+        if (all.length === threads) return;
+        waiting.splice(waiting.indexOf(entry), 1);
         resolve(start());
       }, patienceMs);
-      const served = (reader: SessionThread) => {
-        clearTimeout(timer);
-        resolve(reader);
-      };
-      waiting.push(served);
+      const entry = { timer, resolve, reject };
+      waiting.push(entry);
     });
+  }
+
+  function stopping(): Error {
+    return new StoreUnavailable("the server is stopping");
   }
 
   return {
     async acquire() {
-      if (closing) throw new StoreUnavailable("the server is stopping");
+      if (closing) throw stopping();
       const free = idle.pop();
       if (free !== undefined) return free;
       return all.length === 0 ? start() : wait();
@@ -61,11 +68,19 @@ export function sqliteReaders({ path, threads, onDeath, patienceMs = PATIENCE_MS
     async release(session) {
       if (!(session instanceof SessionThread)) return;
       const next = waiting.shift();
-      if (next === undefined) idle.push(session);
-      else next(session);
+      if (next === undefined) {
+        idle.push(session);
+        return;
+      }
+      clearTimeout(next.timer);
+      next.resolve(session);
     },
     async close() {
       closing = true;
+      for (const { timer, reject } of waiting.splice(0)) {
+        clearTimeout(timer);
+        reject(stopping());
+      }
       await Promise.all(all.map((reader) => reader.close()));
     },
   };

@@ -18,6 +18,8 @@ export class SessionThread implements SqlSession {
   readonly #worker: Worker;
   readonly #pending = new Map<number, { resolve: (result: SqlResult) => void; reject: (error: Error) => void }>();
   #nextId = 1;
+  /** Why nothing is answered any more. */
+  #end: Error | null = null;
 
   /** @param path the database's, handed to the thread. */
   constructor(program: URL, name: string, path: string, onDeath: (error: Error) => void) {
@@ -32,13 +34,15 @@ export class SessionThread implements SqlSession {
         );
     });
     this.#worker.on("error", (error: Error) => {
-      this.#rejectAll(error);
+      this.#endWith(error);
       onDeath(error);
     });
   }
 
   query(sql: string, parameters: readonly unknown[]): Promise<SqlResult> {
     return new Promise((resolve, reject) => {
+      // Whoever is told of the end in a transaction still asks to undo it.
+      if (this.#end !== null) return reject(this.#end);
       const id = this.#nextId++;
       this.#pending.set(id, { resolve, reject });
       this.#worker.postMessage({ id, sql, parameters } satisfies Question);
@@ -46,11 +50,12 @@ export class SessionThread implements SqlSession {
   }
 
   async close(): Promise<void> {
-    this.#rejectAll(new StoreUnavailable("the server is stopping"));
+    this.#endWith(new StoreUnavailable("the server is stopping"));
     await this.#worker.terminate();
   }
 
-  #rejectAll(error: Error): void {
+  #endWith(error: Error): void {
+    this.#end ??= error;
     for (const { reject } of this.#pending.values()) reject(error);
     this.#pending.clear();
   }
