@@ -87,14 +87,17 @@ export class Http {
   }
 
   async close(): Promise<void> {
-    for (const agent of this.#agents.values()) await (await agent).destroy();
+    for (const agent of this.#agents.values())
+      await agent.then(
+        (loaded) => loaded.destroy(),
+        () => undefined,
+      );
   }
 
   async #once(url: URL, asked: Asked): Promise<Answered> {
     const { method = "GET", headers = {}, body = null, privateAddresses, signal } = asked;
     const refusal = refusalOf(url, ruleOf(privateAddresses));
     if (refusal !== null) throw new SourceFailed(refusal);
-    const agent = await this.#agent(privateAddresses);
     const { proxy, userAgent } = this.#options;
     // A proxy takes the whole address where nothing is encrypted, and is tunnelled through else.
     const isProxied = proxy !== null && url.protocol === "http:";
@@ -103,6 +106,7 @@ export class Http {
       : { origin: url.origin, path: `${url.pathname}${url.search}` };
     const sent = { Host: url.host, "User-Agent": userAgent, ...headers };
     try {
+      const agent = await this.#agent(privateAddresses);
       const { statusCode, ...got } = await agent.request({ ...where, method, headers: sent, body, signal });
       return { status: statusCode, headers: got.headers, body: got.body };
     } catch (error) {
@@ -117,6 +121,8 @@ export class Http {
     const lookup = checkedLookup(resolve, ruleOf(privateTargets));
     const agent = import("./agent.ts").then(({ openAgent }) => openAgent({ proxy, lookup, ...this.#wait }));
     this.#agents.set(privateTargets, agent);
+    // The next question tries again: there may have been no more files to be had.
+    agent.catch(() => this.#agents.delete(privateTargets));
     return agent;
   }
 }
