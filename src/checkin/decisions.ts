@@ -154,7 +154,8 @@ export class Decisions {
 
   /** Forgets nodes seen once, before `before`; answers the number to go on after, or null when it has seen them all. */
   async forgetSeenOnce(before: number, afterNo: number): Promise<number | null> {
-    return this.#transaction(() => this.#store.forgetSeenOnce(before, afterNo, CHUNK));
+    const waits = (nodeNo: number) => this.#seen.at(nodeNo) !== undefined;
+    return this.#transaction(() => this.#store.forgetSeenOnce(before, afterNo, CHUNK, waits));
   }
 
   async #currentFleet(): Promise<Fleet> {

@@ -64,8 +64,16 @@ export interface CheckInStore {
   dueNodes(now: number, limit: number): Promise<DueNode[]>;
   /** Deletes events, history, activity, past grants and webhooks' deliveries of before then; answers how many rows (≤ limit each). */
   deleteHistory(before: number, limit: number): Promise<number>;
-  /** Forgets nodes first seen before `before` and never again, numbers above `afterNo`; answers where to go on, or null. */
-  forgetSeenOnce(before: number, afterNo: number, limit: number): Promise<number | null>;
+  /**
+   * Forgets nodes first seen before `before` and never again, numbers above `afterNo`; answers where to go on, or null.
+   * @param waits whether a node has been seen again, and that is still to be written
+   */
+  forgetSeenOnce(
+    before: number,
+    afterNo: number,
+    limit: number,
+    waits: (nodeNo: number) => boolean,
+  ): Promise<number | null>;
 
   close(): Promise<void>;
 }

@@ -288,4 +288,21 @@ describe("time", () => {
     expect(all("SELECT id FROM nodes")).toEqual([{ id: machine(3) }]);
     await checkLaws();
   });
+
+  it("forgets no node seen once that has just come again, though that is not written yet", async () => {
+    await reasons(request(aCheckIn({ machineId: machine(1) })), request(aCheckIn({ machineId: machine(2) })));
+    while (await decisions.flushSeen());
+    now += 48 * HOUR;
+    await reasons(request(aCheckIn({ machineId: machine(2) })));
+    expect(await decisions.forgetSeenOnce(now - HOUR, 0)).toBeNull();
+    expect(all("SELECT id FROM nodes")).toEqual([{ id: machine(2) }]);
+    await checkLaws();
+  });
+
+  it("forgets a node seen once whose mark was lost with a process that was killed", async () => {
+    await reasons(request(aCheckIn({ machineId: machine(1) })));
+    decisions = new Decisions(world.checkIns, { newNodesPerMinute: 0, onFault: (error) => faults.push(error) });
+    expect(await decisions.forgetSeenOnce(now + 1, 0)).toBeNull();
+    expect(all("SELECT id FROM nodes")).toEqual([]);
+  });
 });

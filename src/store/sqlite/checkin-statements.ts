@@ -132,11 +132,12 @@ export function prepareCheckIns(db: Database.Database) {
       ORDER BY no
       LIMIT ?`)
       .pluck(),
+    // A node's first mark may have been lost: it is durable, the mark is not.
     seenOnce: db
       .prepare<[number], NodeRow>(`
       SELECT ${columns} FROM nodes
-      JOIN seen ON seen.node_no = nodes.no
-      WHERE nodes.no = ? AND seen.at <= nodes.created_at AND nodes.rollout_no IS NULL
+      LEFT JOIN seen ON seen.node_no = nodes.no
+      WHERE nodes.no = ? AND COALESCE(seen.at, 0) <= nodes.created_at AND nodes.rollout_no IS NULL
         AND nodes.alias = '' AND nodes.held IS NULL AND nodes.own_group IS NULL AND nodes.labels IS NULL`)
       .raw(),
     forgetNode: [

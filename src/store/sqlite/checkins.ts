@@ -252,12 +252,12 @@ export function sqliteCheckIns(db: Database.Database, kysely: Kysely<Tables>): C
       );
     },
 
-    async forgetSeenOnce(before, afterNo, limit) {
+    async forgetSeenOnce(before, afterNo, limit, waits) {
       return translatingFaults(() => {
         const numbers = sql.nodeNumbers.all(afterNo, before, limit);
         for (const no of numbers) {
           const row = sql.seenOnce.get(no);
-          if (row === undefined) continue;
+          if (row === undefined || waits(no)) continue;
           const node = toNode(row);
           for (const statement of sql.forgetNode) statement.run(no);
           nodeCounts.add(node, -1);
