@@ -80,10 +80,15 @@ export function createHttpServer(app: Express, uploading: WeakSet<Duplex>, timeo
   server.maxRequestsPerSocket = 0;
   server.on("clientError", (error: NodeJS.ErrnoException, socket) => {
     if (error.code === "ERR_HTTP_REQUEST_TIMEOUT" && uploading.has(socket)) return;
-    if (error.code === "ECONNRESET" || !socket.writable) socket.destroy();
+    if (error.code === "ECONNRESET" || !socket.writable || isAnswered(socket)) socket.destroy();
     else socket.end(`HTTP/1.1 ${STATUS_LINES[error.code ?? ""] ?? "400 Bad Request"}\r\nConnection: close\r\n\r\n`);
   });
   return server;
+}
+
+/** Whether an answer is under way: whatever else is written would come into the middle of it. Not a documented field of a socket. */
+function isAnswered(socket: Duplex): boolean {
+  return (socket as { _httpMessage?: { headersSent: boolean } | null })._httpMessage?.headersSent === true;
 }
 
 /** What Node itself answers when nobody listens for such errors. */
