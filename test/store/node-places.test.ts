@@ -35,6 +35,14 @@ describe("places", () => {
     places.remember(machine(1), 1, 9);
     expect(places.find(machine(1), 1)).toBe(9);
   });
+
+  it("take no more memory for what there was: numbers count up as nodes come and go", () => {
+    const before = process.memoryUsage().arrayBuffers;
+    const places = new NodePlaces();
+    for (let no = 1_000_000; no <= 200_000_000; no += 1_000_000) places.remember(machine(no), 1, no);
+    expect(process.memoryUsage().arrayBuffers - before).toBeLessThan(100 * 2 ** 20);
+    expect(places.find(machine(200_000_000), 1)).toBe(200_000_000);
+  });
 });
 
 describe("a node", () => {

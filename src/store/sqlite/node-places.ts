@@ -9,6 +9,8 @@ const WAYS = 4;
 /** Beyond this share, places become rare. */
 const MOST_FILLED = 0.6;
 const SMALLEST = 1_024;
+/** For five million nodes, 40 MiB. Numbers go on where nodes come and go for years: those are not worth more. */
+const LARGEST = 2 ** 23;
 
 export class NodePlaces {
   /** 0: free. */
@@ -29,7 +31,7 @@ export class NodePlaces {
   }
 
   remember(id: string, applicationNo: number, no: number): void {
-    if (no > this.#numbers.length * MOST_FILLED) this.#grow(no);
+    if (no > this.#numbers.length * MOST_FILLED && this.#numbers.length < LARGEST) this.#grow(no);
     const hash = hashOf(id, applicationNo);
     const way = this.#wayFor(this.#placeOf(hash), hash & 0xff);
     this.#numbers[way] = no;
@@ -55,7 +57,7 @@ export class NodePlaces {
   /** Numbers count up: so many nodes there may be. All is forgotten, and comes back with the next check-ins. */
   #grow(no: number): void {
     let length = this.#numbers.length;
-    while (no > length * MOST_FILLED) length *= 2;
+    while (no > length * MOST_FILLED && length < LARGEST) length *= 2;
     this.#numbers = new Uint32Array(length);
     this.#marks = new Uint8Array(length);
   }
