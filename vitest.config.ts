@@ -7,7 +7,8 @@ export default defineConfig({
     testTimeout: 60_000,
     hookTimeout: 60_000,
     maxWorkers: 3,
-    // A process of its own for each file loads the same modules again: a tenth to a quarter of the time.
+    // A process of its own for each file loads the same modules again: a tenth to a quarter of the time. So what a test
+    // replaces is handed in: vi.mock comes too late for a module that another file has loaded.
     isolate: false,
     coverage: {
       provider: "v8",

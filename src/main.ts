@@ -183,13 +183,11 @@ async function start(settings: Settings, options: StartOptions): Promise<Turnout
       const cutOff = setTimeout(() => server.closeAllConnections(), SHUTDOWN_MS / 2);
       await closed;
       clearTimeout(cutOff);
-      await told;
-      await synced;
-      await parted;
-      await chores.stop();
-      await files.scrub.stop();
+      const ended = await Promise.allSettled([told, synced, parted, chores.stop(), files.scrub.stop()]);
+      // Whatever went wrong above: what waits is written.
       await writer.close();
       await store.close();
+      for (const one of ended) if (one.status === "rejected") throw one.reason;
     },
   };
 }

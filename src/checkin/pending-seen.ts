@@ -19,7 +19,19 @@ export class PendingSeen {
 
   /** The newest mark that is not on disk yet. */
   at(nodeNo: number): number | undefined {
-    return this.#gathering.get(nodeNo) ?? this.#sheet.find(([no], index) => index >= this.#next && no === nodeNo)?.[1];
+    return this.#gathering.get(nodeNo) ?? this.#inSheet(nodeNo);
+  }
+
+  /** By halves: housekeeping asks for hundreds of nodes while check-ins wait. */
+  #inSheet(nodeNo: number): number | undefined {
+    let [from, to] = [this.#next, this.#sheet.length];
+    while (from < to) {
+      const middle = (from + to) >>> 1;
+      if ((this.#sheet[middle]?.[0] ?? 0) < nodeNo) from = middle + 1;
+      else to = middle;
+    }
+    const [no, at] = this.#sheet[from] ?? [];
+    return no === nodeNo ? at : undefined;
   }
 
   /** The next marks to write, ascending by node. A new sheet begins only when the last one is through. */

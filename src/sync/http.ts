@@ -30,6 +30,8 @@ export interface HttpOptions {
   readonly resolve: Resolve;
   readonly userAgent: string;
   readonly timeouts?: HttpTimeouts | undefined;
+  /** The library is loaded with the first question: most servers never ask one. */
+  readonly load?: () => Promise<Pick<typeof import("./agent.ts"), "openAgent">>;
 }
 
 export interface Asked {
@@ -117,9 +119,9 @@ export class Http {
   #agent(privateTargets: boolean): Promise<Agent> {
     const known = this.#agents.get(privateTargets);
     if (known !== undefined) return known;
-    const { proxy, resolve } = this.#options;
+    const { proxy, resolve, load = () => import("./agent.ts") } = this.#options;
     const lookup = checkedLookup(resolve, ruleOf(privateTargets));
-    const agent = import("./agent.ts").then(({ openAgent }) => openAgent({ proxy, lookup, ...this.#wait }));
+    const agent = load().then(({ openAgent }) => openAgent({ proxy, lookup, ...this.#wait }));
     this.#agents.set(privateTargets, agent);
     // The next question tries again: there may have been no more files to be had.
     agent.catch(() => this.#agents.delete(privateTargets));

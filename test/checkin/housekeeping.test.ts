@@ -6,19 +6,13 @@ import { aCheckIn } from "../rollout/builders.ts";
 import { aDatabase, type InProcess, NOW } from "../store/in-process.ts";
 import { VirtualClock } from "../virtual-clock.ts";
 
-/** Node's, but that short pauses end at once, and those of an hour or more only with their signal. */
-const { pauses, pause } = vi.hoisted(() => {
-  const pauses: number[] = [];
-  return {
-    pauses,
-    pause: (ms: number, _?: undefined, { signal }: { signal?: AbortSignal } = {}) => {
-      pauses.push(ms);
-      if (ms < 3_600_000) return Promise.resolve();
-      return new Promise((_, reject) => signal?.addEventListener("abort", () => reject(signal.reason)));
-    },
-  };
-});
-vi.mock("node:timers/promises", () => ({ setTimeout: pause }));
+const pauses: number[] = [];
+/** Short ones end at once, those of an hour or more only with their signal. */
+async function pause(ms: number, signal: AbortSignal): Promise<void> {
+  pauses.push(ms);
+  if (ms < 3_600_000) return;
+  await new Promise((_, reject) => signal.addEventListener("abort", () => reject(signal.reason)));
+}
 
 let world: InProcess;
 let writer: Writer;
@@ -35,7 +29,7 @@ beforeEach(async () => {
   afterwards(() => writer.close());
   const clock = new VirtualClock(NOW);
   const days = { historyDays: 1, forgetSeenOnceDays: 1 };
-  chores = housekeeping({ writer, store: world.store, clock, ...days, absence: null, onError });
+  chores = housekeeping({ writer, store: world.store, clock, ...days, absence: null, onError, pause });
 });
 
 /** Whoever looks at the stopwatch finds that so much has passed since the last look. */

@@ -1,16 +1,9 @@
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
-import { expect, it, vi } from "vitest";
+import { expect, it } from "vitest";
 import { Http, textOf } from "../../src/sync/http.ts";
 import { SourceFailed } from "../../src/sync/release.ts";
 import { afterwards } from "../afterwards.ts";
-
-/** As Node has it when no more files can be opened: an import fails, and the next one tries again. */
-const files = vi.hoisted(() => ({ areLeft: true }));
-vi.mock("../../src/sync/agent.ts", async (original) => {
-  if (!files.areLeft) throw new Error("EMFILE: too many open files");
-  return original();
-});
 
 async function anUpstream(): Promise<string> {
   const server = createServer((_, response) => response.end("here"));
@@ -23,12 +16,17 @@ const asked = () => ({ privateAddresses: true, signal: new AbortController().sig
 
 it("a client that could not be loaded is an upstream that could not be asked, and is loaded with the next question", async () => {
   const url = await anUpstream();
-  const http = new Http({ proxy: null, resolve: async () => [], userAgent: "x" });
-  files.areLeft = false;
+  let filesAreLeft = false;
+  // As Node has it when no more files can be opened: an import fails, and the next one tries again.
+  async function load() {
+    if (!filesAreLeft) throw new Error("EMFILE: too many open files");
+    return import("../../src/sync/agent.ts");
+  }
+  const http = new Http({ proxy: null, resolve: async () => [], userAgent: "x", load });
   const first = http.ask(url, asked());
   await expect(first).rejects.toBeInstanceOf(SourceFailed);
   await http.close();
-  files.areLeft = true;
+  filesAreLeft = true;
   const { signal } = asked();
   expect(await textOf(url, await http.ask(url, asked()), 100, signal)).toBe("here");
   await http.close();
