@@ -52,7 +52,7 @@ export interface EdgeOptions {
 export interface Edge {
   /** One round, if it is due and no other process is at it; what the timer does, for whoever drives the clock. */
   run(): Promise<void>;
-  /** What can't wait for a round's end, since files may take hours: the same for the other timer. */
+  /** What can't wait for a round's end, since files may take hours: the same for the other timers. */
   keepUp(): Promise<void>;
   start(): void;
   stop(): Promise<void>;
@@ -98,8 +98,7 @@ export async function openEdge(options: EdgeOptions): Promise<Edge> {
   }
 
   /** Files may take hours, and one that does not come is waited for longer each time. */
-  async function keepUp(): Promise<void> {
-    await stops.keep().catch(options.onError);
+  async function askMeanwhile(): Promise<void> {
     const isFree = isBringing || (late !== null && !isRunning);
     if (!isFree || Math.abs(clock.now() - exchangedAt) < intervalMs) return;
     meanwhile = exchange(refresh).catch(options.onError);
@@ -206,9 +205,13 @@ export async function openEdge(options: EdgeOptions): Promise<Edge> {
 
   return {
     run,
-    keepUp,
+    async keepUp() {
+      await stops.keep().catch(options.onError);
+      await askMeanwhile();
+    },
     start() {
-      for (const turn of [keepUp, run]) timers.push(repeat(TICK_MS, turn, options.onError));
+      // Each by itself: whatever waits for the line keeps no halt waiting.
+      for (const turn of [() => stops.keep(), askMeanwhile, run]) timers.push(repeat(TICK_MS, turn, options.onError));
     },
     async stop() {
       const ended = timers.map((timer) => timer.stop());

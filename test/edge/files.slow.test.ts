@@ -44,16 +44,31 @@ interface Link {
   /** Files come when this is over. */
   held: Promise<void>;
   asked: string[];
+  /** All else comes when this is over. */
+  silence: Promise<void>;
+  /** How much of it was asked for meanwhile. */
+  waiting: number;
 }
 
 /** The link to a central server, that can be cut within a file. */
 async function aLink(to: string): Promise<Link> {
-  const link: Link = { url: "", cutAfter: Number.POSITIVE_INFINITY, held: Promise.resolve(), asked: [] };
+  const link: Link = {
+    url: "",
+    cutAfter: Number.POSITIVE_INFINITY,
+    held: Promise.resolve(),
+    asked: [],
+    silence: Promise.resolve(),
+    waiting: 0,
+  };
   link.url = await world.impostor(async (request, response) => {
     const isFile = request.url?.startsWith("/payloads") === true;
     if (isFile) {
       link.asked.push(request.headers.range ?? "all of it");
       await link.held;
+    } else {
+      link.waiting += 1;
+      await link.silence;
+      link.waiting -= 1;
     }
     const forward = httpRequest(`${to}${request.url}`, {
       method: request.method ?? "GET",
@@ -192,8 +207,14 @@ describe("files that the central server keeps", () => {
     site.clock.move({ minutes: 2 });
     const heard = () => central.api("GET", "/sites/berlin").catch(() => null);
     await expect.poll(heard, WAIT).toMatchObject({ up_to_date: true, held: 1, rollouts: [{ state: "paused" }] });
+    const silence = Promise.withResolvers<void>();
+    link.silence = silence.promise;
+    site.clock.move({ minutes: 2 });
+    await expect.poll(() => link.waiting, WAIT).toBe(1);
     await site.api("POST", `${rollouts}/${here?.id}/resume`);
     await expect.poll(() => newest(site.api), WAIT).toMatchObject({ state: "halted" });
+    expect(link.waiting).toBe(1);
+    silence.resolve();
     expect(await site.api("GET", "/central")).toMatchObject({ state: "held" });
 
     file.resolve();
