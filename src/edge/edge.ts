@@ -154,33 +154,46 @@ export async function openEdge(options: EdgeOptions): Promise<Edge> {
     await store.write((tx) => tx.updateTable("central").set({ fetched_at: clock.now(), error: late }).execute());
   }
 
-  /** Then channels that waited for them move. One that fails keeps none of the others waiting. */
+  /** Then channels that waited for them move. */
   async function bringInFiles(): Promise<void> {
-    const applied = await readApplied(store);
-    if (applied === null) return;
-    const { document, fleet } = applied;
-    const complete = namesOf(await store.snapshot(hostedPackages));
-    const missing = withPayloads ? missingReleases(fleet, namesOf(document.hosted), complete) : [];
-    const fetching = {
-      context: { store, payloads, editor: editor(store, clock, CENTRAL) },
-      url,
-      payloads: document.payloads,
-      userAgent,
-      stallMs: STALL_MS,
-      signal: stopping.signal,
-    };
-    const failures: unknown[] = [];
     isBringing = true;
-    for (const wanted of missing) {
-      if (stopping.signal.aborted) break;
-      await bringInRelease(wanted, fetching).catch((error: unknown) => failures.push(error));
-    }
-    isBringing = false;
+    const failure = await bringInMissing().finally(() => {
+      isBringing = false;
+    });
     // Or what it has got by now could be replaced by what was got before it.
     await meanwhile;
     if (stopping.signal.aborted) return;
     await moveHeld();
-    if (failures.length > 0) throw failures[0];
+    if (failure !== null) throw failure;
+  }
+
+  /** One that fails keeps none of the others waiting. Answers why one that is wanted by then did not come; null: all did. */
+  async function bringInMissing(): Promise<unknown> {
+    const tried = new Map<string, unknown>();
+    while (withPayloads && !stopping.signal.aborted) {
+      // Anew for each: news may have come while the one before it did.
+      const applied = await readApplied(store);
+      if (applied === null) return null;
+      const { document, fleet } = applied;
+      const missing = missingReleases(fleet, namesOf(document.hosted), namesOf(await store.snapshot(hostedPackages)));
+      const next = [...missing].find(([name]) => !tried.has(name));
+      if (next === undefined) return [...missing].map(([name]) => tried.get(name)).find((why) => why !== null) ?? null;
+      const fetching = {
+        context: { store, payloads, editor: editor(store, clock, CENTRAL) },
+        url,
+        payloads: document.payloads,
+        userAgent,
+        stallMs: STALL_MS,
+        signal: stopping.signal,
+      };
+      const [name, wanted] = next;
+      const why = await bringInRelease(wanted, fetching).then(
+        () => null,
+        (error: unknown) => error,
+      );
+      tried.set(name, why);
+    }
+    return null;
   }
 
   /** Channels whose files are here by now, whoever has brought them. */

@@ -14,12 +14,12 @@ export interface WantedRelease {
   readonly package: PackageInFile;
 }
 
-/** What channels point to at the central server, and their floors: as far as it has the files, and they are not here. */
+/** By name, what channels point to at the central server, and their floors: as far as it has the files, and they are not here. */
 export function missingReleases(
   fleet: FleetDocument,
   there: ReadonlySet<string>,
   complete: ReadonlySet<string>,
-): WantedRelease[] {
+): ReadonlyMap<string, WantedRelease> {
   const missing = new Map<string, WantedRelease>();
   for (const { id: applicationId = "", channels = [], packages = [] } of fleet.applications) {
     for (const { arch, package: target, floors = [] } of channels) {
@@ -32,7 +32,7 @@ export function missingReleases(
       }
     }
   }
-  return [...missing.values()];
+  return missing;
 }
 
 export interface Fetching {

@@ -224,6 +224,33 @@ describe("files that the central server keeps", () => {
     expect(link.asked).toHaveLength(1);
   });
 
+  it("are those that are wanted by now, when news come meanwhile: nothing that is gone there is brought back", async () => {
+    const central = await world.central();
+    const gone = await hostedRelease(central.api, central.url, "4230.2.2", payload);
+    const beta = await channelOf(central.api, "beta");
+    const pointBeta = (id: string) =>
+      central.api("PUT", `/apps/${FLATCAR}/channels/${beta.id}`, { ...beta, package_id: id });
+    await pointBeta(gone);
+    const wrong = await hostedRelease(central.api, central.url, "4230.2.1", payload);
+    const link = await aLink(central.url);
+    const file = Promise.withResolvers<void>();
+    link.held = file.promise;
+    const site = await world.site({ ...central, url: link.url });
+    site.clock.move({ minutes: 2 });
+    const synced = site.turnout.edge?.run();
+    await expect.poll(() => link.asked, WAIT).toHaveLength(1);
+
+    await pointBeta(await hostedRelease(central.api, central.url, "4230.2.3", payload));
+    for (const id of [gone, wrong]) await central.api("DELETE", `/apps/${FLATCAR}/packages/${id}`);
+    site.clock.move({ minutes: 2 });
+    await site.turnout.edge?.keepUp();
+    file.resolve();
+    await synced;
+    expect(await site.api("GET", "/central")).toMatchObject({ state: "synced", error: null, held: [] });
+    expect([await channel(site.api), await channel(site.api, "beta")]).toEqual(["4230.2.3", "4230.2.3"]);
+    expect(await site.api("GET", `/apps/${FLATCAR}/packages`)).toMatchObject({ totalCount: 1 });
+  });
+
   it("that fail time and again are tried less often, and hold up neither news nor reports; news are a reason to try", async () => {
     const central = await world.central();
     await hostedRelease(central.api, central.url, "4230.2.1", payload);
