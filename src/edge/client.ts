@@ -62,8 +62,9 @@ export class Central {
     const answered = await this.#asking("fleet", { headers }, async (answer, stall) => {
       if (answer.status === 304 && etag !== null) return null;
       if (answer.status !== 200) throw new CentralFailed(await refusalOf(answer));
-      const given = answer.headers.get("etag") ?? "";
-      if (!/^"[^"]{1,100}"$/.test(given)) throw new CentralFailed("its answer has no ETag: is it a Turnout?");
+      // Proxies that pack answers make it a weak one.
+      const [, given] = /^(?:W\/)?("[^"]{1,100}")$/.exec(answer.headers.get("etag") ?? "") ?? [];
+      if (given === undefined) throw new CentralFailed("its answer has no ETag: is it a Turnout?");
       const bytes = await readAtMost(answer, MAX_DOCUMENT_BYTES, stall);
       if (bytes === null) throw new CentralFailed(`its configuration is larger than ${MAX_DOCUMENT_BYTES} bytes`);
       return { bytes, etag: given };

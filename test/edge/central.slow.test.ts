@@ -92,6 +92,26 @@ describe("a fault of the site's own", () => {
   });
 });
 
+describe("a proxy that packs answers", () => {
+  it("makes their ETags weak ones: they are taken for the central server's own", async () => {
+    const central = await world.central();
+    await release(central.api, "4230.2.1");
+    const statuses: number[] = [];
+    const url = await world.impostor(async (request, response) => {
+      const { host: _, connection: __, ...headers } = request.headers as Record<string, string>;
+      const body = request.method === "PUT" ? { body: new Uint8Array(await buffer(request)) } : {};
+      const answer = await fetch(`${central.url}${request.url}`, { method: request.method ?? "GET", headers, ...body });
+      if (request.method === "GET") statuses.push(answer.status);
+      response.writeHead(answer.status, { ETag: `W/${answer.headers.get("etag")}` }).end(await answer.text());
+    });
+    const site = await world.site({ ...central, url });
+    expect(await round(site)).toMatchObject({ state: "synced", error: null });
+    expect(await round(site)).toMatchObject({ state: "synced", error: null });
+    expect(statuses).toEqual([200, 304]);
+    expect(await central.api("GET", "/sites/berlin")).toMatchObject({ up_to_date: true });
+  });
+});
+
 describe("a thin line", () => {
   it("may take its time for a document, as long as something comes", async () => {
     const central = await world.central();
