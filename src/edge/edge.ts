@@ -101,8 +101,14 @@ export async function openEdge(options: EdgeOptions): Promise<Edge> {
   async function askMeanwhile(): Promise<void> {
     const isFree = isBringing || (late !== null && !isRunning);
     if (!isFree || Math.abs(clock.now() - exchangedAt) < intervalMs) return;
-    meanwhile = exchange(refresh).catch(options.onError);
+    meanwhile = exchange(refresh).then(say).catch(options.onError);
     await meanwhile;
+  }
+
+  /** What went wrong is seen before the round's end. */
+  async function say(error: string | null): Promise<void> {
+    if (error === null || stopping.signal.aborted) return;
+    await store.write((tx) => tx.updateTable("central").set({ error }).execute());
   }
 
   /** Answers what went wrong; null: nothing. Also a site that can't get its configuration says how it is. */

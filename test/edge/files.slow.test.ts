@@ -251,6 +251,27 @@ describe("files that the central server keeps", () => {
     expect(await site.api("GET", `/apps/${FLATCAR}/packages`)).toMatchObject({ totalCount: 1 });
   });
 
+  it("that take their time hide nothing that goes wrong meanwhile", async () => {
+    const central = await world.central();
+    await hostedRelease(central.api, central.url, "4230.2.1", payload);
+    const link = await aLink(central.url);
+    const file = Promise.withResolvers<void>();
+    link.held = file.promise;
+    const site = await world.site({ ...central, url: link.url });
+    site.clock.move({ minutes: 2 });
+    const synced = site.turnout.edge?.run();
+    await expect.poll(() => link.asked, WAIT).toHaveLength(1);
+    const { tokens } = await central.api<{ tokens: { id: string; role: string }[] }>("GET", "/tokens");
+    await central.api("DELETE", `/tokens/${tokens.find(({ role }) => role === "site")?.id}`);
+    site.clock.move({ minutes: 2 });
+    await site.turnout.edge?.keepUp();
+    const { state, error } = await site.api<State>("GET", "/central");
+    expect([state, error]).toEqual(["failing", expect.stringContaining("it answered 401")]);
+    file.resolve();
+    await synced;
+    expect(await channel(site.api)).toBe("4230.2.1");
+  });
+
   it("that fail time and again are tried less often, and hold up neither news nor reports; news are a reason to try", async () => {
     const central = await world.central();
     await hostedRelease(central.api, central.url, "4230.2.1", payload);
