@@ -31,9 +31,15 @@ export async function applyDocument(store: Store, wanted: ApplyDocument): Promis
 async function apply(tx: Tx, { document, fleet, etag, payloads, now }: ApplyDocument): Promise<void> {
   const ids = fleet.applications.flatMap(({ id }) => id ?? []);
   const present = await exportFleet(tx, ids);
-  const { fleet: local, held } = localize(fleet, {
+  const { switched_off: text } = await tx.selectFrom("central").select("switched_off").executeTakeFirstOrThrow();
+  const {
+    fleet: local,
+    held,
+    switchedOff,
+  } = localize(fleet, {
     fleet: present,
     previous: (await appliedDocument(tx))?.fleet ?? null,
+    switchedOff: new Set(JSON.parse(text) as string[]), // our own
     complete: namesOf(await hostedPackages(tx)),
     wanted: namesOf(payloads ? document.hosted : []),
   });
@@ -46,6 +52,7 @@ async function apply(tx: Tx, { document, fleet, etag, payloads, now }: ApplyDocu
       path: JSON.stringify(document.path),
       applications: JSON.stringify(ids),
       held: JSON.stringify(held),
+      switched_off: JSON.stringify(switchedOff),
       applied_at: now,
     })
     .execute();

@@ -13,6 +13,8 @@ export interface Here {
   readonly fleet: SiteDocument["fleet"];
   /** What was applied last; null: nothing yet. */
   readonly previous: SiteDocument["fleet"] | null;
+  /** Ids of groups whose updates were off by the site's own doing when that was applied. */
+  readonly switchedOff: ReadonlySet<string>;
   /** `nameOf` the packages whose files are all here. */
   readonly complete: ReadonlySet<string>;
   /** `nameOf` those that are to be brought in from the central server. */
@@ -22,6 +24,8 @@ export interface Here {
 export interface Local {
   readonly fleet: FleetDocument;
   readonly held: HeldChannel[];
+  /** Ids of groups whose updates are off by the site's own doing. */
+  readonly switchedOff: string[];
 }
 
 export function nameOf(applicationId: string, { version, arch }: { version: string; arch: string }): string {
@@ -34,12 +38,13 @@ export function namesOf(packages: SiteDocument["hosted"]): ReadonlySet<string> {
 
 export function localize(fleet: FleetDocument, here: Here): Local {
   const held: HeldChannel[] = [];
+  const switchedOff = switchedOffHere(here);
   const applications = fleet.applications.map((application) => {
     const present = here.fleet.applications.find(({ id }) => id === application.id);
     const previous = here.previous?.applications.find(({ id }) => id === application.id);
-    return withKey(withSwitches(withHeld(application, present, here, held), present, previous), present, previous);
+    return withKey(withSwitches(withHeld(application, present, here, held), switchedOff), present, previous);
   });
-  return { fleet: { applications }, held };
+  return { fleet: { applications }, held, switchedOff: [...switchedOff] };
 }
 
 /** Channels that must wait stay as they are here, and so do the packages that they point to. */
@@ -97,18 +102,22 @@ function keep(
   kept.set(name, rest);
 }
 
-/** A group whose updates were turned off here, by a person or by its safe mode, is not turned on from elsewhere. */
-function withSwitches(
-  application: ApplicationInFile,
-  present: Exported | undefined,
-  previous: Exported | undefined,
-): ApplicationInFile {
-  const isOn = (groups: Exported["groups"], id: string | undefined) =>
-    groups?.find((group) => group.id === id)?.policy?.updates_enabled;
-  const groups = (application.groups ?? []).map((group) => {
-    const offHere = isOn(present?.groups, group.id) === false && isOn(previous?.groups, group.id) !== false;
-    return offHere ? { ...group, policy: { ...group.policy, updates_enabled: false } } : group;
-  });
+/** By a person or by safe mode; and also while, or after, the central server has them turned off too. */
+function switchedOffHere({ fleet, previous, switchedOff }: Here): ReadonlySet<string> {
+  const before = idsOfOff(previous);
+  return new Set([...idsOfOff(fleet)].filter((id) => switchedOff.has(id) || !before.has(id)));
+}
+
+function idsOfOff(fleet: SiteDocument["fleet"] | null): ReadonlySet<string> {
+  const groups = fleet?.applications.flatMap((application) => application.groups ?? []) ?? [];
+  return new Set(groups.filter(({ policy }) => policy?.updates_enabled === false).flatMap(({ id }) => id ?? []));
+}
+
+/** A group whose updates were turned off here is not turned on from elsewhere. */
+function withSwitches(application: ApplicationInFile, switchedOff: ReadonlySet<string>): ApplicationInFile {
+  const groups = (application.groups ?? []).map((group) =>
+    switchedOff.has(group.id ?? "") ? { ...group, policy: { ...group.policy, updates_enabled: false } } : group,
+  );
   return { ...application, groups };
 }
 

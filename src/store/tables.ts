@@ -359,6 +359,7 @@ export interface Tables {
     document: string | null;
     applications: Generated<string>;
     held: Generated<string>;
+    switched_off: Generated<string>;
     fetched_at: number | null;
     applied_at: number | null;
     reported_at: number | null;

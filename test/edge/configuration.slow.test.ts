@@ -252,6 +252,24 @@ describe("at the site", () => {
     expect(await site.api("GET", GROUP)).toMatchObject({ policy_updates_enabled: true });
   });
 
+  it("a group that was turned off here stays so when its updates are turned off and on again at the central server", async () => {
+    const central = await world.central();
+    const site = await world.site(central);
+    await round(site);
+    await changeGroup(site.api, { policy_updates_enabled: false });
+    for (const enabled of [false, true, false, true]) {
+      await changeGroup(central.api, { policy_updates_enabled: enabled });
+      await round(site);
+      expect(await site.api("GET", GROUP)).toMatchObject({ policy_updates_enabled: false });
+    }
+    await changeGroup(site.api, { policy_updates_enabled: true });
+    await changeGroup(central.api, { policy_updates_enabled: false });
+    await round(site);
+    await changeGroup(central.api, { policy_updates_enabled: true });
+    await round(site);
+    expect(await site.api("GET", GROUP)).toMatchObject({ policy_updates_enabled: true });
+  });
+
   it("everything is its own again when it is started without a central server", async () => {
     const central = await world.central();
     const token = await siteToken(central.api, "berlin");
