@@ -1,4 +1,5 @@
 /** A central server, or a line to it, that is not what a site expects. */
+import { generateKeyPairSync } from "node:crypto";
 import type { ServerResponse } from "node:http";
 import { buffer } from "node:stream/consumers";
 import { gunzipSync } from "node:zlib";
@@ -19,6 +20,9 @@ describe("a central server whose database is a new one", () => {
   it("takes nothing away: the site keeps what it has until it is told otherwise", async () => {
     const central = await world.central();
     await release(central.api, "4230.2.1");
+    const key = `/apps/${FLATCAR}/payload-key`;
+    const { publicKey } = generateKeyPairSync("rsa", { modulusLength: 2048 });
+    await central.api("PUT", key, { public_key: publicKey.export({ type: "spki", format: "pem" }) });
     const dataDir = world.folder();
     const site = await world.start(siteOf(central.url, await siteToken(central.api, "berlin")), { dataDir });
     const { path } = await round(site);
@@ -40,6 +44,9 @@ describe("a central server whose database is a new one", () => {
     const told = await world.start(settings, { dataDir, clock });
     expect(await round(told)).toMatchObject({ state: "synced" });
     expect(await channel(told.api)).toBeNull();
+    // Nobody knows any more whose it was.
+    expect(await answerOf(told.url, "DELETE", key)).toMatchObject({ 0: 204 });
+    expect(await answerOf(told.url, "GET", key)).toMatchObject({ 0: 404 });
   });
 });
 
