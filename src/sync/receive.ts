@@ -59,7 +59,7 @@ async function begunOf({ payloads: { blobs }, file }: Receiving): Promise<number
 async function goOn(source: Source, { payloads, file, signal, onBytes }: Receiving, from: number): Promise<Whole> {
   const total = file.sizeBytes === 0 ? null : file.sizeBytes;
   onBytes(from);
-  const body = from === total ? nothing() : counted(await source.open(from, signal), from, onBytes);
+  const body = from === total ? nothing() : counted(() => source.open(from, signal), from, onBytes);
   const arrived = await payloads.uploads.receive(file, { from, total }, body);
   if (arrived.whole) return arrived;
   throw new SourceFailed(`${source.place} broke off after ${arrived.received} of ${file.sizeBytes} bytes`);
@@ -67,9 +67,10 @@ async function goOn(source: Source, { payloads, file, signal, onBytes }: Receivi
 
 async function* nothing(): AsyncGenerator<Buffer> {}
 
-async function* counted(body: AsyncIterable<Buffer>, from: number, report: (received: number) => void) {
+/** Nobody is asked before somebody reads it: an answer that is never read would be held open. */
+async function* counted(open: () => ReturnType<Source["open"]>, from: number, report: (received: number) => void) {
   let received = from;
-  for await (const chunk of body) {
+  for await (const chunk of await open()) {
     yield chunk;
     received += chunk.length;
     report(received);

@@ -3,7 +3,7 @@ import { generateKeyPairSync } from "node:crypto";
 import { describe, expect, it } from "vitest";
 import { FLATCAR } from "../e2e/turnout.ts";
 import { aPayload } from "../payloads/build.ts";
-import { aFollower, answerOf, aVersion, type Handmade, handmade, MAIN, manifestOf, OEM } from "./world.ts";
+import { aFollower, answerOf, aServer, aVersion, type Handmade, handmade, MAIN, manifestOf, OEM } from "./world.ts";
 
 const one = aVersion("4230.2.1", 64);
 const file = `${one.version}/${MAIN}`;
@@ -71,4 +71,12 @@ describe("a file that two places have", () => {
     expect((await site.sync()).last_error).toContain("it has no signature");
     expect(upstream.fetched).toEqual([file]);
   });
+});
+
+it("no place is asked when there is no room for the file", async () => {
+  const upstream = await handmade();
+  upstream.offer(one);
+  const site = await aFollower(upstream.omaha, {}, await aServer({ TURNOUT_DISK_RESERVE: "1000TiB" }));
+  expect((await site.sync()).last_error).toContain("there is no room for it");
+  expect(upstream.fetched).toEqual([]);
 });
