@@ -157,14 +157,17 @@ export function upstreamOperations({
     summary: "Delete an upstream; what came from it stays",
     role: "admin",
     answer: null,
-    handle: (call) =>
-      call.change(async (tx, now, audit) => {
+    async handle(call) {
+      const no = await call.change(async (tx, now, audit) => {
         const application = await findApplication(tx, call.params.app);
         const row = await findUpstream(tx, application, call.params.upstream);
         const before = await shown(tx, application, row, now);
         call.expect(stateOf(before));
         await remove(tx, row, before, audit);
-      }),
+        return row.no;
+      });
+      syncing.drop(no);
+    },
   });
 
   const checkUpstream = operation({

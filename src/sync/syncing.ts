@@ -68,7 +68,7 @@ export class Syncing {
     this.#turns.set(no, turn);
   }
 
-  /** Breaks off what is being done for it here: it has become another one. What has come stays. */
+  /** Breaks off what is being done for it here: it has become another one, or is gone. What has come stays. */
   drop(no: number): void {
     this.#lost.get(no)?.abort();
   }

@@ -310,6 +310,18 @@ describe("a download that is under way", () => {
     expect(await site.sync()).toMatchObject({ moved_to: "4152.2.0", last_error: null });
   }, 30_000);
 
+  it("is broken off at once when somebody deletes the upstream", async () => {
+    const upstream = await handmade();
+    upstream.offer(second);
+    const waiting = stalled(upstream);
+    const site = await aFollower(upstream.omaha);
+    await site.server.api("POST", `${site.path}/check`);
+    await waiting;
+    await site.server.api("DELETE", site.path);
+    await site.server.turnout.syncing.idle();
+    expect(await site.version()).toBeNull();
+  }, 30_000);
+
   it("survives a process that is killed: another goes on with it when the lease has ended", async () => {
     const upstream = await handmade();
     upstream.offer(second);
