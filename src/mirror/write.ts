@@ -96,8 +96,11 @@ async function ownManifest(folder: string, key: PrivateKey): Promise<MirrorManif
 
 /** What is not ours is not written into, and never removed. */
 async function refuseOthersDirectory(folder: string): Promise<void> {
-  const ours = [MANIFEST_FILE, SIGNATURE_FILE, LOCK_FILE, ...ARCHES.map((arch) => `${arch}-usr`)];
   const names = await readdir(folder);
+  // The lock is what we begin with: without it, the rest is somebody else's, whatever its names.
+  const ours = names.includes(LOCK_FILE)
+    ? [MANIFEST_FILE, SIGNATURE_FILE, LOCK_FILE, ...ARCHES.map((arch) => `${arch}-usr`)]
+    : [];
   const other = names.find((name) => !ours.includes(name) && !name.startsWith(`.${MANIFEST_FILE}`));
   if (other === undefined || (await hasManifest(folder))) return;
   throw new MirrorError(`${folder} is no mirror, and not empty (${other}): use a directory of its own`);

@@ -11,7 +11,7 @@ import {
   writeFileSync,
 } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { afterAll, afterEach, beforeEach, describe, expect, it } from "vitest";
 import { faultsOf, openMirror } from "../../src/mirror/directory.ts";
 import { MirrorError, makeKeys, readPrivateKey, readPublicKeys, signatureOf } from "../../src/mirror/keys.ts";
@@ -226,6 +226,18 @@ describe("writing a mirror", () => {
     await mirrored(folder, upstream, key);
     await expect(mirrored(folder, upstream, keys())).rejects.toThrow("only with the key that began it");
     await expect(mirrored(folder, upstream, key, { application: "another" })).rejects.toThrow("use another directory");
+  });
+
+  it("takes no directory in Flatcar's layout for its own that somebody else has filled", async () => {
+    const theirs = at("amd64-usr/3975.2.0", MAIN);
+    mkdirSync(dirname(theirs), { recursive: true });
+    writeFileSync(theirs, "theirs");
+    const twice = async () => {
+      await mirrored(folder, upstream, key);
+      await mirrored(folder, upstream, key);
+    };
+    await expect(twice()).rejects.toThrow("is no mirror, and not empty (amd64-usr)");
+    expect(readFileSync(theirs, "utf8")).toBe("theirs");
   });
 
   it("is done by one at a time", async () => {
