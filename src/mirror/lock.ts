@@ -43,6 +43,7 @@ function locked(path: string): Database.Database {
   try {
     db.pragma("journal_mode = MEMORY"); // or there would be a second file
     db.exec("BEGIN EXCLUSIVE");
+    accessSync(path, constants.W_OK); // what SQLite may only read it shares with others
     return db;
   } catch (error) {
     db.close();

@@ -1,7 +1,7 @@
 /** The lock of a mirror, between processes of their own. */
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { chmodSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, it } from "vitest";
@@ -71,4 +71,15 @@ it("is not had where its file is something else, or can't be made", async () => 
   writeFileSync(join(folder, LOCK_FILE), "4194304\n");
   await expect(alone(folder, async () => {})).rejects.toThrow("is no lock; if no turnout mirror runs, remove it");
   await expect(alone(join(folder, "none"), async () => {})).rejects.toThrow("nothing can be written there: ENOENT");
+});
+
+it("is not had by who may only read its file: others could read it at once", async () => {
+  await alone(folder, async () => {});
+  chmodSync(folder, 0o777);
+  chmodSync(join(folder, LOCK_FILE), 0o444);
+  const child = aProcess(
+    `if (process.getuid() === 0) process.setuid(65534);
+    await alone(folder, async () => console.log("in")).catch((error) => console.log(error.message));`,
+  );
+  expect(await outputOf(child)).toMatch(/^nothing can be written there: EACCES: .*\.turnout-mirror\.lock'\n$/);
 });
