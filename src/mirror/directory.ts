@@ -53,8 +53,7 @@ async function faultOf(root: string, file: MirrorFile, onRead: (bytes: number) =
     if (found.sha256 !== file.sha256) return `has the SHA-256 ${found.sha256}, not ${file.sha256}`;
     return found.sha1 === file.sha1 ? null : `has the SHA-1 ${found.sha1}, not ${file.sha1}`;
   } catch (error) {
-    if (error instanceof MirrorError) return error.message;
-    throw error;
+    return reasonOf(error);
   }
 }
 
@@ -114,8 +113,7 @@ async function readBounded(root: string, name: string, most: number): Promise<Bu
     if ((await stat(path)).size > most) throw new MirrorError(`has more than ${most} bytes`);
     return await readFile(path);
   } catch (error) {
-    if (error instanceof MirrorError) throw new MirrorError(`${join(root, name)} ${error.message}`);
-    throw error;
+    throw new MirrorError(`${join(root, name)} ${reasonOf(error)}`);
   }
 }
 
@@ -129,8 +127,13 @@ export function codeOf(error: unknown): string {
   return error instanceof Error && "code" in error ? String(error.code) : String(error);
 }
 
+/** Why a file can't be had, as the end of a sentence. */
+function reasonOf(error: unknown): string {
+  return error instanceof MirrorError ? error.message : `can't be read (${codeOf(error)})`;
+}
+
 function orAbsent(error: unknown): null {
   const code = codeOf(error);
   if (code === "ENOENT" || code === "ENOTDIR") return null;
-  throw new MirrorError(`can't be read (${code})`);
+  throw new MirrorError(reasonOf(error));
 }

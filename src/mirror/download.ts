@@ -48,7 +48,8 @@ export async function fetchFile(
 ): Promise<Content & { readonly fresh: boolean }> {
   const { path, size, sources } = wanted;
   try {
-    const here = (await sizeOf(path)) === size ? await contentOf(path, () => {}) : null;
+    // What can't be read is as good as damaged.
+    const here = (await sizeOf(path)) === size ? await contentOf(path, () => {}).catch(() => null) : null;
     if (here !== null && differenceOf(here, wanted) === null) {
       onBytes(size);
       return { ...here, fresh: false };

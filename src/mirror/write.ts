@@ -6,7 +6,7 @@ import { randomUUID } from "node:crypto";
 import { mkdir, readdir, readFile, rm, rmdir } from "node:fs/promises";
 import { join } from "node:path";
 import { isVersion } from "../rollout/version.ts";
-import { hasManifest, openMirror } from "./directory.ts";
+import { codeOf, hasManifest, openMirror } from "./directory.ts";
 import { fetchFile, replaceFile, type Source } from "./download.ts";
 import { MirrorError, type PrivateKey, signatureOf } from "./keys.ts";
 import { alone, LOCK_FILE } from "./lock.ts";
@@ -96,7 +96,9 @@ async function ownManifest(folder: string, key: PrivateKey): Promise<MirrorManif
 
 /** What is not ours is not written into, and never removed. */
 async function refuseOthersDirectory(folder: string): Promise<void> {
-  const names = await readdir(folder);
+  const names = await readdir(folder).catch((error: unknown) => {
+    throw new MirrorError(`${folder} can't be read (${codeOf(error)})`);
+  });
   // The lock is what we begin with: without it, the rest is somebody else's, whatever its names.
   const ours = names.includes(LOCK_FILE)
     ? [MANIFEST_FILE, SIGNATURE_FILE, LOCK_FILE, ...ARCHES.map((arch) => `${arch}-usr`)]
@@ -181,7 +183,7 @@ async function sweep(folder: string, releases: readonly MirrorRelease[]): Promis
       const path = join(board, version);
       for (const entry of await readdir(path, { withFileTypes: true }).catch(() => [])) {
         const isOurs = entry.isFile() && (release === undefined || REMAINS.test(entry.name));
-        if (isOurs) await rm(join(path, entry.name), { force: true });
+        if (isOurs) await remove(join(path, entry.name));
       }
       if (release !== undefined) continue;
       await rmdir(path).then(
@@ -191,4 +193,10 @@ async function sweep(folder: string, releases: readonly MirrorRelease[]): Promis
     }
   }
   return removed;
+}
+
+async function remove(path: string): Promise<void> {
+  await rm(path, { force: true }).catch((error: unknown) => {
+    throw new MirrorError(`the mirror is written, but ${path} can't be removed (${codeOf(error)})`);
+  });
 }
