@@ -49,7 +49,9 @@ export function newestFor(channel: string, releases: readonly Release[]): readon
 function foldersWithPayload(folder: string): readonly string[] {
   try {
     const files = readdirSync(folder, { recursive: true, encoding: "utf8" });
-    return files.filter((path) => basename(path) === PAYLOAD).map((path) => dirname(join(folder, path)));
+    const places = files.filter((path) => basename(path) === PAYLOAD).map((path) => dirname(join(folder, path)));
+    // A link such as "current" leads to what is there already.
+    return [...new Map(places.reverse().map((place) => [realpathSync(place), place])).values()].reverse();
   } catch (error) {
     throw new ApiError(`${folder} can't be read: ${error instanceof Error ? error.message : String(error)}`);
   }

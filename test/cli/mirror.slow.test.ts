@@ -1,6 +1,16 @@
 /** The way of a release into a site without internet: from one server through a directory into another. */
 import { type ChildProcess, spawn } from "node:child_process";
-import { cpSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import {
+  cpSync,
+  existsSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
@@ -348,6 +358,14 @@ describe("turnout import --plain", () => {
     expect(out).toContain(`channel stable (amd64) points to ${TARGET} now`);
     expect((await packages()).map(({ version }) => version).sort()).toEqual([FLOOR, TARGET]);
     expect((await plain()).out).toContain(`package ${TARGET} (amd64) is there, with all of its files`);
+  });
+
+  it("takes a release once that a link leads to, too", async () => {
+    symlinkSync(TARGET, join(folder, "amd64-usr", "current"));
+    symlinkSync("..", join(folder, "amd64-usr", "all"));
+    const { code, err } = await plain();
+    expect([code, err]).toEqual([0, ""]);
+    expect((await packages()).map(({ version }) => version).sort()).toEqual([FLOOR, TARGET]);
   });
 
   it("refuses what its digests, its name or its format contradict", async () => {
