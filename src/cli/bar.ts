@@ -30,6 +30,12 @@ export async function withBar<T>(
   let all = files.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
   const megabytes = (bytes: number) => (bytes / 1e6).toFixed(0);
   let done = 0;
+  // The cursor is hidden meanwhile, and would stay so.
+  const interrupted = (signal: NodeJS.Signals) => {
+    bar.stop();
+    process.kill(process.pid, signal);
+  };
+  process.once("SIGINT", interrupted).once("SIGTERM", interrupted);
   bar.start(all, 0, { name: "", done: "0", all: megabytes(all) });
   try {
     return await work(
@@ -44,6 +50,7 @@ export async function withBar<T>(
       },
     );
   } finally {
+    process.off("SIGINT", interrupted).off("SIGTERM", interrupted);
     bar.stop();
   }
 }

@@ -172,6 +172,20 @@ describe("the air-gapped way", () => {
     await expectComplete();
   });
 
+  it.skipIf(process.platform !== "linux")("leaves the terminal as it was when somebody presses Ctrl-C", async () => {
+    const stalled = proxy.stallAfter(bytesOf(FLOOR, MAIN).length / 2, "down");
+    const command = [process.execPath, BIN, ...mirrorArgs()].join(" ");
+    const child = spawn("script", ["-qefc", command, "/dev/null"], { env: { PATH: process.env.PATH, TERM: "xterm" } });
+    const whole = ended(child);
+    await stalled;
+    child.stdin.write("\u0003");
+    const { code, output } = await whole;
+    proxy.mend();
+    expect(code).toBe(130);
+    expect(output.lastIndexOf("\u001b[?25h")).toBeGreaterThan(output.lastIndexOf("\u001b[?25l"));
+    expect(output.lastIndexOf("\u001b[?7h")).toBeGreaterThan(output.lastIndexOf("\u001b[?7l"));
+  });
+
   it("says in one line what stops a mirror", async () => {
     const bad = async (...args: string[]) => (await ran([...mirrorArgs(), ...args])).err;
     expect(await bad("--channel", "nightly")).toMatch(
