@@ -50,6 +50,9 @@ export class UploadRefused extends Error {
 /** These bytes are not what was wanted; another copy of the file may be. */
 export class WrongBytes extends UploadRefused {}
 
+/** These bytes are what was wanted, and that is not what nodes would take: another copy would be the same. */
+class RefusedContent extends UploadRefused {}
+
 /** Larger than any image; for packages that don't say how large their file is. */
 const MOST_BYTES = 64 * 2 ** 30;
 /** How often to look whether there is still room: many uploads at once must not use up what stays free. */
@@ -61,6 +64,8 @@ export class Uploads {
   readonly #reserve: number;
   /** Paths of what is being gathered. */
   readonly #busy = new Set<string>();
+  /** Why not, by what was wanted. */
+  readonly #refused = new Map<string, string>();
 
   /** @param reserve bytes that stay free on the disk */
   constructor(blobs: Blobs, reserve: number) {
@@ -90,6 +95,13 @@ export class Uploads {
 
   isBusy(path: string): boolean {
     return this.#busy.has(path);
+  }
+
+  /**
+   * Why a file is not taken that came whole with its SHA-256 since this process began: it would be the same again. Null: it may be.
+   */
+  whyRefused(wanted: WantedFile): string | null {
+    return this.#refused.get(identityOf(wanted)) ?? null;
   }
 
   /**
@@ -156,7 +168,12 @@ export class Uploads {
       await file.sync();
     }
     if (total !== null && at < total) return { whole: false, received: at };
-    return { whole: true, path, content: reading.end(at) };
+    try {
+      return { whole: true, path, content: reading.end(at) };
+    } catch (error) {
+      if (error instanceof RefusedContent) this.#refused.set(identityOf(wanted), error.message);
+      throw error;
+    }
   }
 
   /** The database needs room, too: uploads stop before the disk is full. */
@@ -230,12 +247,15 @@ class Reading {
     try {
       this.#payload?.end();
     } catch (error) {
-      // Another copy would be the same.
-      if (error instanceof WrongPayload && sha256 !== null) throw new UploadRefused(422, refusalOf(name, error));
+      if (error instanceof WrongPayload && sha256 !== null) throw new RefusedContent(422, refusalOf(name, error));
       throw error;
     }
     return content;
   }
+}
+
+function identityOf({ name, sha256, isPayload, payloadKey }: WantedFile): string {
+  return JSON.stringify([name, sha256, isPayload, payloadKey]);
 }
 
 function refusalOf(name: string, { message }: WrongPayload): string {

@@ -167,6 +167,8 @@ async function fetchFile(context: BringInContext, wanted: BringIn, fetched: Fetc
   await payloads.uploads.alone(target, async () => {
     // Whoever had it until now may have finished it.
     if (await isHosted(context, row.no, file)) return;
+    const refused = payloads.uploads.whyRefused(target);
+    if (refused !== null) throw new UploadRefused(422, refused);
     const onBytes = (received: number) => wanted.onBytes?.(file.name, received, file.sizeBytes);
     const arrived = await receive({ payloads, file: target, sources, signal: wanted.signal, onBytes });
     await payloads.publish(arrived, () =>

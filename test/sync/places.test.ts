@@ -63,13 +63,23 @@ describe("a file that two places have", () => {
     expect(await site.version()).toBeNull();
   });
 
-  it("is not asked for again when the first had the right bytes, and they are not signed", async () => {
+  it("is asked for once when it has the right bytes, and they are not signed: until there is another key", async () => {
     const { upstream, site } = await twoPlaces(one.payload, one.payload);
-    const { publicKey } = generateKeyPairSync("rsa", { modulusLength: 2048 });
-    const pem = publicKey.export({ type: "spki", format: "pem" });
-    await site.server.api("PUT", `/apps/${FLATCAR}/payload-key`, { public_key: pem });
-    expect((await site.sync()).last_error).toContain("it has no signature");
+    const another = () => {
+      const { publicKey } = generateKeyPairSync("rsa", { modulusLength: 2048 });
+      const pem = publicKey.export({ type: "spki", format: "pem" });
+      return site.server.api("PUT", `/apps/${FLATCAR}/payload-key`, { public_key: pem });
+    };
+    await another();
+    const { last_error: error } = await site.sync();
+    expect(error).toContain("it has no signature");
+    expect(await site.check()).toMatchObject({ last_error: error, consecutive_failures: 2 });
     expect(upstream.fetched).toEqual([file]);
+    await another();
+    expect((await site.check()).last_error).toBe(error);
+    expect(upstream.fetched).toEqual([file, file]);
+    await site.server.api("DELETE", `/apps/${FLATCAR}/payload-key`);
+    expect(await site.check()).toMatchObject({ last_error: null, moved_to: "4230.2.1" });
   });
 });
 
