@@ -46,6 +46,7 @@ export function httpTree({ url, privateAddresses, http }: HttpTreeOptions): File
       const address = addressOf(path);
       const { status, bytes } = await lengthAt(http, { url: address, privateAddresses }, null, signal);
       if (ABSENT.has(status)) return null;
+      if (status === 416) return 0; // it has not the one byte that was asked for
       if (status !== 200 && status !== 206) throw new SourceFailed(`${address} answers ${status}`);
       if (bytes === null) throw new SourceFailed(`${address} does not say how many bytes it has (Content-Length)`);
       return bytes;

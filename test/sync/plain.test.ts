@@ -96,6 +96,10 @@ describe("a server that follows the bare layout on a web server", () => {
       if (before === null) rmSync(layout.path(VERSION, name));
       else writeFileSync(layout.path(VERSION, name), before);
     }
+    // An empty file has no first byte.
+    web.instead.set(`${VERSION}/${OEM}`, ({ method }, response) => void response.writeHead(method === "HEAD" ? 200 : 416, { "Content-Length": 0 }).end()); // biome-ignore format: one line
+    expect((await site.check()).last_error).toContain(`${VERSION} can't be offered: ${OEM} is empty`);
+    web.instead.clear();
     web.listsFolders = false;
     expect((await site.check()).last_error).toContain("nothing says which OEM images and extensions it has");
     layout.write(VERSION, "SHA256SUMS", sums("flatcar-podman.gz"));
