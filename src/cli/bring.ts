@@ -1,6 +1,5 @@
 /** Packages as they are brought to a server over its API: made, compared with what is there, and their files sent. */
 import { createReadStream } from "node:fs";
-import { Readable } from "node:stream";
 import { setTimeout as wait } from "node:timers/promises";
 import { publicFolder } from "../mirror/layout.ts";
 import { type Api, ApiError } from "./api.ts";
@@ -110,6 +109,8 @@ const TRIES = 8;
 export async function bring(api: Api, base: string, file: HashedFile, onSent: (bytes: number) => void): Promise<void> {
   const path = `${base}/${encodeURIComponent(file.name)}`;
   let shown = 0;
+  /** Of the file itself: the server can't help it. */
+  const faults: string[] = [];
   for (let attempt = 1; ; attempt += 1) {
     try {
       const { files } = await api.call<Files>("GET", base);
@@ -120,19 +121,39 @@ export async function bring(api: Api, base: string, file: HashedFile, onSent: (b
       const from = received < file.sizeBytes ? received : 0;
       onSent(from - shown);
       shown = from;
-      const stream = createReadStream(file.path, { start: from, highWaterMark: 1 << 18 });
-      stream.on("data", (chunk) => {
-        shown += chunk.length;
-        onSent(chunk.length);
+      const content = contentOf(file, from, faults, (bytes) => {
+        shown += bytes;
+        onSent(bytes);
       });
       const range = `bytes ${from}-${file.sizeBytes - 1}/${file.sizeBytes}`;
-      // The two kinds of streams are one, but for their types.
-      await api.put(path, range, Readable.toWeb(stream) as ReadableStream);
+      await api.put(path, range, ReadableStream.from(content));
       return;
     } catch (error) {
+      if (faults[0] !== undefined) throw new ApiError(`${file.path} ${faults[0]}`);
       const passing = error instanceof ApiError && (error.status === null || [408, 409, 503].includes(error.status));
       if (!passing || attempt === TRIES) throw error;
       await wait(Math.min(30_000, 500 * 2 ** attempt));
     }
+  }
+}
+
+/** @param faults why it could not be read to its end */
+async function* contentOf(
+  { path, sizeBytes }: HashedFile,
+  from: number,
+  faults: string[],
+  onRead: (bytes: number) => void,
+): AsyncGenerator<Buffer> {
+  let at = from;
+  try {
+    for await (const chunk of createReadStream(path, { start: from, highWaterMark: 1 << 18 })) {
+      at += chunk.length;
+      onRead(chunk.length);
+      yield chunk;
+    }
+    if (at < sizeBytes) throw new Error(`it has become shorter, ${at} bytes`);
+  } catch (error) {
+    faults.push(`can't be read: ${error instanceof Error ? error.message : String(error)}`);
+    throw error;
   }
 }

@@ -1,9 +1,12 @@
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, rmSync, truncateSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { Api } from "../../src/cli/api.ts";
+import { bring } from "../../src/cli/bring.ts";
+import { hashed, releaseFile } from "../../src/cli/release-files.ts";
 import { aTurnout, FLATCAR, type TestTurnout } from "../e2e/turnout.ts";
-import { aPayload, sha256 } from "../payloads/build.ts";
+import { aPayload, described, sha256 } from "../payloads/build.ts";
 import { get } from "../payloads/hosting.ts";
 import { ran } from "./ran.ts";
 
@@ -146,3 +149,18 @@ describe("turnout payloads", () => {
     expect((await turnout(["payloads", "gc", "--json"])).out).toContain('"removed": []');
   });
 });
+
+it.each<readonly [string, (path: string) => void, RegExp]>([
+  ["gone", rmSync, /gz can't be read: ENOENT/],
+  ["cut off", (path) => truncateSync(path, 5_000), /gz can't be read: it has become shorter, 5000 bytes/],
+])(
+  "a file that is %s by the time that it is sent is what is complained of, not the server",
+  async (_, harm, message) => {
+    const id = await server.release(version, { filename: MAIN, ...described(payload) });
+    const { path, ...known } = await hashed(releaseFile(join(release, MAIN)), () => {});
+    harm(path);
+    const sent = bring(new Api(server.url), `/apps/${FLATCAR}/packages/${id}/files`, { path, ...known }, () => {});
+    await expect(sent).rejects.toThrow(message);
+  },
+  10_000,
+);
