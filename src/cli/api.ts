@@ -189,13 +189,18 @@ function detailOf(text: string): string | null {
   }
 }
 
+/** A file that can't be read, a disk that is full. */
+function isSystemError(error: unknown): error is Error {
+  return error instanceof Error && "syscall" in error;
+}
+
 /** Runs a command's action; what a person can mend is one line on stderr and exit code 1. */
 export function acting<A extends unknown[]>(action: (...args: A) => Promise<void>): (...args: A) => Promise<void> {
   return async (...args) => {
     try {
       await action(...args);
     } catch (error) {
-      if (!(error instanceof ApiError || error instanceof MirrorError)) throw error;
+      if (!(error instanceof ApiError || error instanceof MirrorError || isSystemError(error))) throw error;
       note(`turnout: ${error.message.replace(/\s*\n\s*/g, "; ")}`);
       process.exitCode = EXIT.refused;
     }

@@ -77,7 +77,7 @@ export async function hashed(
   const said = digestsBeside(file);
   const kinds = new Set<DigestKind>(["sha1", "sha256", ...said.map(({ kind }) => kind)]);
   const hashes = new Map([...kinds].map((kind) => [kind, createHash(kind)]));
-  for await (const chunk of createReadStream(file.path, { highWaterMark: 1 << 20 })) {
+  for await (const chunk of piecesOf(file)) {
     look(chunk);
     for (const hash of hashes.values()) hash.update(chunk);
     onRead(chunk.length);
@@ -89,6 +89,15 @@ export async function hashed(
   }
   const sha1 = Buffer.from(found.get("sha1") ?? "", "hex").toString("base64");
   return { ...file, sha1, sha256: found.get("sha256") ?? "" };
+}
+
+/** @throws ApiError when a disk or medium does not give it */
+async function* piecesOf({ path }: ReleaseFile): AsyncGenerator<Buffer> {
+  try {
+    yield* createReadStream(path, { highWaterMark: 1 << 20 });
+  } catch (error) {
+    throw new ApiError(`${path} can't be read: ${error instanceof Error ? error.message : String(error)}`);
+  }
 }
 
 /** @throws ApiError when one of them can't be read */

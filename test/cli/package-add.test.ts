@@ -150,6 +150,15 @@ describe("turnout payloads", () => {
   });
 });
 
+it("what can't be read is said in one line", async () => {
+  const here = releaseFile(join(release, MAIN));
+  rmSync(here.path);
+  await expect(hashed(here, () => {})).rejects.toThrow(`${here.path} can't be read: ENOENT`);
+  mkdirSync(here.path);
+  mkdirSync(join(release, "version.txt"));
+  expect((await add(join(release, "oem-azure.gz"))).err).toMatch(/^turnout: EISDIR: .*\n$/);
+});
+
 it.each<readonly [string, (path: string) => void, RegExp]>([
   ["gone", rmSync, /gz can't be read: ENOENT/],
   ["cut off", (path) => truncateSync(path, 5_000), /gz can't be read: it has become shorter, 5000 bytes/],
