@@ -51,14 +51,16 @@ export async function check(context: CheckContext, row: UpstreamRow): Promise<Ch
     ...floors.map(({ version }) => ({ version, isTarget: false })),
     ...(target === null ? [] : [{ version: target.version, isTarget: true }]),
   ];
-  await context.store.write(async (tx) => {
-    if (!(await isHeld(tx, row))) return;
+  const held = await context.store.write(async (tx) => {
+    if (!(await isHeld(tx, row))) return false;
     await noteSeen(tx, row.no, seen, context.now());
     // If the answer is incomplete, its target may be what can't be read.
     if (found.incomplete.length === 0) await forgetAbove(tx, row.no, target?.version ?? current);
+    return true;
   });
-
   const summary = summaryOf(found);
+  if (!held) return { ...nothing, found: summary, error: "broken off" };
+
   const against = target === null ? null : againstTarget(target.version, { policy: policyOf(row), current });
   const problem = against === null ? await bringAllIn(context, row, found) : null;
   if (context.signal.aborted) return { ...nothing, found: summary, error: "broken off" };

@@ -322,6 +322,25 @@ describe("a download that is under way", () => {
     expect(await site.version()).toBeNull();
   }, 30_000);
 
+  it.each([
+    ["channel", `/apps/${FLATCAR}/channels/${STABLE_CHANNEL}`],
+    ["application", `/apps/${FLATCAR}`],
+  ])("is not begun when its %s is deleted while the upstream thinks", async (_, path) => {
+    const upstream = await handmade();
+    upstream.offer(second);
+    const { answer } = upstream;
+    const faults: unknown[] = [];
+    const server = await aServer();
+    await aFollower(upstream.omaha, {}, server);
+    upstream.answer = async (_request, response) => {
+      await server.api("DELETE", path).catch((error) => faults.push(error));
+      response.end(answer);
+    };
+    await server.turnout.syncing.run();
+    expect([faults, upstream.asked.length, upstream.fetched]).toEqual([[], 1, []]);
+    expect(await server.turnout.store.read.selectFrom("packages").select("version").execute()).toEqual([]);
+  });
+
   it("survives a process that is killed: another goes on with it when the lease has ended", async () => {
     const upstream = await handmade();
     upstream.offer(second);
