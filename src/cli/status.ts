@@ -4,6 +4,7 @@ import { Api, acting, jsonOption, type ServerOptions, serverOption } from "./api
 import { EXIT } from "./exit-codes.ts";
 import type { ApplicationView, GroupView } from "./objects.ts";
 import { inParallel } from "./parallel.ts";
+import { askLinks, centralFact, type Links, needsOfLinks, siteTable } from "./status-links.ts";
 import { facts, printable, printJson, several, shortTime, table } from "./terminal.ts";
 
 interface Principal {
@@ -50,7 +51,7 @@ interface GroupStatus {
   readonly rollouts: readonly Rollout[];
 }
 
-interface Status {
+interface Status extends Links {
   readonly server: string;
   readonly version: string;
   readonly who: Principal;
@@ -76,7 +77,8 @@ export function statusCommand(): Command {
 
 const HELP = `
 Nodes are those seen within a day. Exit code: 0 all is well, 1 the server can't
-be asked, ${EXIT.halted} something is halted or paused, or waits for a person.
+be asked, ${EXIT.halted} something is halted or paused, or waits for a person; also a central
+server, upstream or site that fails.
 `;
 
 async function status(options: ServerOptions): Promise<void> {
@@ -98,7 +100,9 @@ async function ask(api: Api): Promise<Status> {
     needs.push(...groups.flatMap((group, index) => needsOf(group, asked[index]?.rollouts ?? [])));
     applications.push({ id, name, groups: asked });
   }
-  return { server: api.server, version: info.version, who, applications, needs };
+  const links = await askLinks(api, apps, who.applications !== null || who.groups !== null);
+  needs.push(...needsOfLinks(links));
+  return { server: api.server, version: info.version, who, applications, ...links, needs };
 }
 
 async function askGroup(api: Api, path: string, group: GroupView): Promise<GroupStatus> {
@@ -131,16 +135,18 @@ function needsOfRollout({ state, awaits_approval: awaits, next, health }: Rollou
   return closed.map(({ slice, why }) => `is closed for ${slice} (${why}) until a person resumes it`);
 }
 
-function described({ server, version, who, applications, needs }: Status): string {
+function described({ server, version, who, applications, central, sites, needs }: Status): string {
   const parts = [
     facts([
       ["server", `${server}, Turnout ${version}`],
       ["you", `${who.kind} "${who.name}", ${who.role}${scopeOf(who)}`],
+      ...(central === null ? [] : [["central", centralFact(central)] as const]),
     ]),
     ...applications.map(({ name, groups }) => `${printable(name)}\n${groupTable(groups)}`),
   ];
   const rollouts = applications.flatMap(({ groups }) => groups.flatMap(rolloutRows));
   if (rollouts.length > 0) parts.push(table(["ROLLOUT", "GROUP", "STATE", "STAGE", "WAITS FOR"], rollouts));
+  if (sites.length > 0) parts.push(siteTable(sites));
   parts.push(needs.length === 0 ? "all is well\n" : needs.map((need) => `! ${printable(need)}\n`).join(""));
   return parts.join("\n");
 }

@@ -53,7 +53,7 @@ const FIELDS: readonly Field[] = [
   onOffField("--private-addresses", "private_addresses", "whether it may be in this server's own network"),
 ];
 
-interface UpstreamView {
+export interface UpstreamView {
   readonly id: string;
   readonly kind: string;
   readonly url: string;

@@ -40,6 +40,16 @@ describe("turnout upstreams", () => {
     expect(await done("upstreams", "list")).toMatch(
       /^CHANNEL +POLICY +LAST CHECK +STATE\nstable \(amd64\) +follow +2026-03-04 12:00 UTC +failed once: http:\/\/127\.0\.0\.1:9\/: nobody takes connections there \(ECONNREFUSED\)/,
     );
+    expect(await done("status")).toMatch(/\nall is well\n$/);
+    for (let more = 0; more < 2; more += 1) {
+      await done("upstreams", "check", ...stable);
+      await server.turnout.syncing.idle();
+    }
+    const status = await turnout("status");
+    expect(status.code).toBe(3);
+    expect(status.out).toMatch(
+      /^! the upstream of stable \(amd64\): http:\/\/127\.0\.0\.1:9\/: nobody takes connections/m,
+    );
     expect(JSON.parse(await done("upstreams", "list", "--json")).totalCount).toBe(1);
     const { code, err } = await turnout("upstreams", "show", "beta", "--arch", "amd64");
     expect([code, err]).toEqual([

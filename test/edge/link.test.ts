@@ -1,7 +1,8 @@
 import { describe, expect, it } from "vitest";
+import { caught } from "../cli/caught.ts";
 import { aTurnout, checks, FLATCAR, release } from "../e2e/turnout.ts";
 import { aPayload, described } from "../payloads/build.ts";
-import { answerOf, bring, channel, round, siteOf, siteToken, type World, worlds } from "./world.ts";
+import { ADMIN, answerOf, bring, channel, round, siteOf, siteToken, type World, worlds } from "./world.ts";
 
 let world: World;
 worlds((one) => {
@@ -30,12 +31,28 @@ describe("when the link is down", () => {
     const refused = { body: { name: "mine", color: "#ffcc00", arch: 1 } };
     expect((await answerOf(site.url, "POST", `/apps/${FLATCAR}/channels`, refused))[0]).toBe(409);
     expect((await round(site, 20)).failures).toBe(2);
+    const status = () => caught(["status", "--server", site.url]);
+    expect((await status()).out).toMatch(
+      /^central +http:\/\/127\.0\.0\.1:\d+, failing, last answered \d{4}-\d\d-\d\d \d\d:\d\d UTC$/m,
+    );
+    expect((await status()).code, "a link fails now and then").toBe(0);
+    await round(site, 20);
+    expect(await status()).toMatchObject({
+      code: 3,
+      out: expect.stringContaining("\n! central server: the central server can't be reached: "),
+    });
 
     const back = await world.central({ TURNOUT_PORT: portOf(central.url) }, folder);
     await release(back.api, "4230.2.2");
     expect(await round(site, 20)).toMatchObject({ state: "synced", failures: 0, error: null });
     expect(await channel(site.api)).toBe("4230.2.2");
     expect(await lastHeard()).toMatchObject({ instance: before.instance, total_nodes: 1, up_to_date: true });
+    expect((await status()).code).toBe(0);
+    const atCentral = await caught(["status"], { environment: { TURNOUT_SERVER: back.url, TURNOUT_TOKEN: ADMIN } });
+    expect([atCentral.code, atCentral.out]).toEqual([
+      0,
+      expect.stringMatching(/^berlin +1 +\S+ \S+ UTC +up to date$/m),
+    ]);
   });
 
   it("the site asks less and less often, but every quarter of an hour", async () => {
