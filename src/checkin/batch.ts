@@ -4,6 +4,9 @@
  */
 import { StoreUnavailable } from "../store/store.ts";
 
+/** So many are answered in one turn of the event loop. */
+const TOLD_A_TURN = 8;
+
 interface Waiting<Q, A> {
   readonly request: Q;
   readonly resolve: (answer: A) => void;
@@ -69,12 +72,8 @@ export class Batches<Q, A> {
       const batch = this.#waiting.splice(0, this.#options.maxBatch);
       this.#startedAt = this.#now();
       try {
-        const answers = await this.#options.run(batch.map(({ request }) => request));
-        for (const [index, { resolve, reject }] of batch.entries()) {
-          const answer = answers[index];
-          if (answer === undefined) reject(new Error("the batch came back without an answer for this request"));
-          else resolve(answer);
-        }
+        // The next batch does not wait until these are told.
+        void tell(batch, await this.#options.run(batch.map(({ request }) => request)));
       } catch (error) {
         for (const { reject } of batch) reject(error);
       }
@@ -83,5 +82,15 @@ export class Batches<Q, A> {
       this.#options.onBatch?.(batch.length, took);
     }
     this.#running = false;
+  }
+}
+
+/** A few at a time: an answer takes a while to write, and whoever asks for something else would wait for all of them. */
+async function tell<Q, A>(batch: readonly Waiting<Q, A>[], answers: readonly A[]): Promise<void> {
+  for (const [index, { resolve, reject }] of batch.entries()) {
+    if (index > 0 && index % TOLD_A_TURN === 0) await new Promise<void>((turn) => setImmediate(turn));
+    const answer = answers[index];
+    if (answer === undefined) reject(new Error("the batch came back without an answer for this request"));
+    else resolve(answer);
   }
 }

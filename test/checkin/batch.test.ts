@@ -49,6 +49,28 @@ describe("group commit", () => {
     expect(await late).toBe("answer 6");
   });
 
+  it("tells a few at a time, so that others get their turn, and the next batch does not wait for it", async () => {
+    const { begun, run } = aWriter();
+    const batches = new Batches<number, string>({ run, maxBatch: 20, maxWaiting: 100 });
+    let told = 0;
+    const all = Array.from({ length: 20 }, async (_, n) => {
+      await batches.submit(n);
+      told += 1;
+    });
+    await turn();
+    const next = batches.submit(20);
+    begun[0]?.finish();
+    const toldByTurn: number[] = [];
+    while (told < 20) {
+      await turn();
+      toldByTurn.push(told);
+    }
+    expect(toldByTurn).toEqual([8, 16, 20]);
+    expect(begun[1]?.requests).toEqual([20]);
+    begun[1]?.finish();
+    await Promise.all([...all, next]);
+  });
+
   it("bounds a batch, and what may wait", async () => {
     const { begun, run } = aWriter();
     const batches = new Batches<number, string>({ run, maxBatch: 2, maxWaiting: 3 });
