@@ -97,6 +97,20 @@ async function start(settings: Settings, options: StartOptions): Promise<Turnout
     { onFault: (fault, machineId) => log.error({ machineId, fault }, "deciding a check-in failed"), onDeath: onFatal },
   );
   const store = sqliteStore(databasePath, writer, onFatal);
+  try {
+    return await startOn({ settings, options, clock, log, writer, store }, mirrorKeys);
+  } catch (error) {
+    // A port that is taken, say.
+    await writer.close();
+    await store.close();
+    throw error;
+  }
+}
+
+type Database = Pick<Parts, "settings" | "options" | "clock" | "log" | "writer" | "store">;
+
+async function startOn(database: Database, mirrorKeys: readonly PublicKey[]): Promise<Turnout> {
+  const { settings, options, clock, log, writer, store } = database;
   if (await seedFleet(store, FIRST_FLEET, clock.now())) log.info("new database: made the Flatcar application");
   await provideToken(store, settings, clock, options);
   const absence = await makeUpForAbsence(store, clock.now());
@@ -110,12 +124,7 @@ async function start(settings: Settings, options: StartOptions): Promise<Turnout
   // Known when it listens, and asked for later: nobody is answered before.
   let url = "";
   const parts: Parts = {
-    settings,
-    options,
-    clock,
-    log,
-    writer,
-    store,
+    ...database,
     payloads,
     metrics: createMetrics(store),
     timeouts: { ...DEFAULT_TIMEOUTS, ...options.timeouts },

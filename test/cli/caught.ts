@@ -9,6 +9,9 @@ export const parts = {
   database: () => import("../../src/database.ts"),
 };
 
+// A server of the same process has threads, which all listen for the end of its output.
+process.stdout.setMaxListeners(Number.POSITIVE_INFINITY);
+
 export interface Surroundings {
   readonly environment?: Readonly<Record<string, string>>;
   /** The width of the terminal; without: it is none. */
