@@ -11,6 +11,8 @@ interface TokenView {
   readonly role: string;
   readonly applications: readonly string[] | null;
   readonly groups: readonly string[] | null;
+  /** Not null when its role is `site`. */
+  readonly site: string | null;
   readonly state: string;
   readonly created_by: string;
   readonly expires_ts: string | null;
@@ -19,6 +21,7 @@ interface TokenView {
 
 interface CreateOptions extends ServerOptions, Scoped {
   readonly role: string;
+  readonly site?: string;
   readonly expires?: string;
 }
 
@@ -30,12 +33,16 @@ export function tokenCommand(): Command {
   sub("create", "make a token; it is printed this once, alone on the standard output")
     .argument("<name>", "shown in the audit log")
     .addOption(
-      new Option("--role <role>", "viewer reads, operator also steers rollouts and nodes, admin also changes all else")
-        .choices(["viewer", "operator", "admin"])
+      new Option(
+        "--role <role>",
+        "viewer reads, operator also steers rollouts and nodes, admin also changes all else; site is for an edge site's server",
+      )
+        .choices(["viewer", "operator", "admin", "site"])
         .makeOptionMandatory(),
     )
     .option("--app <app...>", "only for these applications: id, product id or name")
     .option("--group <group...>", "changes only these groups: id, name or track")
+    .option("--site <name>", "with the role site: which one")
     .addOption(
       new Option("--expires <when>", "e.g. 90d, or 2027-03-04T12:00:00Z; never when left out").argParser(
         moment("from now"),
@@ -51,6 +58,10 @@ const CREATE_HELP = `
 For example, for a pipeline that may steer the rollouts of one group for 90 days:
 
   TOKEN=$(turnout token create ci --role operator --group canary --expires 90d)
+
+For the server of an edge site:
+
+  turnout token create "site berlin" --role site --site berlin --app "Flatcar Container Linux"
 `;
 
 async function list(options: ServerOptions): Promise<void> {
@@ -68,17 +79,19 @@ async function list(options: ServerOptions): Promise<void> {
   process.stdout.write(table(["TOKEN", "ROLE", "FOR", "STATE", "EXPIRES", "LAST USED"], rows));
 }
 
-function scopeOf({ applications, groups }: TokenView): string {
+function scopeOf({ applications, groups, site }: TokenView): string {
   if (groups !== null) return several(groups.length, "group");
-  return applications === null ? "everything" : several(applications.length, "application");
+  const what = applications === null ? "everything" : several(applications.length, "application");
+  return site === null ? what : `${site}, ${what}`;
 }
 
 async function create(name: string, options: CreateOptions): Promise<void> {
   const api = new Api(options.server);
-  const { role, expires } = options;
+  const { role, site, expires } = options;
   const body = {
     name,
     role,
+    ...(site !== undefined && { site }),
     ...(await scopeFrom(api, options)),
     ...(expires !== undefined && { expires_ts: expires }),
   };

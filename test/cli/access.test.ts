@@ -83,6 +83,21 @@ describe("turnout token", () => {
   });
 });
 
+describe("turnout token for a site", () => {
+  it("is the site's, for its applications; without the site's name there is none", async () => {
+    const create = (...more: string[]) => turnout(["token", "create", "site berlin", "--role", "site", ...more]);
+    expect((await create()).err).toContain("site: must be the site's name");
+    const { out, err } = await create("--site", "berlin", "--app", "Flatcar Container Linux");
+    expect(out).toMatch(/^turnout_[\w-]{43}\n$/);
+    expect(err).toBe('token "site berlin": site for berlin, 1 application; it is not shown again\n');
+    const ask = (site: string) =>
+      fetch(`${server.url}/api/sites/${site}/fleet`, { headers: { Authorization: `Bearer ${out.trim()}` } });
+    expect([(await ask("berlin")).status, (await ask("paris")).status]).toEqual([200, 403]);
+    expect(await done("token", "list")).toMatch(/^site berlin +site +berlin, 1 application +active +- +/m);
+    await done("token", "revoke", "site berlin");
+  });
+});
+
 describe("turnout audit", () => {
   it("lists who changed what, and finds it by person, kind, application, group and time", async () => {
     await done("groups", "set", STABLE_GROUP, "--description", "for production", "--safe-mode", "on");
