@@ -1,6 +1,6 @@
 /** Channels after an import: their floors, and where they point. */
 import { compareVersions } from "../rollout/version.ts";
-import type { Api } from "./api.ts";
+import { type Api, ApiError } from "./api.ts";
 import { ARCHES } from "./bring.ts";
 import { confirm } from "./confirm.ts";
 
@@ -61,13 +61,31 @@ export async function moveChannels(
     }
     const idOf = (version: string) => packages.find((one) => one.arch === arch && one.version === version)?.id ?? "";
     await setFloors(api, channel, plan, idOf);
-    const seen = await api.seen<Channel>(`${path}/${channel.id}`);
-    const from = seen.value.package?.version ?? null;
-    const state = await stateOf(plan, from, options);
-    if (state === "moved") await api.change(`${path}/${channel.id}`, seen, { package_id: idOf(to) });
-    moved.push({ name, arch, from, to, state });
+    moved.push(await moveChannel(api, `${path}/${channel.id}`, plan, idOf(to), options));
   }
   return moved;
+}
+
+async function moveChannel(
+  api: Api,
+  path: string,
+  plan: ChannelPlan,
+  packageId: string,
+  options: MoveOptions,
+): Promise<Moved> {
+  const { name, arch, version: to } = plan;
+  for (;;) {
+    const seen = await api.seen<Channel>(path);
+    const from = seen.value.package?.version ?? null;
+    const state = await stateOf(plan, from, options);
+    try {
+      if (state === "moved") await api.change(path, seen, { package_id: packageId });
+      return { name, arch, from, to, state };
+    } catch (error) {
+      // Somebody else has changed it meanwhile, maybe another import of the same: it is looked at again.
+      if (!(error instanceof ApiError && error.status === 412)) throw error;
+    }
+  }
 }
 
 async function stateOf({ name, arch, version }: ChannelPlan, from: string | null, options: MoveOptions) {
