@@ -1,20 +1,12 @@
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { MessageChannel } from "node:worker_threads";
 import Database from "better-sqlite3";
 import { describe, expect, it } from "vitest";
 import type { WriterJob, WriterReply } from "../../src/checkin/messages.ts";
 import { serveWriter } from "../../src/checkin/writer-jobs.ts";
-import { afterwards } from "../afterwards.ts";
+import { aFolder, afterwards } from "../afterwards.ts";
 import { aCheckIn } from "../rollout/builders.ts";
 import { aDatabase, NOW } from "../store/in-process.ts";
-
-function aFolder(): string {
-  const folder = mkdtempSync(join(tmpdir(), "turnout-writer-"));
-  afterwards(() => rmSync(folder, { recursive: true, force: true }));
-  return folder;
-}
 
 /** The writer on a port of this thread: its replies in the order in which they come. */
 function aWriter(databasePath = join(aFolder(), "turnout.db")) {

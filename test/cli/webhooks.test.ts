@@ -1,8 +1,8 @@
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { beforeEach, describe, expect, it } from "vitest";
 import { aSession } from "../admin/auth/session-row.ts";
+import { aFolder } from "../afterwards.ts";
 import { FLATCAR, STABLE_GROUP } from "../e2e/turnout.ts";
 import { type World, worlds } from "../notify/world.ts";
 import { caught, type Surroundings } from "./caught.ts";
@@ -31,8 +31,7 @@ async function refused(...args: string[]): Promise<string> {
 }
 
 function aFile(text: string): string {
-  const folder = mkdtempSync(join(tmpdir(), "turnout-secret-"));
-  world.afterwards(() => rmSync(folder, { recursive: true, force: true }));
+  const folder = aFolder();
   writeFileSync(join(folder, "secret"), text);
   return join(folder, "secret");
 }

@@ -1,18 +1,11 @@
-import { mkdtempSync, readFileSync, rmSync, statSync } from "node:fs";
+import { readFileSync, statSync } from "node:fs";
 import { connect } from "node:net";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import Database from "better-sqlite3";
 import { describe, expect, it, onTestFinished } from "vitest";
-import { afterwards } from "../afterwards.ts";
+import { aFolder, afterwards } from "../afterwards.ts";
 import { canHaveSmallDisks, smallDisk } from "./small-disk.ts";
 import { aTurnout, checks, NODE_ID, reports, type TestTurnout } from "./turnout.ts";
-
-function aDataDir(): string {
-  const dir = mkdtempSync(join(tmpdir(), "turnout-"));
-  afterwards(() => rmSync(dir, { recursive: true, force: true }));
-  return dir;
-}
 
 async function running(
   environment: Record<string, string> = {},
@@ -73,7 +66,7 @@ describe("a slow client", () => {
 
 describe("a database that can't be written", () => {
   it("locked: 503 with Retry-After, nothing half-written, and it recovers by itself", async () => {
-    const dataDir = aDataDir();
+    const dataDir = aFolder();
     const server = await running({}, { dataDir });
     await server.release("4230.2.1");
     const other = new Database(join(dataDir, "turnout.db"));
@@ -172,7 +165,7 @@ describe("a flood of invented machine ids", () => {
 
 describe("retention", () => {
   it("deletes old events, history and activity, and the file does not grow for ever", async () => {
-    const dataDir = aDataDir();
+    const dataDir = aFolder();
     const server = await running({ TURNOUT_HISTORY_DAYS: "30" }, { dataDir });
     await server.release("4230.2.1");
     const path = join(dataDir, "turnout.db");

@@ -1,10 +1,8 @@
 /** A server that is killed under load, again and again. */
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import Database from "better-sqlite3";
 import { describe, expect, it } from "vitest";
-import { afterwards } from "../afterwards.ts";
+import { aFolder, afterwards } from "../afterwards.ts";
 import {
   aProcess,
   apiClient,
@@ -17,12 +15,6 @@ import {
   type TurnoutProcess,
 } from "./turnout.ts";
 
-function aDataDir(): string {
-  const dir = mkdtempSync(join(tmpdir(), "turnout-"));
-  afterwards(() => rmSync(dir, { recursive: true, force: true }));
-  return dir;
-}
-
 const machine = (n: number) => n.toString(16).padStart(32, "0");
 /** `npm run test:kills` has a hundred. */
 const KILLS = Number(process.env.TURNOUT_TEST_KILLS ?? 4);
@@ -32,7 +24,7 @@ describe("kill -9 under load", () => {
     `loses nothing that was acknowledged in ${KILLS} kills, and no quota is exceeded`,
     async () => {
       const quota = 30 + 30 * KILLS;
-      const dataDir = aDataDir();
+      const dataDir = aFolder();
       const environment = { TURNOUT_LOG_LEVEL: "error" };
       let server: TurnoutProcess = await aProcess(dataDir, environment);
       afterwards(() => server.child.kill("SIGKILL"));
@@ -98,7 +90,7 @@ describe("kill -9 under load", () => {
 
 describe("kill -9 while the gate closes", () => {
   it("leaves a rollout that is running or halted, never half of it, with counters that are right", async () => {
-    const dataDir = aDataDir();
+    const dataDir = aFolder();
     let server: TurnoutProcess = await aProcess(dataDir, { TURNOUT_LOG_LEVEL: "error" });
     afterwards(() => server.child.kill("SIGKILL"));
     const path = `/apps/${FLATCAR}/groups/${STABLE_GROUP}`;

@@ -1,10 +1,8 @@
 /** A central server and its sites, real ones, over loopback. Time is ours. */
-import { mkdtempSync, rmSync } from "node:fs";
 import { createServer, type RequestListener } from "node:http";
 import type { AddressInfo } from "node:net";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
-import { afterEach, beforeEach } from "vitest";
+import { beforeEach } from "vitest";
+import { aFolder, afterwards } from "../afterwards.ts";
 import { apiClient, aTurnout, FLATCAR, release, STABLE_GROUP, type TestTurnout } from "../e2e/turnout.ts";
 import { described } from "../payloads/build.ts";
 
@@ -35,26 +33,15 @@ export interface Channel {
 
 /** What the tests of a file have to do with: a new one for each. */
 export class World {
-  readonly #cleanUp: (() => unknown)[] = [];
   readonly #stopped = new Set<TestTurnout>();
 
-  afterwards(step: () => unknown): void {
-    this.#cleanUp.push(step);
-  }
-
-  async end(): Promise<void> {
-    for (const step of this.#cleanUp.splice(0).reverse()) await step();
-  }
-
   folder(): string {
-    const folder = mkdtempSync(join(tmpdir(), "turnout-edge-"));
-    this.afterwards(() => rmSync(folder, { recursive: true, force: true }));
-    return folder;
+    return aFolder();
   }
 
   async start(environment: Record<string, string>, options: Parameters<typeof aTurnout>[1] = {}): Promise<TestTurnout> {
     const server = await aTurnout({ TURNOUT_DISK_RESERVE: "0", ...environment }, options);
-    this.afterwards(() => this.stop(server));
+    afterwards(() => this.stop(server));
     return server;
   }
 
@@ -92,7 +79,7 @@ export class World {
   async impostor(answer: RequestListener): Promise<string> {
     const server = createServer(answer);
     await new Promise<void>((ready) => server.listen(0, "127.0.0.1", ready));
-    this.afterwards(() => {
+    afterwards(() => {
       server.closeAllConnections();
       server.close();
     });
@@ -180,10 +167,5 @@ export async function answerOf(
 
 /** For each test of the file: `use` gets its world. */
 export function worlds(use: (world: World) => void): void {
-  let world: World;
-  beforeEach(() => {
-    world = new World();
-    use(world);
-  });
-  afterEach(() => world.end());
+  beforeEach(() => use(new World()));
 }

@@ -1,11 +1,10 @@
 /** A mirror with files and folders that whoever runs the command may not read, or not write. */
-import { chmodSync, chownSync, existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { chmodSync, chownSync, existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeEach, expect, it } from "vitest";
 import { faultsOf, openMirror } from "../../src/mirror/directory.ts";
 import { MANIFEST_FILE } from "../../src/mirror/manifest.ts";
-import { afterwards } from "../afterwards.ts";
+import { aFolder, afterwards } from "../afterwards.ts";
 import { anUpstream, keys, MAIN, mirrored, type Upstream } from "./build.ts";
 
 const NOBODY = 65_534;
@@ -13,8 +12,7 @@ const key = keys(afterAll);
 let folder: string;
 let upstream: Upstream;
 beforeEach(async () => {
-  folder = mkdtempSync(join(tmpdir(), "turnout-mirror-"));
-  afterwards(() => rmSync(folder, { recursive: true, force: true }));
+  folder = aFolder();
   // The administrator may everything.
   if (process.getuid?.() === 0) {
     chownSync(folder, NOBODY, NOBODY);

@@ -1,9 +1,7 @@
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import pino from "pino";
 import { describe, expect, it } from "vitest";
 import { signatureOf } from "../../src/notify/send.ts";
+import { aFolder } from "../afterwards.ts";
 import { FLATCAR } from "../e2e/turnout.ts";
 import { NO_PRIVATE, type World, worlds } from "./world.ts";
 
@@ -62,8 +60,7 @@ describe("a target that is private", () => {
   });
 
   it("stays refused for a webhook of a time when it was allowed", async () => {
-    const dataDir = mkdtempSync(join(tmpdir(), "turnout-hooks-"));
-    world.afterwards(() => rmSync(dataDir, { recursive: true, force: true }));
+    const dataDir = aFolder();
     const { clock, turnout } = await world.start({ dataDir });
     await world.aWebhook();
     await turnout.close();

@@ -1,12 +1,12 @@
 /** The examples of docs/webhooks.md, run as they stand. */
 import { execFile, spawnSync } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { readFileSync, writeFileSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import { promisify } from "node:util";
 import { expect, it } from "vitest";
 import { EVENTS } from "../../src/notify/events.ts";
+import { aFolder } from "../afterwards.ts";
 import { type World, worlds } from "./world.ts";
 
 const ROOT = resolve(import.meta.dirname, "../..");
@@ -37,8 +37,7 @@ it("makes and tries a webhook, from the command line and over the API", async ()
 });
 
 it("verifies a signature in Node and in a shell, and nothing that was altered or is old", async () => {
-  const folder = mkdtempSync(join(tmpdir(), "turnout-verify-"));
-  world.afterwards(() => rmSync(folder, { recursive: true, force: true }));
+  const folder = aFolder();
   await world.start();
   const { secret } = await world.aWebhook({ name: "Überwachung" });
   await world.test("%C3%9Cberwachung");

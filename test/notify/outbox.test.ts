@@ -1,10 +1,8 @@
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { beforeEach, describe, expect, it } from "vitest";
 import { Notifications } from "../../src/notify/notifications.ts";
 import { MAX_WAITING } from "../../src/notify/outbox.ts";
 import { take } from "../../src/notify/tries.ts";
+import { aFolder } from "../afterwards.ts";
 import { type World, worlds } from "./world.ts";
 
 let world: World;
@@ -14,8 +12,7 @@ worlds((made) => {
 
 describe("a restart", () => {
   it("loses nothing: neither what was not handed over yet, nor what waits, nor what was being sent", async () => {
-    const dataDir = mkdtempSync(join(tmpdir(), "turnout-hooks-"));
-    world.afterwards(() => rmSync(dataDir, { recursive: true, force: true }));
+    const dataDir = aFolder();
     await world.start({ dataDir });
     await world.aWebhook({ events: ["rollout-started", "channel-updated", "node-failed"] });
     world.receiver.answer = "hang";

@@ -1,5 +1,6 @@
 /** Webhooks on the real server, with a receiver on a real socket. Time is ours. */
-import { afterEach, beforeEach } from "vitest";
+import { beforeEach } from "vitest";
+import { afterwards } from "../afterwards.ts";
 import { aTurnout, checks, reports, type TestTurnout } from "../e2e/turnout.ts";
 import { aReceiver, type Receiver } from "./receiver.ts";
 
@@ -21,12 +22,11 @@ export interface Delivery {
 /** What the tests of a file have to do with: a new one for each. */
 export class World {
   readonly receiver: Receiver;
-  readonly #cleanUp: (() => unknown)[] = [];
   #server: TestTurnout | null = null;
 
   constructor(receiver: Receiver) {
     this.receiver = receiver;
-    this.afterwards(() => receiver.close());
+    afterwards(() => receiver.close());
   }
 
   get server(): TestTurnout {
@@ -34,25 +34,17 @@ export class World {
     return this.#server;
   }
 
-  afterwards(step: () => unknown): void {
-    this.#cleanUp.push(step);
-  }
-
-  async end(): Promise<void> {
-    for (const step of this.#cleanUp.splice(0).reverse()) await step();
-  }
-
   /** Starts the server that everything here talks to from now on. */
   async start(options: Parameters<typeof aTurnout>[1] = {}, environment = PRIVATE): Promise<TestTurnout> {
     const server = await aTurnout(environment, options);
     this.#server = server;
-    this.afterwards(() => server.close());
+    afterwards(() => server.close());
     return server;
   }
 
   async anotherReceiver(): Promise<Receiver> {
     const receiver = await aReceiver();
-    this.afterwards(() => receiver.close());
+    afterwards(() => receiver.close());
     return receiver;
   }
 
@@ -102,10 +94,5 @@ export const machine = (n: number) => n.toString(16).padStart(32, "0");
 
 /** For each test of the file: `use` gets its world. */
 export function worlds(use: (world: World) => void): void {
-  let world: World;
-  beforeEach(async () => {
-    world = new World(await aReceiver());
-    use(world);
-  });
-  afterEach(() => world.end());
+  beforeEach(async () => use(new World(await aReceiver())));
 }

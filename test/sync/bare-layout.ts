@@ -1,10 +1,9 @@
 /** Releases of small payloads in Flatcar's bare layout, as a directory and on a web server that lists its folders. */
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
-import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
-import { afterwards } from "../afterwards.ts";
+import { aFolder, afterwards } from "../afterwards.ts";
 import { aPayload, type Keys, sha256 } from "../payloads/build.ts";
 import { MAIN, OEM, send } from "./world.ts";
 
@@ -12,8 +11,7 @@ export class BareLayout {
   readonly folder: string;
 
   constructor() {
-    this.folder = mkdtempSync(join(tmpdir(), "turnout-bare-"));
-    afterwards(() => rmSync(this.folder, { recursive: true, force: true }));
+    this.folder = aFolder();
   }
 
   /** The directory, as an upstream's URL. */

@@ -1,32 +1,15 @@
 /** A server that follows a directory of its own machine, signed or not. */
 import { execFileSync } from "node:child_process";
-import {
-  cpSync,
-  mkdirSync,
-  mkdtempSync,
-  readFileSync,
-  renameSync,
-  rmSync,
-  symlinkSync,
-  truncateSync,
-  writeFileSync,
-} from "node:fs";
-import { tmpdir } from "node:os";
+import { cpSync, mkdirSync, readFileSync, renameSync, rmSync, symlinkSync, truncateSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { afterwards } from "../afterwards.ts";
+import { aFolder } from "../afterwards.ts";
 import { asking } from "../cli/asking.ts";
 import { anUpstream, keys, mirrored } from "../mirror/build.ts";
 import { BareLayout } from "./bare-layout.ts";
 import { aFollower, aServer, Follower, fileStates, MAIN, OEM, packagesOf, versionOf } from "./world.ts";
 
 const VERSION = "4230.2.1";
-
-function aFolder(): string {
-  const folder = mkdtempSync(join(tmpdir(), "turnout-dir-"));
-  afterwards(() => rmSync(folder, { recursive: true, force: true }));
-  return folder;
-}
 
 function aLayout(): BareLayout {
   const layout = new BareLayout();

@@ -1,11 +1,10 @@
 /** Servers that are killed (-9) while they bring a release of the bare layout in: what has come is gone on from. */
-import { closeSync, mkdtempSync, openSync, readdirSync, readFileSync, rmSync, statSync, writeSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { closeSync, openSync, readdirSync, readFileSync, statSync, writeSync } from "node:fs";
 import { join } from "node:path";
 import { setImmediate as soon } from "node:timers/promises";
 import Database from "better-sqlite3";
 import { expect, it } from "vitest";
-import { afterwards } from "../afterwards.ts";
+import { aFolder, afterwards } from "../afterwards.ts";
 import { aProcess, apiClient, FLATCAR, STABLE_CHANNEL } from "../e2e/turnout.ts";
 import { aPayload, sha256 } from "../payloads/build.ts";
 import { VirtualClock } from "../virtual-clock.ts";
@@ -13,12 +12,6 @@ import { BareLayout, served } from "./bare-layout.ts";
 import { aServer, Follower, fileStates, MAIN, OEM, packagesOf } from "./world.ts";
 
 const VERSION = "4230.2.1";
-
-function aDataDir(): string {
-  const dataDir = mkdtempSync(join(tmpdir(), "turnout-kill-"));
-  afterwards(() => rmSync(dataDir, { recursive: true, force: true }));
-  return dataDir;
-}
 
 /** A process that has the upstream, and has been told to check it. */
 async function checking(dataDir: string, url: string, environment: Record<string, string> = {}) {
@@ -80,7 +73,7 @@ it("a download from a web server survives three kills, and a tail that never cam
     if (request.method === "HEAD") response.end();
     else response.write(content.subarray(from, from + 50_000)); // and no more
   });
-  const dataDir = aDataDir();
+  const dataDir = aFolder();
   let id = "";
   for (const bytes of [50_000, 100_000, 150_000]) {
     const server = await checking(dataDir, web.url);
@@ -110,7 +103,7 @@ it("a copy from a directory survives a kill: only the rest is copied", async () 
   layout.write(VERSION, MAIN, content);
   layout.write(VERSION, `${MAIN}.sha256`, `${sha256(content).toString("hex")}  ${MAIN}\n`);
   const allowed = { TURNOUT_SYNC_DIRS: layout.folder };
-  const dataDir = aDataDir();
+  const dataDir = aFolder();
   const server = await checking(dataDir, layout.url, allowed);
   await whenever(() => partial(dataDir).bytes > 10 * 2 ** 20);
   await server.kill();

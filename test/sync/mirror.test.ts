@@ -1,13 +1,12 @@
 /** A server that follows a mirror on a web server. */
-import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { cpSync, readFileSync, writeFileSync } from "node:fs";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeEach, describe, expect, it } from "vitest";
 import { signatureOf } from "../../src/mirror/keys.ts";
 import { MANIFEST_FILE, SIGNATURE_FILE } from "../../src/mirror/manifest.ts";
-import { afterwards } from "../afterwards.ts";
+import { aFolder, afterwards } from "../afterwards.ts";
 import { ran } from "../cli/ran.ts";
 import { FLATCAR, STABLE_CHANNEL } from "../e2e/turnout.ts";
 import { anUpstream, keys, MAIN, mirrored, OEM, type Upstream } from "../mirror/build.ts";
@@ -21,8 +20,7 @@ let before: (path: string) => void;
 let url: string;
 
 beforeEach(async () => {
-  folder = mkdtempSync(join(tmpdir(), "turnout-mirror-"));
-  afterwards(() => rmSync(folder, { recursive: true, force: true }));
+  folder = aFolder();
   upstream = anUpstream();
   await mirrored(folder, upstream, key);
   before = () => {};
@@ -141,8 +139,7 @@ describe("a server that follows a mirror", () => {
   });
 
   it("does not take an older state of it for news", async () => {
-    const old = mkdtempSync(join(tmpdir(), "turnout-old-"));
-    afterwards(() => rmSync(old, { recursive: true, force: true }));
+    const old = aFolder();
     cpSync(folder, old, { recursive: true });
     upstream.release("4230.2.2");
     upstream.channels.set("stable (amd64)", { version: "4230.2.2" });
@@ -164,8 +161,7 @@ describe("a server that follows a mirror", () => {
   });
 
   it("takes none of another application's", async () => {
-    const other = mkdtempSync(join(tmpdir(), "turnout-other-"));
-    afterwards(() => rmSync(other, { recursive: true, force: true }));
+    const other = aFolder();
     await mirrored(other, upstream, key, { application: "io.example.other" });
     for (const name of [MANIFEST_FILE, SIGNATURE_FILE]) cpSync(join(other, name), join(folder, name));
     const follower = await follows();
@@ -174,8 +170,7 @@ describe("a server that follows a mirror", () => {
   });
 
   it("asks once more when the mirror is written anew between its two files", async () => {
-    const later = mkdtempSync(join(tmpdir(), "turnout-later-"));
-    afterwards(() => rmSync(later, { recursive: true, force: true }));
+    const later = aFolder();
     cpSync(folder, later, { recursive: true });
     upstream.channels.set("stable (amd64)", { version: "4230.2.1" });
     await mirrored(later, upstream, key);

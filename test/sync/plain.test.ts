@@ -1,11 +1,9 @@
 /** A server that follows Flatcar's bare layout: on a web server, with real payloads. */
 import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { readFileSync, rmSync, writeFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
-import { afterwards } from "../afterwards.ts";
+import { aFolder } from "../afterwards.ts";
 import { asking } from "../cli/asking.ts";
 import { FLATCAR } from "../e2e/turnout.ts";
 import { aKey } from "../payloads/build.ts";
@@ -177,8 +175,7 @@ describe("a server that follows the bare layout on a web server", () => {
   });
 
   it("goes on where it was after the server has gone away in the middle", async () => {
-    const dataDir = mkdtempSync(join(tmpdir(), "turnout-plain-"));
-    afterwards(() => rmSync(dataDir, { recursive: true, force: true }));
+    const dataDir = aFolder();
     const clock = new VirtualClock();
     const before = await aServer({}, { dataDir, clock });
     const { layout, web, site } = await aSite({}, before);

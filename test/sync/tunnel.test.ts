@@ -1,13 +1,12 @@
 /** An upstream with a certificate of an authority of one's own, behind an HTTP proxy: a real process, since Node reads it at its start. */
 import { execFileSync, spawnSync } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { createServer } from "node:http";
 import { createServer as createTlsServer } from "node:https";
 import { type AddressInfo, connect } from "node:net";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, it } from "vitest";
-import { afterwards } from "../afterwards.ts";
+import { aFolder, afterwards } from "../afterwards.ts";
 import { aProcess, apiClient, FLATCAR, STABLE_CHANNEL } from "../e2e/turnout.ts";
 import { answerOf, aVersion, MAIN, manifestOf, OEM, send, type Upstream } from "./world.ts";
 
@@ -15,8 +14,7 @@ const NAME = "updates.example.org";
 const one = aVersion("4230.2.1", 64);
 
 it.skipIf(spawnSync("openssl", ["version"]).status !== 0)("is asked and downloaded from through a tunnel", async () => {
-  const folder = mkdtempSync(join(tmpdir(), "turnout-tunnel-"));
-  afterwards(() => rmSync(folder, { recursive: true, force: true }));
+  const folder = aFolder();
   const [key, cert] = [join(folder, "key.pem"), join(folder, "cert.pem")];
   const subject = ["-subj", `/CN=${NAME}`, "-addext", `subjectAltName=DNS:${NAME}`];
   const made = [

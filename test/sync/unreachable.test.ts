@@ -1,14 +1,13 @@
 /** Upstreams that can't be talked to: each is told of in words. */
 import { execFileSync } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { createServer } from "node:http";
 import { createServer as createTlsServer } from "node:https";
 import { type AddressInfo, createServer as createTcpServer, type Socket } from "node:net";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { TIMEOUTS } from "../../src/sync/http.ts";
-import { afterwards } from "../afterwards.ts";
+import { aFolder, afterwards } from "../afterwards.ts";
 import { aFollower, aServer, handmade, NO_UPDATE } from "./world.ts";
 
 /** For ever, a little at a time. */
@@ -47,8 +46,7 @@ describe("an upstream", () => {
   });
 
   it("whose certificate nobody vouches for is not asked, and it is said what would help", async () => {
-    const folder = mkdtempSync(join(tmpdir(), "turnout-tls-"));
-    afterwards(() => rmSync(folder, { recursive: true, force: true }));
+    const folder = aFolder();
     const [key, cert] = [join(folder, "key.pem"), join(folder, "cert.pem")];
     const made = ["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=127.0.0.1"];
     execFileSync("openssl", [...made, "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", key, "-out", cert], {

@@ -1,13 +1,11 @@
 /** What people set, what time does, and what happens when a process ends in the middle. */
-import { mkdtempSync, rmSync } from "node:fs";
 import type { ServerResponse } from "node:http";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { editor, SYNC } from "../../src/admin/editor.ts";
 import { bringIn } from "../../src/sync/bring-in.ts";
 import { openSyncing } from "../../src/sync/open.ts";
-import { afterwards } from "../afterwards.ts";
+import { aFolder } from "../afterwards.ts";
 import { aProcess, apiClient, FLATCAR, STABLE_CHANNEL } from "../e2e/turnout.ts";
 import { extraFile, sha256 } from "../payloads/build.ts";
 import { VirtualClock } from "../virtual-clock.ts";
@@ -235,17 +233,12 @@ describe("a download that is under way", () => {
     });
     return begun.promise;
   };
-  const folder = () => {
-    const dataDir = mkdtempSync(join(tmpdir(), "turnout-sync-"));
-    afterwards(() => rmSync(dataDir, { recursive: true, force: true }));
-    return dataDir;
-  };
 
   it("is shown, is broken off when the server stops, and goes on at once after its start", async () => {
     const upstream = await handmade();
     upstream.offer(second);
     const waiting = stalled(upstream);
-    const dataDir = folder();
+    const dataDir = aFolder();
     const clock = new VirtualClock();
     const before = await aServer({}, { dataDir, clock });
     const site = await aFollower(upstream.omaha, {}, before);
@@ -345,7 +338,7 @@ describe("a download that is under way", () => {
     const upstream = await handmade();
     upstream.offer(second);
     const waiting = stalled(upstream);
-    const dataDir = folder();
+    const dataDir = aFolder();
     const { url, child, ended } = await aProcess(dataDir, { TURNOUT_DISK_RESERVE: "0" });
     const api = apiClient(url);
     const { id } = await api<{ id: string }>("POST", `/apps/${FLATCAR}/upstreams`, {
