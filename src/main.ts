@@ -29,6 +29,7 @@ import { Payloads } from "./payloads/payloads.ts";
 import { type Scrub, scrub } from "./payloads/scrub.ts";
 import { createApp, createHttpServer, DEFAULT_TIMEOUTS, type ServerTimeouts } from "./server.ts";
 import { readSettings, type Settings, SettingsError } from "./settings.ts";
+import { setDefaultStrategy } from "./store/rollouts.ts";
 import { lockFolder } from "./store/sqlite/lock.ts";
 import { sqliteStore } from "./store/sqlite/open.ts";
 import type { Store } from "./store/store.ts";
@@ -111,6 +112,7 @@ type Database = Pick<Parts, "settings" | "options" | "clock" | "log" | "writer" 
 
 async function startOn(database: Database, mirrorKeys: readonly PublicKey[]): Promise<Turnout> {
   const { settings, options, clock, log, writer, store } = database;
+  await setDefaultStrategy(store, settings.defaultStrategy);
   if (await seedFleet(store, FIRST_FLEET, clock.now())) log.info("new database: made the Flatcar application");
   await provideToken(store, settings, clock, options);
   const absence = await makeUpForAbsence(store, clock.now());

@@ -4,6 +4,7 @@ import { isAbsolute, join, resolve } from "node:path";
 import { parse } from "yaml";
 import { z } from "zod";
 import { parseInterval } from "./rollout/interval.ts";
+import { DEFAULT_STRATEGIES, type DefaultStrategy } from "./rollout/strategy.ts";
 
 const LOOPBACK = /^(127\.\d+\.\d+\.\d+|::1|localhost)$/;
 
@@ -94,6 +95,7 @@ const schema = z.strictObject({
     .default(4 * 3_600_000),
   TURNOUT_OVERLOAD_WAIT: duration.default(1_000),
   TURNOUT_NEW_NODES_PER_MINUTE: number(0, 1_000_000).default(0),
+  TURNOUT_DEFAULT_STRATEGY: z.enum(DEFAULT_STRATEGIES).default("guarded"),
   TURNOUT_HISTORY_DAYS: number(1, 36_500).default(90),
   TURNOUT_FORGET_SEEN_ONCE_DAYS: number(1, 36_500).default(7),
   TURNOUT_PAYLOAD_TOKEN: secretInPath.optional(),
@@ -160,6 +162,8 @@ export interface Settings {
   readonly overloadWaitMs: number;
   /** 0: no limit. */
   readonly newNodesPerMinute: number;
+  /** Of groups that have no strategy of their own. */
+  readonly defaultStrategy: DefaultStrategy;
   readonly historyDays: number;
   readonly forgetSeenOnceDays: number;
   /** Whether webhooks may lead to private, loopback and link-local addresses. */
@@ -254,6 +258,7 @@ function toSettings(given: z.infer<typeof schema>): Settings {
     longestPollMs: given.TURNOUT_LONGEST_POLL,
     overloadWaitMs: given.TURNOUT_OVERLOAD_WAIT,
     newNodesPerMinute: given.TURNOUT_NEW_NODES_PER_MINUTE,
+    defaultStrategy: given.TURNOUT_DEFAULT_STRATEGY,
     historyDays: given.TURNOUT_HISTORY_DAYS,
     forgetSeenOnceDays: given.TURNOUT_FORGET_SEEN_ONCE_DAYS,
     payloads: {

@@ -38,7 +38,7 @@ export const groupBody = z.strictObject({
   strategy: strategySchema.nullish(),
   maintenance_windows: windowsSchema.optional(),
   freezes: freezesSchema.optional(),
-  ...readOnly("id", "created_ts", "rollout_in_progress", "application_id", "channel"),
+  ...readOnly("id", "created_ts", "rollout_in_progress", "application_id", "channel", "effective_strategy"),
 });
 export type GroupBody = z.output<typeof groupBody>;
 

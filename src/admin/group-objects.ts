@@ -2,7 +2,9 @@
 import { z } from "zod";
 import { freezesSchema, strategyObject, windowsSchema } from "../fleet/strategy.ts";
 import { grantedTotal } from "../rollout/counters.ts";
+import { strategyInFull } from "../rollout/strategy.ts";
 import { toRolloutCounters } from "../store/counters.ts";
+import { effectiveStrategy } from "../store/rollouts.ts";
 import { channelObject, toChannels } from "./channels.ts";
 import { type Db, timestamp } from "./context.ts";
 import type { GroupRow } from "./lookups.ts";
@@ -24,12 +26,16 @@ export const groupObject = z
     policy_max_updates_per_period: z.int(),
     policy_update_timeout: z.string(),
     strategy: strategyObject.nullable(),
+    /** What its next rollout goes by: `strategy`, or the server's default where that is null. */
+    effective_strategy: strategyObject,
     maintenance_windows: windowsSchema,
     freezes: freezesSchema,
     channel: channelObject.optional(),
     track: z.string(),
   })
   .meta({ id: "Group" });
+/** As it was checked when it came in. */
+type StrategyView = z.input<typeof strategyObject>;
 export type GroupObject = z.input<typeof groupObject>;
 
 /** Each with its channel. */
@@ -66,6 +72,7 @@ export async function toGroup(db: Db, row: GroupRow): Promise<GroupObject> {
     policy_max_updates_per_period: row.policy_max_updates_per_period,
     policy_update_timeout: row.policy_update_timeout,
     strategy: JSON.parse(row.strategy ?? "null"),
+    effective_strategy: strategyInFull(await effectiveStrategy(db, row.strategy)) as StrategyView,
     maintenance_windows: JSON.parse(row.maintenance_windows),
     freezes: JSON.parse(row.freezes),
     ...(channel === undefined ? {} : { channel }),

@@ -8,6 +8,7 @@ import { breachesOf, describeBreach, finishedOf, lowerBound, sliceName } from ".
 import type { Counters, RolloutCounters, Tally } from "../rollout/model/counters.ts";
 import type { Fleet } from "../rollout/model/fleet.ts";
 import { ROLLOUT_STATES, type Rollout, type RolloutState } from "../rollout/model/rollout.ts";
+import { rampOf } from "../rollout/ramp.ts";
 import { outlook } from "../rollout/run.ts";
 import { percentNow } from "../rollout/stages.ts";
 import type { Tables } from "../store/tables.ts";
@@ -38,6 +39,7 @@ const stageObject = z.object({
   number: z.int(),
   state: z.enum(["done", "not open", "awaits approval", "open", "baking"]),
   percent_now: z.number().optional(),
+  /** Nodes that have it, or have still to go and are not held, as last counted (`eligible_ts`). Null: it has ended. */
   eligible: nodes.nullable(),
   counters: countersObject,
 });
@@ -61,6 +63,8 @@ export const rolloutObject = z
     stage_opened_ts: time.nullable(),
     baking_since: time.nullable(),
     stages: z.array(stageObject),
+    eligible_ts: time.nullable(),
+    awaits_nodes: z.boolean(),
     counters: countersObject,
     failed_by_cause: z.record(z.string(), nodes),
     health: z.object({
@@ -72,6 +76,8 @@ export const rolloutObject = z
       breach: z.string().nullable(),
       closed: z.array(z.object({ slice: z.string(), since: time, why: z.string(), only_watched: z.boolean() })),
     }),
+    /** Slow start: nodes at risk, and how many may be. Null: it has no ramp, or has ended. */
+    ramp: z.object({ exposed: nodes, limit: nodes }).nullable(),
     strategy: strategyObject,
     seed: z.string(),
   })
@@ -110,7 +116,7 @@ export function toRolloutView(
   const strategy = JSON.parse(row.strategy) as StrategyView; // checked when it came in
   const standing = rolloutCounters(counters, row.no);
   const rollout = fleet.rolloutByNo.get(row.no) ?? null;
-  const next = rollout === null ? null : outlook(rollout, fleet, now);
+  const next = rollout === null ? null : outlook(rollout, fleet, standing, now);
   return {
     id: row.id,
     group_id: groupId,
@@ -127,12 +133,15 @@ export function toRolloutView(
     start_at: row.start_at === null ? null : timestamp(row.start_at),
     stage_opened_ts: row.state === "scheduled" ? null : timestamp(row.stage_opened_at),
     baking_since: row.baking_since === null ? null : timestamp(row.baking_since),
+    eligible_ts: row.eligible_at === null || !isUnderWay(row) ? null : timestamp(row.eligible_at),
+    awaits_nodes: row.awaits_nodes === 1,
     stages: toStages(row, strategy.stages ?? PLAIN_STAGES, standing, rollout, now),
     counters: toCountersView(standing.total),
     failed_by_cause: Object.fromEntries(
       [...standing.causes].map(([code, nodes]) => [code === OTHER_CAUSE ? "other" : code, nodes]),
     ),
     health: toHealth(rollout, standing),
+    ramp: toRamp(rollout, standing),
     strategy: { ...strategy, stages: strategy.stages ?? PLAIN_STAGES },
     seed: row.seed,
   };
@@ -151,14 +160,24 @@ function toStages(
     const own = tallies[readCell(cell).stage];
     if (own !== undefined) for (const key of TALLY_KEYS) own[key] += tally[key];
   }
-  return stages.map((stage, index) => ({
-    ...stage,
-    number: index + 1,
-    state: stageState(row, index),
-    ...(rollout !== null && index === row.stage && { percent_now: percentNow(rollout, now) }),
-    eligible: eligible[index] ?? null,
-    counters: toCountersView(tallies[index] ?? emptyTally()),
-  }));
+  return stages.map((stage, index) => {
+    const counters = toCountersView(tallies[index] ?? emptyTally());
+    const counted = isUnderWay(row) ? (eligible[index] ?? null) : null;
+    return {
+      ...stage,
+      number: index + 1,
+      state: stageState(row, index),
+      ...(rollout !== null && index === row.stage && { percent_now: percentNow(rollout, now) }),
+      // Whoever has been granted since the count is eligible, too.
+      eligible: counted === null ? null : Math.max(counted, counters.granted - counters.withdrawn),
+      counters,
+    };
+  });
+}
+
+/** Nodes are counted only while it may still go on. */
+function isUnderWay({ state }: RolloutRow): boolean {
+  return state === "running" || state === "paused" || state === "halted";
 }
 
 function stageState(row: RolloutRow, index: number): z.input<typeof stageObject>["state"] {
@@ -180,6 +199,11 @@ export function toCountersView(tally: Tally) {
     withdrawn: tally.withdrawn,
     retrying: tally.retrying,
   };
+}
+
+function toRamp(rollout: Rollout | null, counters: RolloutCounters): RolloutObject["ramp"] {
+  const standing = rollout === null ? null : rampOf(rollout, counters);
+  return standing === null ? null : { exposed: standing.exposed, limit: standing.limit };
 }
 
 function toHealth(rollout: Rollout | null, counters: RolloutCounters) {

@@ -2,32 +2,41 @@
  * Moves rollouts on as time goes: starts them, ends stages, opens the next, completes. Any number of processes may run one:
  * a change is written only if the rollout is still as it was read.
  */
-import { type Kysely, sql } from "kysely";
+import type { Kysely } from "kysely";
 import { readCell } from "../rollout/cell.ts";
 import { emptyRolloutCounters } from "../rollout/counters.ts";
-import type { Arch } from "../rollout/model/arch.ts";
+import type { RolloutCounters } from "../rollout/model/counters.ts";
 import type { Fleet } from "../rollout/model/fleet.ts";
-import type { NodeStatus } from "../rollout/model/node.ts";
 import type { Rollout } from "../rollout/model/rollout.ts";
-import { due, isLast, stageFinished } from "../rollout/run.ts";
-import { isForAll, isWaitedFor, type Straggler, stageOf } from "../rollout/stages.ts";
+import { due, hasMembers, isLast, type Members, stageFinished } from "../rollout/run.ts";
+import { isConcerned, isForAll, isMember, isWaitedFor, stageOf } from "../rollout/stages.ts";
 import { compareVersions } from "../rollout/version.ts";
-import { holdOf, labelsOf } from "../store/care.ts";
 import { loadCounters } from "../store/counters.ts";
 import { loadFleet } from "../store/fleet.ts";
-import { RolloutMoved, recordChange, SYSTEM } from "../store/rollouts.ts";
+import { moveRevision, RolloutMoved, recordChange, SYSTEM } from "../store/rollouts.ts";
 import type { Store } from "../store/store.ts";
 import type { Tables } from "../store/tables.ts";
 import { type Absence, seenBut } from "./absence.ts";
+import {
+  concerns,
+  type GroupNode,
+  heldCounts,
+  nodesOf,
+  PORTION,
+  type VersionCount,
+  versionCounts,
+  visitNodes,
+  visitNodesToGo,
+} from "./group-nodes.ts";
 
 type Db = Kysely<Tables>;
 
-/** Nodes read at a time: a few milliseconds each, so that check-ins come in between. */
-const CHUNK = 1_000;
 /** So many nodes that a stage waits for are remembered, to be asked after one by one. */
 const REMEMBERED = 10_000;
 /** A change may be followed by another at once (a stage without nodes); more than this can't be. */
 const MAX_CHANGES = 100;
+/** Looking through a whole large group is done no more often than this. */
+const LOOK_AGAIN_MS = 60_000;
 
 /** Nodes that a stage was seen to wait for: it is over no sooner than with the last of them. */
 interface Waiting {
@@ -36,12 +45,29 @@ interface Waiting {
   next: number;
 }
 
+/** What a look through the group has found of a plan's open stages, when, and how many nodes it took. */
+interface Look {
+  readonly plan: string;
+  readonly at: number;
+  readonly looked: number;
+  readonly members: Members;
+}
+
+/** How many nodes each stage is for, by which plan and of which nodes, and when they were counted. */
+interface Count {
+  readonly plan: string;
+  readonly nodes: string;
+  readonly at: number;
+}
+
+const SOME: Members = { any: true, groupNodes: 0, newestAt: null };
+
 export class Conductor {
   readonly #store: Store;
   readonly #absence: Absence | null;
   readonly #waiting = new Map<number, Waiting>();
-  /** The stage, and the plan, that a rollout's nodes were counted by. */
-  readonly #counted = new Map<number, string>();
+  readonly #looks = new Map<number, Look>();
+  readonly #counts = new Map<number, Count>();
   #fleet: Fleet | null = null;
 
   /** @param absence that came before the start. */
@@ -71,8 +97,8 @@ export class Conductor {
     let moved = false;
     for (const rollout of live) {
       const counters = rollouts.get(rollout.no) ?? emptyRolloutCounters();
-      await this.#countEligible(rollout);
-      let change = due(rollout, fleet, counters, now);
+      await this.#countNodes(rollout, now);
+      let change = due(rollout, fleet, counters, await this.#members(rollout, counters, now), now);
       if (change === null) continue;
       if (change === "look") {
         if (isLast(rollout) && counters.total.complete === 0 && !(await this.#isPassed(rollout))) continue;
@@ -98,12 +124,48 @@ export class Conductor {
 
   #forgetOthers(live: readonly Rollout[]): void {
     const kept = new Set(live.map(({ no }) => no));
-    for (const known of [this.#waiting, this.#counted]) {
+    for (const known of [this.#waiting, this.#looks, this.#counts]) {
       for (const no of known.keys()) if (!kept.has(no)) known.delete(no);
     }
   }
 
-  /** Whether the stage waits for a node. The fleet is searched only when the nodes known to be waited for are through. */
+  // ---------------------------------------------------------------------------------------- who is in its stages
+
+  /** The group is searched only while nothing tells that there is somebody; a large one once a minute at most. */
+  async #members(rollout: Rollout, counters: RolloutCounters, now: number): Promise<Members> {
+    const { state, bakingSince, awaitsApproval } = rollout;
+    if (state !== "running" || bakingSince !== null || awaitsApproval || hasMembers(rollout, counters)) return SOME;
+    const plan = planOf(rollout);
+    const known = this.#looks.get(rollout.no);
+    const isFresh =
+      known?.plan === plan && (known.members.any || (known.looked > PORTION && now - known.at < LOOK_AGAIN_MS));
+    if (known !== undefined && isFresh) return known.members;
+    const look = await this.#store.snapshot((db) => this.#lookForMembers(db, rollout, now));
+    this.#looks.set(rollout.no, { plan, at: now, ...look });
+    return look.members;
+  }
+
+  async #lookForMembers(db: Db, rollout: Rollout, now: number): Promise<Pick<Look, "looked" | "members">> {
+    let [any, looked, groupNodes, newestAt] = [false, 0, 0, null as number | null];
+    await visitNodes(db, rollout, (row) => {
+      looked += 1;
+      const node = this.#seen(row);
+      if (!isConcerned(rollout, node, now)) return true;
+      groupNodes += 1;
+      newestAt = Math.max(newestAt ?? 0, node.createdAt);
+      any = isMember(rollout, node);
+      return !any;
+    });
+    return { looked, members: { any, groupNodes, newestAt } };
+  }
+
+  #seen(node: GroupNode): GroupNode {
+    return { ...node, lastSeenAt: seenBut(this.#absence, node.lastSeenAt) };
+  }
+
+  // ------------------------------------------------------------------------------------------- whom it waits for
+
+  /** Whether the stage waits for a node. The group is searched only when the nodes known to be waited for are through. */
   async #isWaiting(rollout: Rollout, now: number): Promise<boolean> {
     const known = this.#waiting.get(rollout.no);
     if (known?.stage === rollout.stage && (await this.#findNext(rollout, known, now))) return true;
@@ -114,12 +176,9 @@ export class Conductor {
 
   async #findNext(rollout: Rollout, waiting: Waiting, now: number): Promise<boolean> {
     while (waiting.next < waiting.nodeNos.length) {
-      const asked = waiting.nodeNos.slice(waiting.next, waiting.next + CHUNK / 2);
-      const rows = await stragglers(this.#store.read)
-        .where("nodes.group_no", "=", rollout.groupNo)
-        .where("nodes.no", "in", asked)
-        .execute();
-      const waited = new Set(rows.filter((row) => this.#isWaitedFor(rollout, row, now)).map(({ no }) => no));
+      const asked = waiting.nodeNos.slice(waiting.next, waiting.next + PORTION / 2);
+      const nodes = await nodesOf(this.#store.read, rollout.groupNo, asked);
+      const waited = new Set(nodes.filter((node) => isWaitedFor(rollout, this.#seen(node), now)).map(({ no }) => no));
       const found = asked.findIndex((no) => waited.has(no));
       if (found !== -1) {
         waiting.next += found;
@@ -130,147 +189,78 @@ export class Conductor {
     return false;
   }
 
-  #isWaitedFor(rollout: Rollout, row: Row, now: number): boolean {
-    const node = toStraggler(row);
-    return isWaitedFor(rollout, { ...node, lastSeenAt: seenBut(this.#absence, node.lastSeenAt) }, now);
-  }
-
   async #search(db: Db, rollout: Rollout, now: number): Promise<number[]> {
     const found: number[] = [];
-    await this.#visit(db, rollout, (row) => {
-      if (this.#isWaitedFor(rollout, row, now)) found.push(row.no);
+    await visitNodesToGo(db, rollout, (node) => {
+      if (isWaitedFor(rollout, this.#seen(node), now)) found.push(node.no);
       return found.length < REMEMBERED;
     });
     return found;
   }
 
-  /**
-   * Shows the nodes that the rollout is for, as far as they have not got it yet, until `visitor` has seen enough.
-   * @param db a snapshot: nodes that move meanwhile would be missed, or seen twice.
-   */
-  async #visit(db: Db, rollout: Rollout, visitor: (row: Row) => boolean): Promise<void> {
-    for (const version of await this.#versionsToLookAt(db, rollout)) {
-      let [status, no] = ["", 0];
-      for (;;) {
-        const rows = await stragglers(db)
-          .where("nodes.group_no", "=", rollout.groupNo)
-          .where("nodes.version", "=", version)
-          .where(sql<boolean>`(nodes.status, nodes.no) > (${status}, ${no})`)
-          .orderBy("nodes.status")
-          .orderBy("nodes.no")
-          .limit(CHUNK)
-          .execute();
-        for (const row of rows) if (!visitor(row)) return;
-        const last = rows.at(-1);
-        if (last === undefined || rows.length < CHUNK) break;
-        [status, no] = [last.status, last.no];
-      }
-    }
-  }
-
   /** Whether the group has nodes at all that are where the rollout leads, or beyond. */
   async #isPassed({ groupNo, package: wanted }: Rollout): Promise<boolean> {
     const counts = await versionCounts(this.#store.read, groupNo);
-    return counts.some(({ version, nodes }) => nodes > 0 && compareVersions(version, wanted.version) >= 0);
+    return counts.some(({ version }) => compareVersions(version, wanted.version) >= 0);
   }
 
-  /** How many nodes each stage is for, without those that are held: counted when it has opened or was planned anew, to be shown. */
-  async #countEligible(rollout: Rollout): Promise<void> {
-    const plan = `${rollout.stage} ${JSON.stringify(rollout.strategy.stages)}`;
-    if (rollout.state !== "running" || this.#counted.get(rollout.no) === plan) return;
-    const eligible = rollout.strategy.stages.map(() => 0);
-    const add = (stage: number | null, nodes: number) => {
-      if (stage !== null && eligible[stage] !== undefined) eligible[stage] += nodes;
-    };
-    await this.#store.snapshot(async (db) => {
-      const counters = await loadCounters(db, [rollout.no]);
-      const { cells } = counters.rollouts.get(rollout.no) ?? emptyRolloutCounters();
-      for (const [cell, { complete }] of cells) add(readCell(cell).stage, complete);
-      if (isForAll(rollout.strategy)) add(0, await this.#nodesToGo(db, rollout));
-      else {
-        await this.#visit(db, rollout, (row) => {
-          if (row.held === null) add(stageOf(rollout, toStraggler(row)), 1);
-          return true;
-        });
-      }
-    });
-    await this.#store.write((tx) =>
-      tx
+  // --------------------------------------------------------------------------------------------- how many they are
+
+  /**
+   * How many nodes each stage is for, without those that are held, to be shown; and how many the group has, where the ramp
+   * starts with a share of them. Counted when the plan has changed, and once a minute when nodes have come, gone or moved on.
+   */
+  async #countNodes(rollout: Rollout, now: number): Promise<void> {
+    const { no, state, strategy, groupNo } = rollout;
+    if (state !== "running") return;
+    const plan = planOf(rollout);
+    const before = this.#counts.get(no);
+    if (before?.plan === plan && now - before.at < LOOK_AGAIN_MS) return;
+    const counts = await versionCounts(this.#store.read, groupNo);
+    const nodes = JSON.stringify([counts, await heldCounts(this.#store.read, groupNo)]);
+    this.#counts.set(no, { plan, nodes, at: now });
+    if (before?.plan === plan && before.nodes === nodes) return;
+    const eligible = await this.#store.snapshot((db) => eligibleNodes(db, rollout));
+    const groupNodes = sumOf(counts);
+    const moves = strategy.ramp !== null && "percent" in strategy.ramp.start && groupNodes !== rollout.groupNodes;
+    await this.#store.write(async (tx) => {
+      await tx
         .updateTable("rollouts")
-        .set({ eligible: JSON.stringify(eligible) })
-        .where("no", "=", rollout.no)
-        .execute(),
-    );
-    this.#counted.set(rollout.no, plan);
-  }
-
-  async #nodesToGo(db: Db, { groupNo, undoes, package: wanted }: Rollout): Promise<number> {
-    const concerned = (counts: readonly VersionCount[]) =>
-      counts.reduce((sum, { version, nodes }) => sum + (concerns(version, undoes, wanted.version) ? nodes : 0), 0);
-    return concerned(await versionCounts(db, groupNo)) - concerned(await heldCounts(db, groupNo));
-  }
-
-  async #versionsToLookAt(db: Db, { groupNo, undoes, package: wanted }: Rollout): Promise<string[]> {
-    const counts = await versionCounts(db, groupNo);
-    return counts.map(({ version }) => version).filter((version) => concerns(version, undoes, wanted.version));
+        .set({ eligible: JSON.stringify(eligible), eligible_at: now, group_nodes: groupNodes })
+        .where("no", "=", no)
+        .execute();
+      if (moves) await moveRevision(tx);
+    });
   }
 }
 
-interface VersionCount {
-  readonly version: string;
-  readonly nodes: number;
+/** By what stages are looked at: the present one, and all as they are planned. */
+function planOf({ stage, strategy }: Rollout): string {
+  return `${stage} ${JSON.stringify(strategy.stages)}`;
 }
 
-async function versionCounts(db: Db, groupNo: number): Promise<VersionCount[]> {
-  const rows = await db
-    .selectFrom("node_counts")
-    .select(["version", (eb) => eb.fn.sum("count").as("nodes")])
-    .where("group_no", "=", groupNo)
-    .groupBy("version")
-    .execute();
-  return rows.map(({ version, nodes }) => ({ version, nodes: Number(nodes) }));
-}
-
-async function heldCounts(db: Db, groupNo: number): Promise<VersionCount[]> {
-  const rows = await db
-    .selectFrom("nodes")
-    .select(["version", (eb) => eb.fn.countAll().as("nodes")])
-    .where("group_no", "=", groupNo)
-    .where("held", "is not", null)
-    .groupBy("version")
-    .execute();
-  return rows.map(({ version, nodes }) => ({ version, nodes: Number(nodes) }));
-}
-
-function concerns(version: string, undoes: string | null, target: string): boolean {
-  return undoes === null ? compareVersions(version, target) < 0 : version === undoes;
-}
-
-function stragglers(db: Db) {
-  return db
-    .selectFrom("nodes")
-    .leftJoin("seen", "seen.node_no", "nodes.no")
-    .select(["nodes.no", "nodes.id", "nodes.oem", "nodes.version", "nodes.machine_alias", "nodes.alias"])
-    .select(["nodes.labels", "nodes.held", "nodes.arch", "nodes.status", "nodes.rollout_no", "nodes.grant_version"])
-    .select((eb) => eb.fn.coalesce("seen.at", "nodes.created_at").as("last_seen_at"));
-}
-
-type Row = Awaited<ReturnType<ReturnType<typeof stragglers>["execute"]>>[number];
-
-function toStraggler(row: Row): Straggler {
-  return {
-    id: row.id,
-    oem: row.oem,
-    version: row.version,
-    machineAlias: row.machine_alias,
-    alias: row.alias,
-    labels: labelsOf(row.labels),
-    held: holdOf(row.held),
-    // Written from the engine's own types.
-    arch: row.arch as Arch,
-    status: row.status as NodeStatus,
-    lastSeenAt: row.last_seen_at,
-    rolloutNo: row.rollout_no,
-    grantVersion: row.grant_version,
+/** By stage: nodes that have it, and nodes that have still to go and are not held. */
+async function eligibleNodes(db: Db, rollout: Rollout): Promise<number[]> {
+  const { no, groupNo, strategy } = rollout;
+  const eligible = strategy.stages.map(() => 0);
+  const add = (stage: number | null, nodes: number) => {
+    if (stage !== null && eligible[stage] !== undefined) eligible[stage] += nodes;
   };
+  const counters = await loadCounters(db, [no]);
+  const { cells } = counters.rollouts.get(no) ?? emptyRolloutCounters();
+  for (const [cell, { complete }] of cells) add(readCell(cell).stage, complete);
+  if (isForAll(strategy)) {
+    const toGo = (counts: readonly VersionCount[]) => sumOf(counts.filter(({ version }) => concerns(version, rollout)));
+    add(0, toGo(await versionCounts(db, groupNo)) - toGo(await heldCounts(db, groupNo)));
+  } else {
+    await visitNodesToGo(db, rollout, (node) => {
+      if (node.held === null) add(stageOf(rollout, node), 1);
+      return true;
+    });
+  }
+  return eligible;
+}
+
+function sumOf(counts: readonly VersionCount[]): number {
+  return counts.reduce((sum, { nodes }) => sum + nodes, 0);
 }

@@ -176,8 +176,10 @@ function described(group: GroupView): string {
   ]);
 }
 
-function strategyText({ strategy }: GroupView): string {
-  if (strategy === null) return "none: to all at once";
-  const stages = (strategy.stages ?? []).map(({ percent = 100, bake }) => `${percent} %${bake ? ` (${bake})` : ""}`);
-  return stages.join(", ") || "to all at once";
+function strategyText({ strategy, effective_strategy: effective }: GroupView): string {
+  const { stages = [], ramp, health } = effective;
+  const shares = stages.map(({ percent = 100, bake }) => `${percent} %${bake ? ` (${bake})` : ""}`).join(", ");
+  const start = ramp == null ? "" : `, starting slowly (${ramp.start})`;
+  const gate = health == null ? ", without a health gate" : "";
+  return `${shares}${start}${gate}${strategy === null ? " (the server's default)" : ""}`;
 }

@@ -26,9 +26,17 @@ export interface GroupView {
   readonly policy_period_interval: string;
   readonly policy_max_updates_per_period: number;
   readonly policy_update_timeout: string;
-  readonly strategy: { readonly stages?: readonly { readonly percent?: number; readonly bake?: string }[] } | null;
+  readonly strategy: StrategyView | null;
+  /** What its next rollout goes by. */
+  readonly effective_strategy: StrategyView;
   readonly maintenance_windows: readonly WindowView[];
   readonly freezes: readonly FreezeView[];
+}
+
+export interface StrategyView {
+  readonly stages?: readonly { readonly percent?: number; readonly bake?: string }[];
+  readonly ramp?: { readonly start?: number | string; readonly grow?: number } | null;
+  readonly health?: object | null;
 }
 
 export interface WindowView {

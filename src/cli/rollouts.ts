@@ -40,6 +40,7 @@ interface RolloutView {
     readonly breach: string | null;
     readonly closed: readonly { readonly slice: string; readonly why: string; readonly only_watched: boolean }[];
   };
+  readonly ramp: { readonly exposed: number; readonly limit: number } | null;
   readonly created_ts: string;
   readonly history: readonly {
     readonly created_ts: string;
@@ -272,6 +273,9 @@ function described(view: RolloutView): string {
   ];
   if (next !== null)
     lines.push(["next", `${next.on}${next.not_before === null ? "" : `: ${shortTime(next.not_before)}`}`]);
+  if (view.ramp !== null && view.state === "running") {
+    lines.push(["ramp", `${view.ramp.exposed} of ${view.ramp.limit} nodes are exposed (in flight, or failed)`]);
+  }
   if (health.breach !== null) lines.push(["gate", `breached: ${health.breach}`]);
   for (const { slice, why, only_watched: watched } of health.closed) {
     lines.push([watched ? "watched" : "closed", `${slice}: ${why}`]);

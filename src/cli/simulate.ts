@@ -178,6 +178,7 @@ const ENDS: Readonly<Record<ForecastView["end"], string>> = {
   halted: "halted; all is over after",
   paused: "paused; all is over after",
   "waiting for approval": "waits for a person, after",
+  "waiting for nodes": "waits for the first node of a stage that includes none, after",
   "updates turned off": "updates are turned off, after",
   "time over": "not finished after",
 };

@@ -35,6 +35,8 @@ interface Rollout {
   readonly stages: readonly unknown[];
   readonly next: { readonly on: string; readonly not_before: string | null } | null;
   readonly awaits_approval: boolean;
+  readonly counters: { readonly in_flight: number };
+  readonly ramp: { readonly exposed: number; readonly limit: number } | null;
   readonly health: {
     readonly closed: readonly { readonly slice: string; readonly why: string; readonly only_watched: boolean }[];
   };
@@ -128,9 +130,12 @@ function needsOf(group: GroupView, rollouts: readonly Rollout[]): string[] {
   return needs.map((need) => `${group.name}: ${need}`);
 }
 
-function needsOfRollout({ state, awaits_approval: awaits, next, health }: Rollout): string[] {
+function needsOfRollout({ state, awaits_approval: awaits, next, health, ramp, counters }: Rollout): string[] {
   if (state === "halted" || state === "paused" || awaits)
     return [`is ${state}, and waits for ${next?.on ?? "a person"}`];
+  if (ramp !== null && ramp.exposed >= ramp.limit && counters.in_flight === 0) {
+    return [`has used up its ramp: ${ramp.exposed} nodes came to a bad end, and nothing more is granted until one comes through or a person resumes it`]; // biome-ignore format: one line
+  }
   const closed = health.closed.filter(({ only_watched: watched }) => !watched);
   return closed.map(({ slice, why }) => `is closed for ${slice} (${why}) until a person resumes it`);
 }

@@ -3,11 +3,11 @@ import { readFileSync } from "node:fs";
 import { Option } from "commander";
 import { parse } from "yaml";
 import { strategySchema } from "../fleet/strategy.ts";
-import type { StrategyDocument } from "../rollout/strategy.ts";
+import { PRESET_NAMES, type StrategyDocument } from "../rollout/strategy.ts";
 import { ApiError } from "./api.ts";
 
 export const presetOption = (description: string): Option =>
-  new Option("--preset <name>", description).choices(["careful", "normal", "fast", "hotfix"]);
+  new Option("--preset <name>", description).choices(PRESET_NAMES);
 
 /** @throws ApiError that names the file, and each field that is wrong */
 export function readStrategyFile(file: string): StrategyDocument {

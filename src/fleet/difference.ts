@@ -17,8 +17,8 @@ export interface Difference {
   readonly fields: readonly FieldChange[];
 }
 
-/** Ids stand beside what they mean: a version, a name. */
-const SILENT = new Set(["application_id", "package_id", "channel_id"]);
+/** Ids stand beside what they mean: a version, a name; the strategy in effect beside the one that was set. */
+const SILENT = new Set(["application_id", "package_id", "channel_id", "effective_strategy"]);
 
 /** Field by field, lists as a whole. What was not there before or is not there after is null. */
 export function fieldsBetween(before: object | null, after: object | null): FieldChange[] {

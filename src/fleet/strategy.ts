@@ -5,7 +5,7 @@
 import semver from "semver";
 import { z } from "zod";
 import { notADuration, parseDuration } from "../rollout/interval.ts";
-import { PRESETS, type StrategyDocument } from "../rollout/strategy.ts";
+import { PRESET_NAMES, PRESETS, readRampStart, type StrategyDocument } from "../rollout/strategy.ts";
 import { checkFreeze, readWindow } from "../rollout/windows.ts";
 import { someLabels } from "./labels.ts";
 
@@ -85,8 +85,17 @@ const health = z.strictObject({
   slices: z.array(z.enum(["oem", "arch"])).optional(),
 });
 
+/** Fewer than one node would never begin. */
+const ramp = z.strictObject({
+  start: z
+    .union([z.number().int().min(1).max(1_000_000_000), z.string().max(20).superRefine(saying(readRampStart))])
+    .optional(),
+  grow: z.number().min(0).max(1_000).optional(),
+});
+
 export const strategyFields = {
   stages: stages.optional(),
+  ramp: ramp.nullish(),
   health: health.nullish(),
   max_in_flight: z.number().int().min(1).max(2_000_000_000).nullish(),
   retry: z.strictObject({ after: duration.optional(), max: z.number().int().min(1).max(100).optional() }).optional(),
@@ -104,7 +113,7 @@ export const strategyObject = z.strictObject(strategyFields).meta({ id: "Strateg
 
 /** A preset is written out; what stands beside it wins. */
 export const strategySchema = z
-  .strictObject({ preset: z.enum(["careful", "normal", "fast", "hotfix"]).optional(), ...strategyFields })
+  .strictObject({ preset: z.enum(PRESET_NAMES).optional(), ...strategyFields })
   .transform(
     ({ preset, ...written }): StrategyDocument => (preset === undefined ? written : { ...PRESETS[preset], ...written }),
   );

@@ -72,6 +72,7 @@ export const FORECAST_ENDS = [
   "halted",
   "paused",
   "waiting for approval",
+  "waiting for nodes",
   "updates turned off",
   "time over",
 ] as const;

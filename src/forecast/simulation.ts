@@ -15,14 +15,14 @@ import type { Node } from "../rollout/model/node.ts";
 import type { Changes, Outcome, Reason } from "../rollout/model/outcome.ts";
 import type { Rollout } from "../rollout/model/rollout.ts";
 import { newNode } from "../rollout/node.ts";
-import { advance, type Change, due, firstRun, gated, stageFinished } from "../rollout/run.ts";
-import { isWaitedFor } from "../rollout/stages.ts";
+import { advance, type Change, due, firstRun, gated, hasMembers, type Members, stageFinished } from "../rollout/run.ts";
+import { isMember, isWaitedFor } from "../rollout/stages.ts";
 import { type Outcome as Fate, outcomeOf } from "../virtual/behaviour.ts";
 import { DueQueue } from "../virtual/queue.ts";
 import { seededRandom } from "../virtual/random.ts";
 import { Recorder } from "./record.ts";
 import { Ring } from "./ring.ts";
-import type { Forecast, ForecastEnd, Scenario } from "./scenario.ts";
+import type { Forecast, ForecastEnd, ForecastNode, Scenario } from "./scenario.ts";
 
 const APP_ID = "00000000-0000-4000-8000-000000000001";
 const TICK_MS = 60_000;
@@ -30,8 +30,20 @@ const NEVER = Number.POSITIVE_INFINITY;
 
 /** What a node does next. */
 const LIFE = { polling: 0, downloading: 1, installing: 2, rebooting: 3, resting: 4, silent: 5, inRing: 6 } as const;
+/** Nodes that wait for a slot, and when the next of them asks for one that may be free. */
+interface SlotQueue {
+  readonly ring: Ring;
+  at: number;
+}
+const NO_QUEUE: SlotQueue = { ring: new Ring(1_000, new Float64Array()), at: NEVER };
+
+/** A ramp limits OEMs and architectures apart, so those who wait there have a queue of their own. */
+function queueName({ strategy }: Scenario, { oem, arch }: ForecastNode): string {
+  return strategy.ramp === null ? "" : `${arch} ${oem}`;
+}
+
 /** Limits that a slot of somebody else's frees. */
-const FOR_A_SLOT: ReadonlySet<Reason> = new Set<Reason>(["max-in-flight", "max-per-period", "canary-pending"]);
+const FOR_A_SLOT: ReadonlySet<Reason> = new Set<Reason>(["max-in-flight", "ramp", "max-per-period", "canary-pending"]);
 
 export function simulate(scenario: Scenario, { everyPoll = false } = {}): Forecast {
   return new Simulation(scenario, everyPoll).run();
@@ -48,17 +60,19 @@ class Simulation {
   readonly #phases: Float64Array;
   readonly #nextAt: Float64Array;
   readonly #seenAt: Float64Array;
-  readonly #ring: Ring;
+  readonly #queues: readonly SlotQueue[];
+  readonly #queueOf: (index: number) => SlotQueue;
   readonly #lives = new DueQueue();
   readonly #deadlines = new DueQueue();
   readonly #record: Recorder;
-  #ringAt = NEVER;
   #fleet: Fleet;
   #rollout: Rollout;
   #updatesOn: boolean;
   #approvalSince: number | null = null;
   #waiting: number[] = [];
   #waitingStage = -1;
+  #hasMembers = true;
+  #membersStage = -1;
 
   constructor(scenario: Scenario, everyPoll: boolean) {
     const { nodes, behaviour, startsAt, seed } = scenario;
@@ -75,7 +89,15 @@ class Simulation {
     // Each at its own millisecond of the second: no two of a thousand ever ask in the same one.
     const second = () => Math.floor((random() * behaviour.pollMs) / 1000) * 1000;
     this.#phases = Float64Array.from(nodes, (_, index) => second() + 1 + (index % 999));
-    this.#ring = new Ring(behaviour.pollMs, this.#phases);
+    const queues = new Map<string, SlotQueue>();
+    const byNode = nodes.map((node) => {
+      const name = queueName(scenario, node);
+      const queue = queues.get(name) ?? { ring: new Ring(behaviour.pollMs, this.#phases), at: NEVER };
+      queues.set(name, queue);
+      return queue;
+    });
+    this.#queues = [...queues.values()];
+    this.#queueOf = (index) => byNode[index] ?? NO_QUEUE;
     this.#rollout = firstRollout(scenario);
     this.#fleet = fleetOf(scenario, this.#rollout, true);
     this.#record = new Recorder(scenario, this.#rollout);
@@ -94,14 +116,15 @@ class Simulation {
     const over = startsAt + durationMs;
     let tickAt = startsAt;
     for (;;) {
-      const at = Math.min(this.#lives.firstAt, this.#deadlines.firstAt, this.#ringAt, tickAt);
+      const queue = this.#queues.reduce((first, one) => (one.at < first.at ? one : first), NO_QUEUE);
+      const at = Math.min(this.#lives.firstAt, this.#deadlines.firstAt, queue.at, tickAt);
       if (at > over) return this.#record.finish(over, "time over", this.#standing);
       if (at === tickAt) {
         this.#tick(at);
         const end = this.#ended();
         if (end !== null) return this.#record.finish(at, end, this.#standing);
         tickAt += TICK_MS;
-      } else if (at === this.#ringAt) this.#askRing(at);
+      } else if (at === queue.at) this.#askNext(queue, at);
       else if (at === this.#deadlines.firstAt) this.#passDeadline(at);
       else this.#live(at);
     }
@@ -172,8 +195,8 @@ class Simulation {
     else if (this.#everyPoll) this.#wait(index, at + 1);
     else if (FOR_A_SLOT.has(reason)) {
       this.#go(index, LIFE.inRing, NEVER);
-      this.#ring.add(index);
-      if (until !== undefined) this.#wakeRing(until);
+      this.#queueOf(index).ring.add(index);
+      if (until !== undefined) this.#wakeQueues(until);
     } else if (until !== undefined) this.#wait(index, Math.max(until, at + 1));
     else this.#go(index, LIFE.polling, NEVER); // until the rollout moves
   }
@@ -200,7 +223,8 @@ class Simulation {
       applyTransition(this.#counters, transition, this.#fleet);
       const { left, entered } = transition;
       const leaves = left !== null && isInFlight(left.status) && (entered === null || !isInFlight(entered.status));
-      if (leaves) this.#wakeRing(at);
+      // A node that was given up for lost may come back: a ramp lets others in for it.
+      if (leaves || entered?.status === "complete") this.#wakeQueues(at);
       if (transition.grants) this.#record.grants(index, this.#standing);
       if (entered?.failure != null) this.#move(gated(this.#rollout, this.#standing, at), at);
     }
@@ -254,20 +278,25 @@ class Simulation {
     this.#go(index, LIFE.polling, Math.ceil((at - phase) / pollMs) * pollMs + phase);
   }
 
-  #wakeRing(at: number): void {
-    const next = this.#ring.next(at);
-    if (next !== null && next.at < this.#ringAt) this.#ringAt = next.at;
+  /** A slot may be free from `at` on: in each queue, it is for whoever asks next. */
+  #wakeQueues(at: number): void {
+    for (const queue of this.#queues) this.#wake(queue, at);
   }
 
-  #askRing(at: number): void {
-    this.#ringAt = NEVER;
-    const next = this.#ring.next(at);
+  #wake(queue: SlotQueue, at: number): void {
+    const next = queue.ring.next(at);
+    if (next !== null && next.at < queue.at) queue.at = next.at;
+  }
+
+  #askNext(queue: SlotQueue, at: number): void {
+    queue.at = NEVER;
+    const next = queue.ring.next(at);
     if (next === null) return;
-    this.#ring.remove(next.node);
+    queue.ring.remove(next.node);
     this.#seenAt[next.node] = at;
     this.#poll(next.node, at);
     // While there are slots, the next one in turn may have one as well.
-    if (this.#life[next.node] !== LIFE.inRing) this.#wakeRing(at);
+    if (this.#life[next.node] !== LIFE.inRing) this.#wake(queue, at);
   }
 
   /** The rollout has moved: whoever waits for that asks again in its turn. */
@@ -276,7 +305,7 @@ class Simulation {
     for (const index of this.#records.keys()) {
       if (this.#life[index] === LIFE.polling) this.#wait(index, Math.max(at, (this.#seenAt[index] ?? 0) + 1));
     }
-    this.#wakeRing(at);
+    this.#wakeQueues(at);
   }
 
   // -------------------------------------------------------------------------------------------- what the server does
@@ -296,10 +325,22 @@ class Simulation {
       this.#move(advance(this.#rollout, at, "approved"), at);
     }
     for (;;) {
-      const change = due(this.#rollout, this.#fleet, this.#standing, at);
+      const change = due(this.#rollout, this.#fleet, this.#standing, this.#members(), at);
       if (change === null || (change === "look" && this.#isWaiting(at))) return;
       this.#move(change === "look" ? stageFinished(this.#rollout, at) : change, at);
     }
+  }
+
+  /** Whether the open stages have any of the nodes. All are there, and have been for long. */
+  #members(): Members {
+    const rollout = this.#rollout;
+    if (rollout.bakingSince === null && this.#membersStage !== rollout.stage) {
+      const any =
+        hasMembers(rollout, this.#standing) || this.#records.some((node) => node !== null && isMember(rollout, node));
+      this.#membersStage = rollout.stage;
+      this.#hasMembers = any;
+    }
+    return { any: this.#hasMembers, groupNodes: this.#records.length, newestAt: 0 };
   }
 
   /** As the conductor does it: the nodes known to be waited for first, then all of them. */
@@ -345,11 +386,12 @@ class Simulation {
 
   /** Whether nothing will happen any more. */
   #ended(): ForecastEnd | null {
-    const { state } = this.#rollout;
+    const { state, awaitsNodes } = this.#rollout;
     if (state === "completed") return "completed";
     if (inFlight(this.#standing.total) > 0) return null;
     if (state === "halted" || state === "paused") return state;
     if (!this.#updatesOn) return "updates turned off";
+    if (awaitsNodes) return "waiting for nodes";
     if (this.#approvalSince !== null && this.#scenario.approveAfterMs === null) return "waiting for approval";
     return null;
   }
@@ -361,7 +403,7 @@ function event(type: number, result: number, errorCode: number | null = null): O
 
 const PACKAGE_NO = 1;
 
-function firstRollout({ strategy, startsAt, version, seed }: Scenario): Rollout {
+function firstRollout({ strategy, startsAt, version, seed, nodes }: Scenario): Rollout {
   // It waits for no other group here: the forecast begins when it starts.
   const alone = { ...strategy, after: [] };
   return {
@@ -372,6 +414,7 @@ function firstRollout({ strategy, startsAt, version, seed }: Scenario): Rollout 
     strategy: alone,
     seed: strategy.seed ?? seed,
     undoes: null,
+    groupNodes: nodes.length,
     revision: 1,
     ...firstRun(alone, null, startsAt),
   };
@@ -392,7 +435,7 @@ function packageOf(version: string): Rollout["package"] {
   };
 }
 
-function fleetOf({ strategy, policy }: Scenario, rollout: Rollout, updatesOn: boolean): Fleet {
+function fleetOf({ policy }: Scenario, rollout: Rollout, updatesOn: boolean): Fleet {
   const channel = { no: 1, id: "channel", applicationNo: 1, name: "forecast", arch: 0, package: rollout.package, floors: [] } as const; // biome-ignore format: one line
   const group: Group = {
     no: 1,
@@ -402,7 +445,6 @@ function fleetOf({ strategy, policy }: Scenario, rollout: Rollout, updatesOn: bo
     track: "forecast",
     channel,
     policy: { ...policy, updatesEnabled: updatesOn && policy.updatesEnabled },
-    strategy,
   };
   const applications = [{ no: 1, id: APP_ID, productId: null, name: "forecast" }];
   return buildFleet(rollout.revision, { applications, groups: [group], rollouts: [rollout] });

@@ -218,6 +218,7 @@ const OF_THIS_NODE: ReadonlySet<Reason> = new Set<Reason>([
   "held",
   "canary-pending",
   "max-in-flight",
+  "ramp",
   "max-per-period",
 ]);
 const MAY_HOLD: ReadonlySet<NodeStatus> = new Set<NodeStatus>(["unknown", "complete"]);

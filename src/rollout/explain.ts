@@ -146,9 +146,10 @@ const WORDS: Readonly<Record<string, Wording>> = {
     holds
       ? `it is within office hours (${timezone})`
       : `it is outside office hours (${timezone}); they begin at ${time(until)}`,
-  stage: ({ stage, of, percent, percentile, nodeStage, until }, holds) => {
+  stage: ({ stage, of, percent, percentile, nodeStage, awaitsNodes, until }, holds) => {
     if (holds) return `stage ${stage} of ${of} includes this node (it is at ${fixed(percentile)})`;
     const now = `stage ${stage} of ${of} takes percentiles below ${fixed(percent)}; this node is at ${fixed(percentile)}`;
+    if (awaitsNodes) return `${now}; the stage waits for its first node`;
     if (nodeStage === null) return `${now}, and no stage includes it`;
     if (nodeStage === stage) return `${now}; the stage reaches it at ${time(until)}`;
     return `${now}; stage ${nodeStage} opens ${until == null ? "when a person says so" : `not before ${time(until)}`}`;
@@ -166,6 +167,11 @@ const WORDS: Readonly<Record<string, Wording>> = {
     holds
       ? `${inFlight} updates of this rollout are in flight, fewer than ${limit}`
       : `${inFlight} updates of this rollout are in flight; the limit is ${limit}`,
+  ramp: ({ exposed, limit, more, slice }, holds) => {
+    const where = slice === undefined ? "" : ` of ${slice}`;
+    const standing = `${exposed} of ${limit} nodes${where} are exposed to the release (in flight, or failed)`;
+    return holds ? `ramp: ${standing}` : `ramp: ${standing}; ${more} more may go when one of them has come back well`;
+  },
   "granted this period": ({ granted, limit, until }, holds) =>
     holds
       ? `${granted} updates were granted this period, fewer than ${limit}`

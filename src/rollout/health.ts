@@ -61,10 +61,10 @@ export function breachOf(rollout: Rollout, counters: RolloutCounters): Breach | 
   const { health } = rollout.strategy;
   if (health === null || !hasFailures(counters.total)) return null;
   const cells = openCells(rollout, counters);
-  const whole = exceeds(health, sum(cells));
+  const whole = exceeds(health, sumOfCells(cells));
   if (whole !== null) return { ...whole, slice: blame(health, cells) };
   for (const slice of slicesOf(health, cells)) {
-    const within = exceeds(health, sum(cells.filter(({ cell }) => isInSlice(slice, cell))));
+    const within = exceeds(health, sumOfCells(cells.filter(({ cell }) => isInSlice(slice, cell))));
     // If the others are no better, the release is bad, and the slice only shows it first.
     if (within !== null) return { ...within, slice: isToBlame(health, cells, slice) ? slice : null };
   }
@@ -102,7 +102,8 @@ function openCells({ closed, baseline }: Rollout, counters: RolloutCounters): Ce
   return cells;
 }
 
-function beyond(now: Finished, before: Finished | undefined): Finished {
+/** What has finished since. @param before what had finished when a person looked; undefined: nobody has. */
+export function beyond(now: Finished, before: Finished | undefined): Finished {
   if (before === undefined) return now;
   const bad = Math.max(0, now.bad - before.bad);
   const good = Math.max(0, now.finished - now.bad - (before.finished - before.bad));
@@ -127,7 +128,7 @@ function blame(health: Health, cells: readonly CellHealth[]): Slice | null {
  * than they may, or so few that it is clear who stands out.
  */
 function isToBlame(health: Health, cells: readonly CellHealth[], slice: Slice): boolean {
-  const others = sum(cells.filter(({ cell }) => !isInSlice(slice, cell)));
+  const others = sumOfCells(cells.filter(({ cell }) => !isInSlice(slice, cell)));
   const chance = chanceOf(slice, cells);
   const fine = others.bad * 100 <= others.finished * health.maxFailurePercent;
   const bearable = lowerBound(others.bad, others.finished) * 100 <= health.maxFailurePercent;
@@ -140,7 +141,7 @@ function isToBlame(health: Health, cells: readonly CellHealth[], slice: Slice): 
  */
 function chanceOf(slice: Slice, cells: readonly CellHealth[]): number {
   const own = cells.filter(({ cell }) => isInSlice(slice, cell));
-  return chanceOfMeeting(sum(own).bad, sum(cells).bad, exposedIn(own), exposedIn(cells));
+  return chanceOfMeeting(sumOfCells(own).bad, sumOfCells(cells).bad, exposedIn(own), exposedIn(cells));
 }
 
 function exposedIn(cells: readonly CellHealth[]): number {
@@ -179,14 +180,18 @@ function slicesOf({ slices }: Health, cells: readonly CellHealth[]): Slice[] {
   return [...found.values()].filter((slice) => several(slice.by) && !isOther(slice));
 }
 
-function sum(cells: readonly CellHealth[]): Finished {
+export function sum(parts: readonly Finished[]): Finished {
   const total = { finished: 0, bad: 0, lost: 0 };
-  for (const { finished } of cells) {
-    total.finished += finished.finished;
-    total.bad += finished.bad;
-    total.lost += finished.lost;
+  for (const { finished, bad, lost } of parts) {
+    total.finished += finished;
+    total.bad += bad;
+    total.lost += lost;
   }
   return total;
+}
+
+function sumOfCells(cells: readonly CellHealth[]): Finished {
+  return sum(cells.map(({ finished }) => finished));
 }
 
 export function isInSlice({ by, value }: Slice, { oem, arch }: Pick<Cell, "oem" | "arch">): boolean {

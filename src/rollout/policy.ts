@@ -8,6 +8,7 @@ import type { Node } from "./model/node.ts";
 import type { Reason, TraceStep } from "./model/outcome.ts";
 import type { Rollout } from "./model/rollout.ts";
 import { fallsBelow, grantedInPeriod } from "./quota.ts";
+import { isExposed, rampFor } from "./ramp.ts";
 import { opensNotBefore } from "./run.ts";
 import { inclusionOf, isForAll } from "./stages.ts";
 import { frozenBy, inWindows, nextOpening, OFFICE_HOURS } from "./windows.ts";
@@ -96,6 +97,7 @@ const RULES: readonly Rule[] = [
         percent: inclusion.percent,
         percentile: inclusion.percentile,
         nodeStage: inclusion.stage === null ? null : inclusion.stage + 1,
+        ...(rollout.awaitsNodes && { awaitsNodes: true }),
       };
       if (inclusion.included) return { holds: true, facts };
       if (onDemand && rollout.strategy.onDemandSkipsStages) return { holds: null, facts: { ...facts, onDemand } };
@@ -143,6 +145,19 @@ const RULES: readonly Rule[] = [
       if (limit === null) return NOT_IN_FORCE;
       const standing = inFlight(rolloutCounters(counters, rollout.no).total);
       return { holds: standing < limit, facts: { inFlight: standing, limit } };
+    },
+  },
+  {
+    name: "ramp",
+    reason: "ramp",
+    onOffers: "no",
+    ask({ rollout, node, counters }) {
+      const standing = rampFor(rollout, rolloutCounters(counters, rollout.no), node);
+      if (standing === null) return NOT_IN_FORCE;
+      const { exposed, complete, limit, slice } = standing;
+      const more = Math.max(0, limit - exposed + 1 + (rollout.strategy.ramp?.grow ?? 0));
+      const facts = { exposed, limit, complete, more, ...(slice !== null && { slice: sliceName(slice) }) };
+      return { holds: exposed < limit || isExposed(node, rollout), facts };
     },
   },
   {

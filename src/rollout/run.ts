@@ -2,12 +2,14 @@
  * How a rollout moves on: by time, by its gate, by people. Pure: each function answers what becomes of it and why.
  * Source: ROLLOUTS.md, "A rollout's states" and "Stages".
  */
+import { readCell } from "./cell.ts";
 import { grantedTotal, inFlight } from "./counters.ts";
 import { type Breach, baselineOf, breachesOf, describeBreach, sliceName } from "./health.ts";
 import type { RolloutCounters } from "./model/counters.ts";
 import type { Fleet } from "./model/fleet.ts";
 import type { Rollout, RolloutState, Run } from "./model/rollout.ts";
 import type { Health, Strategy } from "./model/strategy.ts";
+import { rampOf, roomOf } from "./ramp.ts";
 
 /** What a rollout becomes. One line of its history. */
 export interface Change {
@@ -28,6 +30,7 @@ export function firstRun(strategy: Strategy, startAt: number | null, now: number
     startAt,
     stage: 0,
     stageOpenedAt: now,
+    awaitsNodes: false,
     bakingSince: null,
     awaitsApproval: false,
     pausedByGate: false,
@@ -38,9 +41,10 @@ export function firstRun(strategy: Strategy, startAt: number | null, now: number
 
 /** The run's own part of a rollout. */
 export function runOf(rollout: Rollout): Run {
-  const { state, stateAt, startAt, stage, stageOpenedAt, bakingSince, awaitsApproval, pausedByGate, closed, baseline } =
-    rollout;
-  return { state, stateAt, startAt, stage, stageOpenedAt, bakingSince, awaitsApproval, pausedByGate, closed, baseline };
+  const { state, stateAt, startAt, stage, stageOpenedAt, awaitsNodes, bakingSince } = rollout;
+  const { awaitsApproval, pausedByGate, closed, baseline } = rollout;
+  const stages = { stage, stageOpenedAt, awaitsNodes, bakingSince, awaitsApproval };
+  return { state, stateAt, startAt, ...stages, pausedByGate, closed, baseline };
 }
 
 function into(rollout: Rollout, state: RolloutState, now: number, reason: string, more: Partial<Run> = {}): Change {
@@ -92,8 +96,8 @@ const EVERYTHING = { by: "oem", value: "*" } as const;
 /** `look`: the stage may be over; whether it is depends on the nodes it still waits for. */
 export type Due = Change | "look" | null;
 
-/** What time has brought about. */
-export function due(rollout: Rollout, fleet: Fleet, counters: RolloutCounters, now: number): Due {
+/** What time has brought about. @param members of the stages that are open */
+export function due(rollout: Rollout, fleet: Fleet, counters: RolloutCounters, members: Members, now: number): Due {
   switch (rollout.state) {
     case "scheduled":
       return waitsFor(rollout, fleet, now) === null ? started(rollout, now, "its time has come") : null;
@@ -101,16 +105,24 @@ export function due(rollout: Rollout, fleet: Fleet, counters: RolloutCounters, n
       if (!rollout.pausedByGate || breachesOf(rollout, counters).some(({ slice }) => slice === null)) return null;
       return goOn(rollout, now, "the gate is open again");
     case "running":
-      return gated(rollout, counters, now) ?? dueWhileRunning(rollout, fleet, counters, now);
+      return gated(rollout, counters, now) ?? dueWhileRunning(rollout, fleet, counters, members, now);
     default:
       return null;
   }
 }
 
-function dueWhileRunning(rollout: Rollout, fleet: Fleet, counters: RolloutCounters, now: number): Due {
+function dueWhileRunning(
+  rollout: Rollout,
+  fleet: Fleet,
+  counters: RolloutCounters,
+  members: Members,
+  now: number,
+): Due {
   const stage = rollout.strategy.stages[rollout.stage];
   if (stage === undefined || rollout.awaitsApproval) return null;
   if (rollout.bakingSince === null) {
+    if (!members.any && !isForNobody(rollout)) return withoutNodes(rollout, members, now);
+    if (rollout.awaitsNodes) return entered(rollout, now);
     const { maxDurationMs, overMs } = stage;
     if (maxDurationMs !== null && now >= rollout.stageOpenedAt + maxDurationMs) {
       return stageFinished(rollout, now, "its longest time is over");
@@ -119,6 +131,48 @@ function dueWhileRunning(rollout: Rollout, fleet: Fleet, counters: RolloutCounte
     return mayEnd && inFlight(counters.total) === 0 && now >= rollout.stageOpenedAt + overMs ? "look" : null;
   }
   return now >= rollout.bakingSince + stage.bakeMs ? baked(rollout, now, "it has baked") : null;
+}
+
+/** Who is in the stages that are open, whatever they run: nodes of the group that were seen of late. */
+export interface Members {
+  readonly any: boolean;
+  /** Of the whole group, when none of them is in these stages; else it may be fewer. */
+  readonly groupNodes: number;
+  /** When the latest of those was seen for the first time; null: there is none. */
+  readonly newestAt: number | null;
+}
+
+/** Whether the counters tell already that the open stages have nodes, so that nobody need look for one. */
+export function hasMembers(rollout: Rollout, { cells }: RolloutCounters): boolean {
+  for (const [cell, tally] of cells) if (readCell(cell).stage <= rollout.stage && grantedTotal(tally) > 0) return true;
+  return false;
+}
+
+/** Stages of 0 % without a match: they are there for their bake, or for the approval after it. */
+function isForNobody({ strategy, stage }: Rollout): boolean {
+  return strategy.stages.slice(0, stage + 1).every(({ percent, match }) => percent === 0 && match === null);
+}
+
+/**
+ * A stage without nodes waits for its first one: nobody has tried anything in it. Only where a small group has settled (no new
+ * node for `active_within`), and its share happens to include none of it, the stage is passed over.
+ */
+function withoutNodes(rollout: Rollout, { groupNodes, newestAt }: Members, now: number): Change | null {
+  const { stages, activeWithinMs } = rollout.strategy;
+  const byChance = stages.slice(0, rollout.stage + 1).every(({ match }) => match === null);
+  const settled = newestAt !== null && newestAt <= now - activeWithinMs;
+  if (byChance && settled && !isLast(rollout)) {
+    const { next, reason } = baked(rollout, now, "it has no nodes");
+    return { next, reason: `${reason}: ${stageName(rollout)} includes none of the group's ${groupNodes} nodes` };
+  }
+  if (rollout.awaitsNodes) return null;
+  return { next: { ...runOf(rollout), awaitsNodes: true }, reason: `${stageName(rollout)} waits for its first node` };
+}
+
+/** Its time begins now. */
+function entered(rollout: Rollout, now: number): Change {
+  const next = { ...runOf(rollout), awaitsNodes: false, stageOpenedAt: now };
+  return { next, reason: `${stageName(rollout)}: its first node has come` };
 }
 
 /**
@@ -142,7 +196,8 @@ function baked(rollout: Rollout, now: number, why: string): Change {
   const stage = rollout.strategy.stages[rollout.stage];
   if (isLast(rollout)) return into(rollout, "completed", now, `the last stage is over: ${why}${butFor(rollout)}`);
   if (stage?.approval) {
-    return { next: { ...runOf(rollout), awaitsApproval: true }, reason: `${stageName(rollout)} waits for approval` };
+    const next = { ...runOf(rollout), awaitsNodes: false, awaitsApproval: true };
+    return { next, reason: `${stageName(rollout)} waits for approval` };
   }
   return openNext(rollout, now, "by itself");
 }
@@ -158,6 +213,7 @@ function openNext(rollout: Rollout, now: number, how: string): Change {
     ...runOf(rollout),
     stage: rollout.stage + 1,
     stageOpenedAt: now,
+    awaitsNodes: false,
     bakingSince: null,
     awaitsApproval: false,
   };
@@ -248,7 +304,7 @@ function isInGroupBefore(fleet: Fleet, rollout: Rollout, groupNo: number, name: 
 }
 
 /** What happens next by itself, or what a person has to do; null: it has ended. */
-export function outlook(rollout: Rollout, fleet: Fleet, now: number): Waiting | null {
+export function outlook(rollout: Rollout, fleet: Fleet, counters: RolloutCounters, now: number): Waiting | null {
   const stage = rollout.strategy.stages[rollout.stage];
   switch (rollout.state) {
     case "scheduled": {
@@ -268,6 +324,10 @@ export function outlook(rollout: Rollout, fleet: Fleet, now: number): Waiting | 
           : `stage ${rollout.stage + 2}`;
       if (rollout.bakingSince !== null)
         return { on: `${then}, when it has baked`, until: rollout.bakingSince + (stage?.bakeMs ?? 0) };
+      if (isRampSpent(rollout, counters)) {
+        return { on: "a node that failed to come through after all, or a person to resume it: the ramp is used up", until: null }; // biome-ignore format: one line
+      }
+      if (rollout.awaitsNodes) return { on: `the first node of ${stageName(rollout)}`, until: null };
       return { on: `${then}, after the nodes of ${stageName(rollout)} have finished`, until: null };
     }
     default:
@@ -291,7 +351,10 @@ export function opensNotBefore(rollout: Rollout, stage: number, fleet: Fleet, no
     if (approval) return null;
     const present = index === rollout.stage && rollout.state === "running";
     if (present && rollout.bakingSince !== null) at = Math.max(at, rollout.bakingSince + bakeMs);
-    else at = (present ? Math.max(at, rollout.stageOpenedAt + overMs) : at + overMs) + bakeMs;
+    else {
+      const opened: number = present && !rollout.awaitsNodes ? rollout.stageOpenedAt : at;
+      at = Math.max(at, opened + overMs) + bakeMs;
+    }
   }
   return at;
 }
@@ -328,10 +391,16 @@ export function resume(rollout: Rollout, counters: RolloutCounters, now: number,
   if (rollout.state === "scheduled") {
     throw new NotPossible('the rollout has not started; "advance" starts it now');
   }
-  if (rollout.state === "running" && rollout.closed.length === 0) {
-    throw new NotPossible("the rollout is running, and no part of it is closed");
+  if (rollout.state === "running" && rollout.closed.length === 0 && !isRampSpent(rollout, counters)) {
+    throw new NotPossible("the rollout is running, and neither is a part of it closed nor its ramp used up");
   }
   return goOn({ ...rollout, closed: [], baseline: baselineOf(counters) }, now, reason);
+}
+
+/** As many nodes have come to a bad end as the ramp takes, and nobody is on the way: without a person it stays at that. */
+function isRampSpent(rollout: Rollout, counters: RolloutCounters): boolean {
+  const standing = rampOf(rollout, counters);
+  return standing !== null && roomOf(standing) <= 0 && inFlight(counters.total) === 0;
 }
 
 /** As it stood: nobody has looked at what failed. */

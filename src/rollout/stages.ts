@@ -60,16 +60,23 @@ export function inclusionOf(rollout: Rollout, node: StageNode, now: number): Inc
   }
   const start = startingPercent(rollout.strategy.stages, stage);
   const share = (position - start) / (own.percent - start);
-  return { ...base, included: false, reachedAt: rollout.stageOpenedAt + Math.ceil(share * own.overMs) };
+  return { ...base, included: false, reachedAt: risesSince(rollout, now) + Math.ceil(share * own.overMs) };
 }
 
 /** The share that the present stage takes now: rises from the one before over `overMs`. */
-export function percentNow({ strategy: { stages }, stage, stageOpenedAt }: Rollout, now: number): number {
+export function percentNow(rollout: Rollout, now: number): number {
+  const { stages } = rollout.strategy;
+  const { stage } = rollout;
   const { percent, overMs } = stages[stage] ?? FULL;
   if (overMs === 0) return percent;
-  const risen = Math.min(1, Math.max(0, (now - stageOpenedAt) / overMs));
+  const risen = Math.min(1, Math.max(0, (now - risesSince(rollout, now)) / overMs));
   const start = startingPercent(stages, stage);
   return start + (percent - start) * risen;
+}
+
+/** Without nodes its time does not run. */
+function risesSince({ awaitsNodes, stageOpenedAt }: Rollout, now: number): number {
+  return awaitsNodes ? now : stageOpenedAt;
 }
 
 const FULL = { percent: 100, overMs: 0 };
@@ -83,11 +90,9 @@ function startingPercent(stages: readonly Stage[], index: number): number {
 }
 
 /** A node as a stage that wants to end looks at it. */
-export interface Straggler extends StageNode {
-  readonly arch: Arch;
+export interface Straggler extends Member {
   readonly status: NodeStatus;
   readonly held: Hold | null;
-  readonly lastSeenAt: number;
   /** Of its present grant. */
   readonly rolloutNo: number | null;
   readonly grantVersion: string | null;
@@ -98,16 +103,34 @@ export interface Straggler extends StageNode {
  * that a person holds would keep everybody waiting for that person.
  */
 export function isWaitedFor(rollout: Rollout, node: Straggler, now: number): boolean {
-  const { strategy, undoes, package: wanted } = rollout;
+  const { undoes, package: wanted } = rollout;
   if (node.held !== null) return false;
   if (node.rolloutNo === rollout.no && !isInFlight(node.status)) return false;
   const concerned =
     undoes === null
       ? compareVersions(node.version, wanted.version) < 0
       : node.version === undoes && (node.grantVersion === undoes || node.rolloutNo === rollout.no);
-  if (!concerned || node.lastSeenAt <= now - strategy.activeWithinMs) return false;
-  if (wanted.arch !== ARCH.all && wanted.arch !== node.arch) return false;
-  if (closedSlice(rollout.closed, node) !== null) return false;
+  if (!concerned || !isConcerned(rollout, node, now)) return false;
+  return closedSlice(rollout.closed, node) === null && isMember(rollout, node);
+}
+
+/** A node as a stage that may be empty looks at it. */
+export interface Member extends StageNode {
+  readonly arch: Arch;
+  readonly lastSeenAt: number;
+}
+
+/** Whether the rollout is for this node of its group at all, as far as one can tell without its version. */
+export function isConcerned(
+  { package: wanted, strategy }: Rollout,
+  { arch, lastSeenAt }: Member,
+  now: number,
+): boolean {
+  return (wanted.arch === ARCH.all || wanted.arch === arch) && lastSeenAt > now - strategy.activeWithinMs;
+}
+
+/** Whether the stages that are open have this node, once they are fully open. */
+export function isMember(rollout: Rollout, node: StageNode): boolean {
   const stage = stageOf(rollout, node);
   return stage !== null && stage <= rollout.stage;
 }

@@ -4,7 +4,7 @@
  */
 import { notADuration, parseDuration } from "./interval.ts";
 import type { Labels } from "./model/node.ts";
-import type { Health, Match, OnBreach, SliceBy, Stage, Strategy } from "./model/strategy.ts";
+import type { Health, Match, OnBreach, Ramp, RampStart, SliceBy, Stage, Strategy } from "./model/strategy.ts";
 import { bareId } from "./percentile.ts";
 
 export interface StageDocument {
@@ -32,8 +32,15 @@ export interface HealthDocument {
   readonly slices?: readonly SliceBy[] | undefined;
 }
 
+export interface RampDocument {
+  /** So many nodes, or a share of the group such as "1%". */
+  readonly start?: number | string | undefined;
+  readonly grow?: number | undefined;
+}
+
 export interface StrategyDocument {
   readonly stages?: readonly StageDocument[] | undefined;
+  readonly ramp?: RampDocument | null | undefined;
   readonly health?: HealthDocument | null | undefined;
   readonly max_in_flight?: number | null | undefined;
   readonly retry?: { readonly after?: string | undefined; readonly max?: number | undefined } | undefined;
@@ -43,18 +50,21 @@ export interface StrategyDocument {
   readonly active_within?: string | undefined;
 }
 
-export type Preset = "careful" | "normal" | "fast" | "hotfix";
+export const PRESET_NAMES = ["guarded", "careful", "normal", "fast", "hotfix"] as const;
+export type Preset = (typeof PRESET_NAMES)[number];
 
-const GATE: HealthDocument = {
+const GATE = {
   max_failure_percent: 5,
   min_finished: 5,
   max_lost: 2,
   on_breach: "halt",
   slices: ["oem", "arch"],
-};
+} as const satisfies HealthDocument;
 
 /** Written-out strategies that a name stands for. */
 export const PRESETS: Readonly<Record<Preset, StrategyDocument>> = {
+  // The default of groups that have no strategy of their own.
+  guarded: { stages: [{ percent: 100 }], ramp: { start: 10, grow: 1 }, health: GATE },
   // Six days: a day's bake after each of the first five shares, and the rest within the sixth.
   careful: {
     stages: [
@@ -79,21 +89,44 @@ export const PRESETS: Readonly<Record<Preset, StrategyDocument>> = {
   hotfix: { stages: [{ percent: 100 }], health: GATE },
 };
 
-const DEFAULT_RETRY_AFTER = "1h";
-const DEFAULT_RETRY_MAX = 5;
+/** How groups without a strategy of their own are rolled out: a preset, or `none`, to all at once and without a gate. */
+export const DEFAULT_STRATEGIES = [...PRESET_NAMES, "none"] as const;
+export type DefaultStrategy = (typeof DEFAULT_STRATEGIES)[number];
+
+export function defaultStrategy(name: DefaultStrategy): StrategyDocument {
+  return name === "none" ? {} : PRESETS[name];
+}
+
+const EVERYBODY: readonly StageDocument[] = [{ percent: 100 }];
+const DEFAULT_RAMP = { start: 10, grow: 1 } as const;
+const DEFAULT_RETRY = { after: "1h", max: 5 } as const;
 const DEFAULT_ACTIVE_WITHIN = "24h";
 
-/** A plain group: one stage of 100 %, no gate. */
-export const PLAIN: Strategy = readStrategy({});
+/** With everything that applies where the document says nothing. It reads as the same strategy. */
+export function strategyInFull({ health, ramp, retry, ...document }: StrategyDocument): StrategyDocument {
+  return {
+    stages: EVERYBODY,
+    max_in_flight: null,
+    on_demand: "no",
+    after: [],
+    seed: null,
+    active_within: DEFAULT_ACTIVE_WITHIN,
+    ...document,
+    health: health == null ? null : { ...GATE, ...health },
+    ramp: ramp == null ? null : { ...DEFAULT_RAMP, ...ramp },
+    retry: { ...DEFAULT_RETRY, ...retry },
+  };
+}
 
 /** @throws Error on a duration that is none: documents are checked where they come in. */
 export function readStrategy(document: StrategyDocument): Strategy {
-  const { stages = [{ percent: 100 }], retry = {}, after = [] } = document;
+  const { stages = EVERYBODY, retry = {}, after = [] } = document;
   return {
     stages: stages.map(readStage),
     health: document.health == null ? null : readHealth(document.health),
+    ramp: document.ramp == null ? null : readRamp(document.ramp),
     maxInFlight: document.max_in_flight ?? null,
-    retry: { afterMs: milliseconds(retry.after ?? DEFAULT_RETRY_AFTER), max: retry.max ?? DEFAULT_RETRY_MAX },
+    retry: { afterMs: milliseconds(retry.after ?? DEFAULT_RETRY.after), max: retry.max ?? DEFAULT_RETRY.max },
     onDemandSkipsStages: document.on_demand === "skip-stages",
     after: after.map(({ group, bake }) => ({ group, bakeMs: bake === undefined ? 0 : milliseconds(bake) })),
     seed: document.seed ?? null,
@@ -124,12 +157,28 @@ function readMatch({ oem, version, id, alias, labels }: MatchDocument): Match {
 
 function readHealth(document: HealthDocument): Health {
   return {
-    maxFailurePercent: document.max_failure_percent ?? 5,
-    minFinished: document.min_finished ?? 5,
-    maxLost: document.max_lost === undefined ? 2 : document.max_lost,
-    onBreach: document.on_breach ?? "halt",
-    slices: document.slices ?? ["oem", "arch"],
+    maxFailurePercent: document.max_failure_percent ?? GATE.max_failure_percent,
+    minFinished: document.min_finished ?? GATE.min_finished,
+    maxLost: document.max_lost === undefined ? GATE.max_lost : document.max_lost,
+    onBreach: document.on_breach ?? GATE.on_breach,
+    slices: document.slices ?? GATE.slices,
   };
+}
+
+function readRamp({ start = DEFAULT_RAMP.start, grow = DEFAULT_RAMP.grow }: RampDocument): Ramp {
+  return { start: readRampStart(start), grow };
+}
+
+/** @throws Error on a text that is no share: documents are checked where they come in. */
+export function readRampStart(start: number | string): RampStart {
+  if (typeof start === "number") return { nodes: start };
+  const [, percent] = /^(\d{1,3}(?:\.\d{1,6})?) ?%$/.exec(start) ?? [];
+  if (percent === undefined || Number(percent) > 100) throw new Error(notARampStart(start));
+  return { percent: Number(percent) };
+}
+
+function notARampStart(text: string): string {
+  return `"${text}" is not a share of the group; write e.g. "1%", or a number of nodes such as 10`;
 }
 
 function milliseconds(text: string): number {

@@ -15,7 +15,7 @@ import type {
 } from "../rollout/model/configuration.ts";
 import type { Fleet } from "../rollout/model/fleet.ts";
 import type { ClosedSlice, Completion, Finished, Rollout, RolloutState } from "../rollout/model/rollout.ts";
-import { PLAIN, readStrategy, type StrategyDocument } from "../rollout/strategy.ts";
+import { readStrategy, type StrategyDocument } from "../rollout/strategy.ts";
 import { compareVersions } from "../rollout/version.ts";
 import { type FreezeDocument, readFreeze, readWindow, type WindowDocument } from "../rollout/windows.ts";
 import { fits, type JudgedFile, loadHosted } from "./hosted.ts";
@@ -215,7 +215,6 @@ function toGroup(row: Selectable<Tables["groups"]>, channels: ReadonlyMap<number
         .map((freeze) => readFreeze(freeze, row.policy_timezone))
         .sort((a, b) => a.startsAt - b.startsAt),
     },
-    strategy: row.strategy === null ? PLAIN : readStrategy(JSON.parse(row.strategy) as StrategyDocument),
   };
 }
 
@@ -229,12 +228,14 @@ function toRollout(row: Selectable<Tables["rollouts"]>, target: Package): Rollou
     strategy: readStrategy(JSON.parse(row.strategy) as StrategyDocument),
     seed: row.seed,
     undoes: row.undoes,
+    groupNodes: row.group_nodes,
     revision: row.revision,
     state: row.state as RolloutState,
     stateAt: row.state_at,
     startAt: row.start_at,
     stage: row.stage,
     stageOpenedAt: row.stage_opened_at,
+    awaitsNodes: row.awaits_nodes === 1,
     bakingSince: row.baking_since,
     awaitsApproval: row.awaits_approval === 1,
     pausedByGate: row.paused_by_gate === 1,

@@ -8,11 +8,12 @@ import type { RolloutCounters } from "../rollout/model/counters.ts";
 import type { Rollout, Run } from "../rollout/model/rollout.ts";
 import { planRollouts } from "../rollout/plan.ts";
 import { type Change, firstRun, runOf, supersede } from "../rollout/run.ts";
-import { readStrategy, type StrategyDocument } from "../rollout/strategy.ts";
+import { type DefaultStrategy, defaultStrategy, readStrategy, type StrategyDocument } from "../rollout/strategy.ts";
 import { noteActivity } from "./activity.ts";
 import { countersAsTexts, loadCounters } from "./counters.ts";
 import { loadParts } from "./fleet.ts";
 import { nextNumber } from "./numbers.ts";
+import type { Store } from "./store.ts";
 import type { Tables } from "./tables.ts";
 
 /** Who did it, as the history shows it: `system`, or the name of the token. */
@@ -59,10 +60,30 @@ export async function moveRevision(tx: Kysely<Tables>): Promise<void> {
     .execute();
 }
 
-/** The group's template; a plain group's is empty. */
+/** The template for the group's rollouts: its own strategy, or the server's default. */
 export async function strategyOf(tx: Kysely<Tables>, groupNo: Group["no"]): Promise<StrategyDocument> {
   const row = await tx.selectFrom("groups").select("strategy").where("no", "=", groupNo).executeTakeFirstOrThrow();
-  return JSON.parse(row.strategy ?? "{}") as StrategyDocument; // checked when it came in
+  return effectiveStrategy(tx, row.strategy);
+}
+
+/** @param own as the group has it; null: it has none. */
+export async function effectiveStrategy(tx: Kysely<Tables>, own: string | null): Promise<StrategyDocument> {
+  if (own !== null) return JSON.parse(own) as StrategyDocument; // checked when it came in
+  const { default_strategy: name } = await tx.selectFrom("meta").select("default_strategy").executeTakeFirstOrThrow();
+  return defaultStrategy(name as DefaultStrategy); // written by `setDefaultStrategy` alone
+}
+
+/** Of the server's settings. It is kept with the configuration, so that whoever makes a rollout finds it there. */
+export async function setDefaultStrategy(store: Pick<Store, "read" | "write">, name: DefaultStrategy): Promise<void> {
+  const { default_strategy: before } = await store.read
+    .selectFrom("meta")
+    .select("default_strategy")
+    .executeTakeFirstOrThrow();
+  if (before === name) return;
+  await store.write(async (tx) => {
+    await tx.updateTable("meta").set({ default_strategy: name }).execute();
+    await moveRevision(tx);
+  });
 }
 
 export interface NewRollout {
@@ -177,6 +198,7 @@ function columnsOf(run: Run) {
     start_at: run.startAt,
     stage: run.stage,
     stage_opened_at: run.stageOpenedAt,
+    awaits_nodes: Number(run.awaitsNodes),
     baking_since: run.bakingSince,
     awaits_approval: Number(run.awaitsApproval),
     paused_by_gate: Number(run.pausedByGate),

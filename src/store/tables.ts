@@ -4,7 +4,7 @@ import type { Generated } from "kysely";
 type Flag = number; // 0 or 1
 
 export interface Tables {
-  meta: { revision: number; instance_id: Generated<string> };
+  meta: { revision: number; instance_id: Generated<string>; default_strategy: Generated<string> };
   applications: {
     no: Generated<number>;
     id: string;
@@ -120,6 +120,9 @@ export interface Tables {
     closed: string;
     baseline: string;
     eligible: Generated<string>;
+    eligible_at: Generated<number | null>;
+    group_nodes: Generated<number>;
+    awaits_nodes: Generated<Flag>;
     revision: Generated<number>;
     created_at: number;
     state_at: number;

@@ -3,6 +3,7 @@ import { Conductor } from "../../src/checkin/conductor.ts";
 import { type CheckInRequest, Decisions } from "../../src/checkin/decisions.ts";
 import { emptyRolloutCounters } from "../../src/rollout/counters.ts";
 import type { CheckIn } from "../../src/rollout/model/check-in.ts";
+import { percentile } from "../../src/rollout/percentile.ts";
 import { loadFleet } from "../../src/store/fleet.ts";
 import { recount } from "../../src/store/recount.ts";
 import { recordReplan, SYSTEM, settleConfiguration } from "../../src/store/rollouts.ts";
@@ -166,5 +167,114 @@ describe("the gate within a batch", () => {
     await decisions.expireDue(now);
     expect(await rollout()).toMatchObject({ state: "halted" });
     expect((await history()).at(-1)).toContain("2 nodes lost, more than 1");
+  });
+});
+
+describe("a stage without nodes", () => {
+  const STAGES = { stages: [{ percent: 20, bake: "1h" }, { percent: 100 }] };
+  /** Looks every half hour, each time as a server that has just been started. */
+  async function pass(hours: number): Promise<void> {
+    await decisions.flushAllSeen();
+    for (const until = now + hours * HOUR; now < until; now += HOUR / 2) {
+      await new Conductor(world.store).moveRollouts(now);
+    }
+  }
+  /** Machines whose place in the present rollout is within these shares, in percent. */
+  async function within(from: number, to: number, count: number): Promise<number[]> {
+    const { seed } = await rollout();
+    const place = (n: number) => percentile(seed, machine(n)) * 100;
+    return range(10_000)
+      .filter((n) => place(n) >= from && place(n) < to)
+      .slice(0, count);
+  }
+
+  it("waits for its first node as long as it takes, and lets those of later stages wait", async () => {
+    await planIn(world, STAGES);
+    await releaseIn(world, "4230.2.1");
+    await pass(36);
+    expect(await rollout()).toMatchObject({ state: "running", stage: 0, awaits_nodes: 1, baking_since: null });
+    expect((await history()).slice(1)).toEqual(["0 running stage 1 of 2 waits for its first node"]);
+    // As when DNS has been switched: the fleet comes node by node, those of the second stage before any of the first.
+    const [first, second] = [await within(0, 20, 3), await within(20, 100, 30)];
+    expect(await ask(second)).toEqual([]);
+    await pass(2);
+    expect(await ask(second)).toEqual([]);
+    expect(await ask(first)).toEqual(first);
+    await pass(1);
+    expect(await rollout()).toMatchObject({ stage: 0, awaits_nodes: 0 });
+    await ask(first, { version: "4230.2.1" });
+    await pass(0.5);
+    expect(await rollout()).toMatchObject({ stage: 0, stage_opened_at: expect.any(Number) });
+    expect((await rollout()).baking_since).not.toBeNull();
+    await pass(2);
+    expect(await rollout()).toMatchObject({ stage: 1 });
+    expect(await ask(second)).toEqual(second);
+  });
+
+  it("rises, and comes to the end of its longest time, from its first node on", async () => {
+    await planIn(world, { stages: [{ percent: 50, over: "10h", max_duration: "20h" }, { percent: 100 }] });
+    await releaseIn(world, "4230.2.1");
+    await pass(30);
+    expect(await rollout()).toMatchObject({ stage: 0, awaits_nodes: 1 });
+    const [early, late] = [await within(0, 5, 2), await within(45, 50, 2)];
+    expect(await ask([...early, ...late])).toEqual([]); // it has only just begun
+    await pass(0.5);
+    const cameAt = (await rollout()).stage_opened_at;
+    expect(cameAt).toBeGreaterThan(NOW + 29 * HOUR);
+    await pass(1);
+    expect(await ask([...early, ...late])).toEqual(early);
+    await pass(8.5);
+    expect(await ask([...early, ...late])).toEqual([...early, ...late]);
+    await pass(21);
+    expect(await rollout()).toMatchObject({ stage: 1 });
+  });
+
+  it("is passed over, without a bake, when its share includes none of a small group that has settled", async () => {
+    await planIn(world, { stages: [{ percent: 20, bake: "10d" }, { percent: 100 }] });
+    await releaseIn(world, "4230.2.1");
+    const nodes = await within(20, 100, 3);
+    for (let hour = 0; hour < 22; hour += 2) {
+      await ask(nodes);
+      await pass(2);
+    }
+    expect(await rollout()).toMatchObject({ stage: 0, awaits_nodes: 1 });
+    await ask(nodes);
+    await pass(3);
+    expect(await rollout()).toMatchObject({ stage: 1, awaits_nodes: 0 });
+    expect((await history()).at(-1)).toBe(
+      "1 running stage 2 of 2 opened by itself: stage 1 of 2 includes none of the group's 3 nodes",
+    );
+    expect(await ask(nodes)).toEqual(nodes);
+  });
+
+  it("that names its nodes waits for them, whoever else is there; a person may open the next", async () => {
+    await planIn(world, { stages: [{ match: { oem: ["vmware"] } }, { percent: 100 }] });
+    await releaseIn(world, "4230.2.1");
+    for (let day = 0; day < 3; day += 1) {
+      expect(await ask(range(5))).toEqual([]);
+      await pass(20);
+    }
+    expect(await rollout()).toMatchObject({ stage: 0, awaits_nodes: 1 });
+    expect(await ask([77], { oem: "vmware" })).toEqual([77]);
+    await pass(0.5);
+    expect(await rollout()).toMatchObject({ stage: 0, awaits_nodes: 0 });
+  });
+
+  it("of 0 % is there for its bake, and waits for nobody", async () => {
+    await planIn(world, { stages: [{ percent: 0, bake: "3h" }, { percent: 100 }] });
+    await ask(range(3));
+    await releaseIn(world, "4230.2.1");
+    await pass(4);
+    expect(await rollout()).toMatchObject({ stage: 1 });
+  });
+
+  it("counts no node that has not been seen for a day", async () => {
+    await planIn(world, STAGES);
+    await releaseIn(world, "4230.2.1");
+    const first = await within(0, 20, 1);
+    await ask(first, { updateCheck: false });
+    now += 30 * HOUR;
+    await pass(2);
+    expect(await rollout()).toMatchObject({ stage: 0, awaits_nodes: 1 });
   });
 });

@@ -202,7 +202,9 @@ describe("turnout groups", () => {
     expect(shown).toMatch(
       /^group +Cage\n[\s\S]*^channel +stable \(aarch64\), which points to nothing\nupdates-enabled +off\nsafe-mode +on\n/m,
     );
-    expect(shown).toMatch(/^maintenance-windows +-\nfreezes +-\nstrategy +none: to all at once\n/m);
+    expect(shown).toMatch(
+      /^maintenance-windows +-\nfreezes +-\nstrategy +100 %, starting slowly \(10\) \(the server's default\)\n/m,
+    );
     expect(await done("groups", "list")).toMatch(/^Cage +\S+ +stable \(aarch64\) +- +off$/m);
     expect((await json("groups", "list")).groups).toHaveLength(9);
     expect(await done("groups", "delete", "Cage", "--yes")).toBe('deleted group "Cage"\n');
@@ -243,7 +245,7 @@ describe("turnout groups", () => {
       ["--maintenance-windows", "moon 22:00-04:00", '"moon" is no day; write e.g. mon, or mon-thu.'],
       ["--freezes", "2026", 'Write two days and why, e.g. "2026-12-20..2027-01-06 holidays".'],
       ["--max-updates-per-period", "-1", "Write a whole number."],
-      ["--preset", "slow", "Allowed choices are careful, normal, fast, hotfix."],
+      ["--preset", "slow", "Allowed choices are guarded, careful, normal, fast, hotfix."],
     ] as const) {
       const { code, err } = await turnout(...set(option, value));
       expect([code, err]).toEqual([2, expect.stringContaining(why)]);

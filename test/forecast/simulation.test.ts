@@ -175,6 +175,7 @@ describe("a forecast", () => {
           [{ match: { oem: ["vmware"] } }, { percent: 100 }],
         ),
         health: fc.constantFrom({}, { on_breach: "watch" as const }, { max_failure_percent: 40, slices: [] }),
+        ramp: fc.constantFrom(null, { start: 1 }, { start: 3, grow: 0.5 }, { start: "10%", grow: 2 }),
         max_in_flight: fc.option(fc.integer({ min: 1, max: 10 }), { nil: null }),
         retry: fc.constantFrom({ after: "1h", max: 2 }, { after: "10m", max: 5 }),
       },

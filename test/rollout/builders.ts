@@ -11,11 +11,13 @@ import type { Grant, Node } from "../../src/rollout/model/node.ts";
 import type { Outcome, PastGrant } from "../../src/rollout/model/outcome.ts";
 import type { Rollout } from "../../src/rollout/model/rollout.ts";
 import { planRollouts } from "../../src/rollout/plan.ts";
-import { firstRun } from "../../src/rollout/run.ts";
-import { PLAIN, readStrategy, type StrategyDocument } from "../../src/rollout/strategy.ts";
+import { firstRun, type Members } from "../../src/rollout/run.ts";
+import { readStrategy, type StrategyDocument } from "../../src/rollout/strategy.ts";
 
 export const APP_ID = "e96281a6-d1af-4bde-9a0a-97b76e56dc57";
 export const GROUP_ID = "9a2deb70-37be-4026-853f-bfdd6b347bbe";
+/** One stage of 100 %, no gate, no ramp. */
+const PLAIN = readStrategy({});
 export const NOON = Date.UTC(2026, 2, 4, 12);
 export const MINUTE = 60_000;
 export const HOUR = 60 * MINUTE;
@@ -68,7 +70,6 @@ export const aGroup = (changes: Partial<Omit<Group, "policy">> & { policy?: Part
   name: "Stable",
   track: "stable",
   channel: aChannel(),
-  strategy: PLAIN,
   ...changes,
   policy: aPolicy(changes.policy),
 });
@@ -89,6 +90,7 @@ export function aFleet(groups: readonly Group[] = [aGroup()], changes: Partial<R
       strategy: PLAIN,
       seed: `rollout-${index + 1}`,
       undoes: null,
+      groupNodes: 0,
       revision: 1,
       ...firstRun(PLAIN, null, NOON),
       ...changes,
@@ -107,7 +109,7 @@ export function aStagedFleet(
   { policy = {}, ...changes }: Partial<Rollout> & { policy?: Partial<Policy> } = {},
 ): Fleet {
   const strategy = readStrategy(document);
-  return aFleet([aGroup({ strategy, policy })], { strategy, seed: strategy.seed ?? "seed", ...changes });
+  return aFleet([aGroup({ policy })], { strategy, seed: strategy.seed ?? "seed", ...changes });
 }
 
 export const anEvent = (type: number, result: number, changes: Partial<OmahaEvent> = {}): OmahaEvent => ({
@@ -145,6 +147,9 @@ export const aPing = (changes: Partial<CheckIn> = {}): CheckIn =>
   aCheckIn({ updateCheck: false, events: [], ...changes });
 export const aReport = (event: OmahaEvent, changes: Partial<CheckIn> = {}): CheckIn =>
   aCheckIn({ ping: false, updateCheck: false, events: [event], ...changes });
+
+/** What is told of a stage that has nodes. */
+export const SOME: Members = { any: true, groupNodes: 0, newestAt: null };
 
 export const noCounters = (): Counters => ({ rollouts: new Map(), groups: new Map() });
 

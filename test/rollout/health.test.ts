@@ -7,7 +7,19 @@ import type { Failure } from "../../src/rollout/model/node.ts";
 import type { Rollout } from "../../src/rollout/model/rollout.ts";
 import { due, gated, resume } from "../../src/rollout/run.ts";
 import type { HealthDocument } from "../../src/rollout/strategy.ts";
-import { aCheckIn, aFleet, anEvent, aReport, aStagedFleet, HOUR, MINUTE, NOON, noCounters, World } from "./builders.ts";
+import {
+  aCheckIn,
+  aFleet,
+  anEvent,
+  aReport,
+  aStagedFleet,
+  HOUR,
+  MINUTE,
+  NOON,
+  noCounters,
+  SOME,
+  World,
+} from "./builders.ts";
 import { gateFigure } from "./gate-figures.ts";
 
 const machine = (n: number) => n.toString(16).padStart(32, "0");
@@ -177,7 +189,7 @@ describe("the gate", () => {
     const change = gated(rollout, all, NOON);
     expect(change?.next).toMatchObject({ state: "paused", pausedByGate: true });
     // When only the slice is left, its nodes alone go on waiting.
-    expect(due({ ...rollout, ...change?.next }, aFleet(), slice, NOON + HOUR)).toMatchObject({
+    expect(due({ ...rollout, ...change?.next }, aFleet(), slice, SOME, NOON + HOUR)).toMatchObject({
       next: { state: "running" },
     });
   });
@@ -187,9 +199,11 @@ describe("the gate", () => {
     const fine = standing(["failed", 5], ["complete", 200]);
     const paused = { state: "paused", stateAt: NOON, stageOpenedAt: NOON - HOUR } as const;
     const pause = aRollout({ on_breach: "pause" }, { ...paused, pausedByGate: true });
-    expect(due(pause, fleet, standing(["failed", 5]), NOON + HOUR)).toBeNull();
-    expect(due(pause, fleet, fine, NOON + HOUR)).toMatchObject({ next: { state: "running", stageOpenedAt: NOON } });
-    expect(due(aRollout({ on_breach: "ask" }, paused), fleet, fine, NOON + HOUR)).toBeNull();
+    expect(due(pause, fleet, standing(["failed", 5]), SOME, NOON + HOUR)).toBeNull();
+    expect(due(pause, fleet, fine, SOME, NOON + HOUR)).toMatchObject({
+      next: { state: "running", stageOpenedAt: NOON },
+    });
+    expect(due(aRollout({ on_breach: "ask" }, paused), fleet, fine, SOME, NOON + HOUR)).toBeNull();
   });
 });
 

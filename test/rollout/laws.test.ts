@@ -91,6 +91,7 @@ const strategy: fc.Arbitrary<StrategyDocument> = fc.record(
     stages: fc.constantFrom<StrategyDocument["stages"]>(stages, [{ percent: 100 }], labelled),
     health: fc.constantFrom({ min_finished: 2 }, { max_lost: 0 }, { on_breach: "watch" as const }),
     max_in_flight: fc.constantFrom(1, 2, 4),
+    ramp: fc.constantFrom({ start: 1 }, { start: 2, grow: 0 }, { start: "50%" }),
     on_demand: fc.constantFrom("skip-stages" as const, "no" as const),
   },
   { requiredKeys: [] },

@@ -35,6 +35,7 @@ import {
   MINUTE,
   NOON,
   noCounters,
+  SOME,
   World,
 } from "./builders.ts";
 
@@ -70,43 +71,43 @@ const moved = (rollout: Rollout, change: ReturnType<typeof due>): Rollout => {
 describe("time", () => {
   it("ends a stage when nobody is in flight or waited for, lets it bake, and opens the next", () => {
     let rollout = aRollout();
-    expect(due(rollout, fleet, flying, NOON + HOUR)).toBeNull();
-    expect(due(rollout, fleet, some, NOON + HOUR)).toBe("look");
+    expect(due(rollout, fleet, flying, SOME, NOON + HOUR)).toBeNull();
+    expect(due(rollout, fleet, some, SOME, NOON + HOUR)).toBe("look");
     rollout = moved(rollout, stageFinished(rollout, NOON + HOUR));
     expect(rollout).toMatchObject({ stage: 0, bakingSince: NOON + HOUR, state: "running" });
-    expect(due(rollout, fleet, some, NOON + 3 * HOUR - 1)).toBeNull();
-    const opened = due(rollout, fleet, flying, NOON + 3 * HOUR);
+    expect(due(rollout, fleet, some, SOME, NOON + 3 * HOUR - 1)).toBeNull();
+    const opened = due(rollout, fleet, flying, SOME, NOON + 3 * HOUR);
     rollout = moved(rollout, opened);
     expect(opened).toMatchObject({ reason: "stage 2 of 3 opened by itself" });
     expect(rollout).toMatchObject({ stage: 1, stageOpenedAt: NOON + 3 * HOUR, bakingSince: null });
 
     // A rise is not over before its time; then a person is asked.
-    expect(due(rollout, fleet, some, NOON + 6 * HOUR)).toBeNull();
-    expect(due(rollout, fleet, some, NOON + 7 * HOUR)).toBe("look");
+    expect(due(rollout, fleet, some, SOME, NOON + 6 * HOUR)).toBeNull();
+    expect(due(rollout, fleet, some, SOME, NOON + 7 * HOUR)).toBe("look");
     rollout = moved(rollout, stageFinished(rollout, NOON + 7 * HOUR));
     expect(rollout).toMatchObject({ stage: 1, awaitsApproval: true });
-    expect(due(rollout, fleet, some, NOON + 99 * HOUR)).toBeNull();
+    expect(due(rollout, fleet, some, SOME, NOON + 99 * HOUR)).toBeNull();
     rollout = moved(rollout, advance(rollout, NOON + 8 * HOUR, "looks good"));
     expect(rollout).toMatchObject({ stage: 2, awaitsApproval: false });
 
     rollout = moved(rollout, stageFinished(rollout, NOON + 9 * HOUR));
     expect(rollout.state).toBe("running");
-    rollout = moved(rollout, due(rollout, fleet, some, NOON + 10 * HOUR));
+    rollout = moved(rollout, due(rollout, fleet, some, SOME, NOON + 10 * HOUR));
     expect(rollout).toMatchObject({ state: "completed", stateAt: NOON + 10 * HOUR });
-    expect(due(rollout, fleet, some, NOON + 99 * HOUR)).toBeNull();
+    expect(due(rollout, fleet, some, SOME, NOON + 99 * HOUR)).toBeNull();
   });
 
   it("ends a stage whose longest time is over, though nodes are still under way", () => {
     const rollout = aRollout({ stages: [{ percent: 10, max_duration: "1h" }, { percent: 100 }] });
-    expect(due(rollout, fleet, flying, NOON + HOUR - 1)).toBeNull();
-    expect(due(rollout, fleet, flying, NOON + HOUR)).toMatchObject({ next: { stage: 1 } });
+    expect(due(rollout, fleet, flying, SOME, NOON + HOUR - 1)).toBeNull();
+    expect(due(rollout, fleet, flying, SOME, NOON + HOUR)).toMatchObject({ next: { stage: 1 } });
   });
 
   it("says what it was completed on, and without whom", () => {
     const last = { stages: [{ percent: 100, max_duration: "1h" }] };
     const closed = [{ slice: { by: "oem", value: "vmware" } as const, at: NOON, why: "", watched: false }];
     expect(stageFinished(aRollout(last), NOON).reason).toBe("the last stage is over: its nodes have finished");
-    expect(due(aRollout(last, { closed }), fleet, flying, NOON + HOUR)).toMatchObject({
+    expect(due(aRollout(last, { closed }), fleet, flying, SOME, NOON + HOUR)).toMatchObject({
       next: { state: "completed" },
       reason: "the last stage is over: its longest time is over, but for oem=vmware",
     });
@@ -114,8 +115,8 @@ describe("time", () => {
 
   it("does not complete a rollout that nobody has completed", () => {
     const plain = aRollout({});
-    expect(due(plain, fleet, nodes({ failed: 3 }), NOON + HOUR)).toBeNull();
-    expect(due(plain, fleet, some, NOON + HOUR)).toBe("look");
+    expect(due(plain, fleet, nodes({ failed: 3 }), SOME, NOON + HOUR)).toBeNull();
+    expect(due(plain, fleet, some, SOME, NOON + HOUR)).toBe("look");
     expect(stageFinished(plain, NOON)).toMatchObject({ next: { state: "completed" } });
   });
 
@@ -123,9 +124,9 @@ describe("time", () => {
     const strategy = readStrategy({});
     const scheduled = { ...aRollout({}), ...firstRun(strategy, NOON + HOUR, NOON) };
     expect(scheduled.state).toBe("scheduled");
-    expect(due(scheduled, fleet, some, NOON + HOUR - 1)).toBeNull();
-    expect(outlook(scheduled, fleet, NOON)).toMatchObject({ until: NOON + HOUR });
-    expect(due(scheduled, fleet, some, NOON + HOUR)).toMatchObject({
+    expect(due(scheduled, fleet, some, SOME, NOON + HOUR - 1)).toBeNull();
+    expect(outlook(scheduled, fleet, some, NOON)).toMatchObject({ until: NOON + HOUR });
+    expect(due(scheduled, fleet, some, SOME, NOON + HOUR)).toMatchObject({
       next: { state: "running", stageOpenedAt: NOON + HOUR },
     });
     expect(firstRun(strategy, NOON - 1, NOON).state).toBe("running");
@@ -141,16 +142,16 @@ describe("time", () => {
     const fleetWith = (changes: Partial<Rollout>): Fleet =>
       buildFleet(1, { ...base, rollouts: [waiting, { ...second, ...changes }] });
     expect(waiting.state).toBe("scheduled");
-    expect(due(waiting, fleetWith({}), some, NOON + HOUR)).toBeNull();
-    expect(outlook(waiting, fleetWith({}), NOON)?.on).toContain('the rollout in group "canary" (running)');
+    expect(due(waiting, fleetWith({}), some, SOME, NOON + HOUR)).toBeNull();
+    expect(outlook(waiting, fleetWith({}), some, NOON)?.on).toContain('the rollout in group "canary" (running)');
     const done = fleetWith({ state: "completed", stateAt: NOON + HOUR });
-    expect(due(waiting, done, some, NOON + 24 * HOUR)).toBeNull();
+    expect(due(waiting, done, some, SOME, NOON + 24 * HOUR)).toBeNull();
     expect(opensNotBefore(waiting, 0, done, NOON + 2 * HOUR)).toBe(NOON + 25 * HOUR);
-    expect(due(waiting, done, some, NOON + 25 * HOUR)).toMatchObject({ next: { state: "running" } });
+    expect(due(waiting, done, some, SOME, NOON + 25 * HOUR)).toMatchObject({ next: { state: "running" } });
     // Another version does not count, nor does a group that is not there.
     const other = fleetWith({ state: "completed", package: aPackage({ version: "4593.2.5" }) });
-    expect(due(waiting, other, some, NOON + 99 * HOUR)).toBeNull();
-    expect(outlook(waiting, aFleet(), NOON)?.on).toContain('a rollout of 4230.2.1 in group "canary"');
+    expect(due(waiting, other, some, SOME, NOON + 99 * HOUR)).toBeNull();
+    expect(outlook(waiting, aFleet(), some, NOON)?.on).toContain('a rollout of 4230.2.1 in group "canary"');
   });
 
   it("starts it as well when that group has gone on to another version since", () => {
@@ -163,11 +164,13 @@ describe("time", () => {
     const { no: packageNo, version } = first.package;
     const completions = [{ groupNo: 2, packageNo, version, at: NOON - HOUR }];
     const fleetWith = (past: typeof completions) => buildFleet(1, { ...base, rollouts: [waiting], completions: past });
-    expect(due(waiting, fleetWith(completions), some, NOON)).toBeNull();
-    expect(outlook(waiting, fleetWith(completions), NOON)?.until).toBe(NOON + 23 * HOUR);
-    expect(due(waiting, fleetWith(completions), some, NOON + 23 * HOUR)).toMatchObject({ next: { state: "running" } });
+    expect(due(waiting, fleetWith(completions), some, SOME, NOON)).toBeNull();
+    expect(outlook(waiting, fleetWith(completions), some, NOON)?.until).toBe(NOON + 23 * HOUR);
+    expect(due(waiting, fleetWith(completions), some, SOME, NOON + 23 * HOUR)).toMatchObject({
+      next: { state: "running" },
+    });
     const other = completions.map((one) => ({ ...one, version: "4593.2.5" }));
-    expect(due(waiting, fleetWith(other), some, NOON + 99 * HOUR)).toBeNull();
+    expect(due(waiting, fleetWith(other), some, SOME, NOON + 99 * HOUR)).toBeNull();
   });
 
   it("stands still while the server was away, where it goes by time", () => {
@@ -186,7 +189,7 @@ describe("time", () => {
 
   it("does nothing to what is paused by hand or halted", () => {
     for (const state of ["paused", "halted", "aborted", "superseded"] as const) {
-      expect(due(aRollout(THREE, { state }), fleet, some, NOON + 99 * HOUR)).toBeNull();
+      expect(due(aRollout(THREE, { state }), fleet, some, SOME, NOON + 99 * HOUR)).toBeNull();
     }
   });
 });
@@ -274,7 +277,7 @@ describe("the outlook", () => {
     [{ state: "paused", pausedByGate: true }, "the gate to open again", null],
     [{ state: "halted" }, "a person to resume or abort it", null],
   ] as const)("of %j", (changes, on, until) => {
-    const next = outlook(aRollout(THREE, changes), fleet, NOON);
+    const next = outlook(aRollout(THREE, changes), fleet, some, NOON);
     expect(next?.on).toContain(on);
     expect(next?.until).toBe(until);
   });

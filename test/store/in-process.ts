@@ -7,7 +7,7 @@ import type Database from "better-sqlite3";
 import { seedFleet } from "../../src/admin/fleet.ts";
 import type { StrategyDocument } from "../../src/rollout/strategy.ts";
 import { nextNumber } from "../../src/store/numbers.ts";
-import { SYSTEM, settleConfiguration } from "../../src/store/rollouts.ts";
+import { SYSTEM, setDefaultStrategy, settleConfiguration } from "../../src/store/rollouts.ts";
 import { sqliteCheckIns } from "../../src/store/sqlite/checkins.ts";
 import { openWriter, sessionOn } from "../../src/store/sqlite/connection.ts";
 import { kyselyOver } from "../../src/store/sqlite/dialect.ts";
@@ -24,7 +24,7 @@ export interface InProcess {
   close(): void;
 }
 
-/** With the fleet that a new server starts with. */
+/** With the fleet that a new server starts with; its groups roll out to all at once unless a test gives them a strategy. */
 export async function aDatabase(): Promise<InProcess> {
   const folder = mkdtempSync(join(tmpdir(), "turnout-store-"));
   const path = join(folder, "turnout.db");
@@ -59,6 +59,7 @@ export async function aDatabase(): Promise<InProcess> {
     },
     close: async () => {},
   };
+  await setDefaultStrategy(store, "none");
   await seedFleet(store, resolve(import.meta.dirname, "../../config/flatcar.yaml"), NOW);
   return {
     path,

@@ -1,6 +1,5 @@
 /** What a fleet is configured to do: applications, packages, channels, groups and their policies. Plain data. */
 import type { Arch } from "./arch.ts";
-import type { Strategy } from "./strategy.ts";
 
 /** Package types of the admin API. A Flatcar package is complete only after a reboot; any other when it is installed. */
 export const PACKAGE_TYPE = { flatcar: 1, docker: 2, rkt: 3, other: 4 } as const;
@@ -112,6 +111,4 @@ export interface Group {
   readonly track: string;
   readonly channel: Channel | null;
   readonly policy: Policy;
-  /** The template for its rollouts. */
-  readonly strategy: Strategy;
 }

@@ -34,6 +34,7 @@ export const REASONS = [
   "held", // by a person
   "canary-pending", // safe mode: one node first
   "max-in-flight",
+  "ramp", // as many nodes are at risk as its successes allow
   "max-per-period",
   "health-gate",
   // not a node of ours

@@ -36,6 +36,8 @@ export interface Run {
   /** The present stage, from 0. */
   readonly stage: number;
   readonly stageOpenedAt: number;
+  /** No node is in the stages that are open: none of their time runs, until the first one comes. */
+  readonly awaitsNodes: boolean;
   /** Its nodes have finished: since when it bakes; null: they have not. */
   readonly bakingSince: number | null;
   /** Baked, and waiting for a person. */
@@ -64,6 +66,8 @@ export interface Rollout extends Run {
   readonly seed: string;
   /** The version that it takes back: only nodes that run it get the package. Null: an update. */
   readonly undoes: string | null;
+  /** How many nodes its group had when they were last counted: what a share of the group is a share of. */
+  readonly groupNodes: number;
   /** Counts its changes: whoever writes one says which it has seen. */
   readonly revision: number;
 }

@@ -43,6 +43,18 @@ export interface Health {
   readonly slices: readonly SliceBy[];
 }
 
+/**
+ * Slow start, as TCP has it: nodes at work on the release or broken by it are `start` + `grow` × completed at most. So each
+ * success lets `grow` more in, and silence lets nobody in.
+ */
+export interface Ramp {
+  readonly start: RampStart;
+  readonly grow: number;
+}
+
+/** How many go first: so many nodes, or a share of the group's nodes (1 node at least). */
+export type RampStart = { readonly nodes: number } | { readonly percent: number };
+
 /** A node that failed is granted again after `afterMs`, doubling with each try, `max` tries in all. */
 export interface Retry {
   readonly afterMs: number;
@@ -60,6 +72,8 @@ export interface Strategy {
   /** At least one. */
   readonly stages: readonly Stage[];
   readonly health: Health | null;
+  /** Null: none. */
+  readonly ramp: Ramp | null;
   readonly maxInFlight: number | null;
   readonly retry: Retry;
   /** A person at the node may go ahead of the stages. */
