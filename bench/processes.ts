@@ -48,6 +48,8 @@ export function aTurnout(dataDir: string, options: ServerOptions = {}): Promise<
       TURNOUT_PORT: "0",
       TURNOUT_DATA_DIR: dataDir,
       TURNOUT_AUTH: "none",
+      // What is measured is the load of nodes that get their updates, not of nodes that wait for a ramp.
+      TURNOUT_DEFAULT_STRATEGY: "none",
       TURNOUT_LOG_LEVEL: "error",
       NODE_COMPILE_CACHE: join(ROOT, "node_modules/.cache/turnout"),
       ...options.environment,

@@ -46,6 +46,9 @@ export async function gate(): Promise<Figure[]> {
 
 const STAGES = [{ percent: 1, bake: "2h" }, { percent: 10, bake: "2h" }, { percent: 50, bake: "2h" }, { percent: 100 }];
 
+/** A quarter of an hour for each update, reboot and all. */
+const SLOW = { download: "10m", install: "3m", reboot: "2m" } as const;
+
 function forecast(document: ForecastDocument): Forecast {
   const request = forecastSchema.parse({ oems: ["azure", "gce", "qemu", "vmware"], ...document });
   const defaults = { version: "4230.2.1", strategy: {}, policy: NO_LIMITS, now: Date.UTC(2026, 2, 4, 12) };
@@ -69,6 +72,28 @@ export async function forecasts(): Promise<Figure[]> {
       samples: { end, broken, lost, nodes, brokenAtHalt },
     };
   });
+  const guarded = [1_000, 100_000].map((size) => {
+    const { end, broken, reached } = forecast({ nodes: size, strategy: { preset: "guarded" }, die: ["100%"], ...SLOW });
+    return {
+      name: `nodes lost by ${size} whose group has no strategy to a release that none comes back from`,
+      target: "≤ 10",
+      value: `${broken} (${reached} were offered it; ${end})`,
+      met: broken <= 10,
+      samples: { end, broken, reached },
+    };
+  });
+  const good = [1_000, 3_000, 100_000].map((size) => {
+    const asked = { nodes: size, strategy: { preset: "guarded" as const }, fail: ["1%:9"], ...SLOW };
+    const { end, startsAt, endsAt, complete } = forecast(asked);
+    const hours = (endsAt - startsAt) / 3_600_000;
+    return {
+      name: `hours until ${size} nodes whose group has no strategy have a release that fails on 1 %`,
+      target: "< 6",
+      value: `${hours.toFixed(1)} (${complete} have it; ${end})`,
+      met: hours < 6 && end === "completed",
+      samples: { end, hours, complete },
+    };
+  });
   const speeds = [
     { what: "rising over the whole time", document: { strategy: { stages: [{ percent: 100, over: "30d" }] } } },
     { what: "50 in flight at most", document: { strategy: { stages: STAGES, health: {}, max_in_flight: 50 } } },
@@ -86,5 +111,5 @@ export async function forecasts(): Promise<Figure[]> {
       samples: { seconds, days },
     };
   });
-  return [...killers, ...speeds];
+  return [...killers, ...guarded, ...good, ...speeds];
 }

@@ -6,22 +6,43 @@
  *     node docs/examples/from-nebraska.mjs https://nebraska.example.org > fleet.json
  *
  * A bearer token, where the server wants one, comes from NEBRASKA_TOKEN. With --used-only, packages are left out that no
- * channel points to or has for a floor.
+ * channel points to or has for a floor. Groups get no strategy, and so the server's default (guarded); with --strategy they get
+ * that preset, and with "--strategy none" one that goes to all nodes at once, as Nebraska does.
  */
+import { parseArgs } from "node:util";
+
 const ARCHES = ["all", "amd64", "aarch64", "x86"];
 const TYPES = ["flatcar", "docker", "rkt", "other"];
 const PER_PAGE = 100;
 
-const usedOnly = process.argv.includes("--used-only");
-const server = process.argv.slice(2).find((word) => !word.startsWith("--"));
-if (server === undefined) {
-  process.stderr.write("usage: from-nebraska.mjs URL [--used-only]\n");
-  process.exit(1);
+const STRATEGIES = ["guarded", "careful", "normal", "fast", "hotfix", "none"];
+
+const { usedOnly, strategy, server } = readArguments();
+if (strategy !== undefined && !STRATEGIES.includes(strategy)) {
+  complain(`--strategy ${strategy}: there is no such preset; write one of ${STRATEGIES.join(", ")}`);
 }
 
 const applications = [];
 for (const app of await list("/api/apps", "applications")) applications.push(await toApplication(app));
 process.stdout.write(`${JSON.stringify({ applications }, null, 2)}\n`);
+
+function readArguments() {
+  const options = { "used-only": { type: "boolean", default: false }, strategy: { type: "string" } };
+  try {
+    const { values, positionals } = parseArgs({ options, allowPositionals: true });
+    if (positionals.length === 1) {
+      return { usedOnly: values["used-only"], strategy: values.strategy, server: positionals[0] };
+    }
+  } catch (error) {
+    complain(error.message);
+  }
+  complain("usage: from-nebraska.mjs URL [--used-only] [--strategy PRESET]");
+}
+
+function complain(why) {
+  process.stderr.write(`${why}\n`);
+  process.exit(1);
+}
 
 async function toApplication({ id, name, description, product_id }) {
   const packages = await list(`/api/apps/${id}/packages`, "packages");
@@ -90,6 +111,7 @@ function toGroup(group, channels) {
       max_updates_per_period: group.policy_max_updates_per_period,
       update_timeout: group.policy_update_timeout,
     },
+    ...(strategy !== undefined && { strategy: strategy === "none" ? {} : { preset: strategy } }),
   };
 }
 

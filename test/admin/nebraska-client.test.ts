@@ -547,6 +547,16 @@ describe("moving over", () => {
       packages.map(({ version }) => version),
     );
     expect(versions).toEqual([[], ["4593.2.5", "4230.2.1"]]);
+    const strategies = async (...words: string[]) =>
+      new Set(
+        JSON.parse(await script(turnout.url, ...words)).applications.flatMap(
+          ({ groups }: { groups: { strategy?: object }[] }) => groups.map(({ strategy }) => JSON.stringify(strategy)),
+        ),
+      );
+    expect(await strategies()).toEqual(new Set([undefined]));
+    expect(await strategies("--strategy", "careful")).toEqual(new Set(['{"preset":"careful"}']));
+    expect(await strategies("--strategy=none")).toEqual(new Set(["{}"]));
+    await expect(script(turnout.url, "--strategy", "slow")).rejects.toThrow("there is no such preset");
   });
 });
 

@@ -79,6 +79,26 @@ describe("a conductor", () => {
     expect(JSON.parse((await rollout()).eligible)).toEqual([first, 0, 200 - first]);
   });
 
+  it("counts again, once a minute, as nodes come and move on", async () => {
+    for (const strategy of [{ stages: [{ percent: 100 }] }, { stages: [{ percent: 50 }, { percent: 100 }] }]) {
+      await planIn(world, strategy);
+      await ask(range(10));
+      await releaseIn(world, strategy.stages.length === 1 ? "4230.2.1" : "4593.2.5");
+      const conductor = new Conductor(world.store);
+      const total = async () =>
+        (JSON.parse((await rollout()).eligible) as number[]).reduce((sum, nodes) => sum + nodes, 0);
+      await conductor.moveRollouts(now);
+      const before = await total();
+      await ask(range(20));
+      now += 30_000;
+      await conductor.moveRollouts(now);
+      expect(await total()).toBe(before);
+      now += 30_000;
+      await conductor.moveRollouts(now);
+      expect(await total()).toBe(20);
+    }
+  });
+
   it("finds a node that came after it had looked", async () => {
     await planIn(world, { stages: [{ percent: 100, bake: "1h" }] });
     await ask([1, 2]);

@@ -157,6 +157,61 @@ describe("a staged rollout", () => {
   });
 });
 
+describe("a group that nobody has given a strategy", () => {
+  const CROWD = Array.from({ length: 120 }, (_, n) => machine(n));
+  const askAtOnce = async () => {
+    const answers = await Promise.all(CROWD.map((machineId) => ask(machineId)));
+    return CROWD.filter((_, index) => answers[index]);
+  };
+
+  it("is guarded: of a crowd that asks at once ten get a release, and only those that come back let others in", async () => {
+    const group = await server.api<{ strategy: unknown; effective_strategy: object }>("GET", GROUP);
+    expect(group.strategy).toBeNull();
+    expect(group.effective_strategy).toMatchObject({
+      stages: [{ percent: 100 }],
+      ramp: { start: 10, grow: 1 },
+      health: { max_failure_percent: 5, max_lost: 2, on_breach: "halt" },
+      max_in_flight: null,
+    });
+    await server.release("4230.2.1");
+    const first = await askAtOnce();
+    expect(first).toHaveLength(10);
+    expect(await askAtOnce()).toEqual(first);
+    expect(await rollout()).toMatchObject({ ramp: { exposed: 10, limit: 10 }, counters: { granted: 10 } });
+    await update(first.slice(0, 3), "4230.2.1");
+    expect((await askAtOnce()).length).toBe(7 + 6);
+    expect(await rollout()).toMatchObject({ ramp: { exposed: 13, limit: 13 } });
+  });
+
+  it("loses no more than ten to a release that none comes back from, also over a restart", async () => {
+    await server.release("4230.2.1");
+    const first = await askAtOnce();
+    for (const machineId of first) await server.omaha(reports(3, 1, { machineId }));
+    const { dataDir, clock } = server;
+    await server.turnout.close();
+    server = await aTurnout({}, { dataDir, clock });
+    expect(await askAtOnce()).toEqual([]);
+    server.clock.move({ hours: 2 });
+    await server.turnout.housekeeping.expireDeadlines();
+    expect(await rollout()).toMatchObject({ state: "halted", counters: { granted: 10, lost: 10 } });
+    expect(await askAtOnce()).toEqual([]);
+  });
+
+  it("goes to all of it at once where the server says so", async () => {
+    await server.close();
+    server = await aTurnout({ TURNOUT_DEFAULT_STRATEGY: "none" });
+    await server.release("4230.2.1");
+    expect(await askAtOnce()).toEqual(CROWD);
+    const { dataDir, clock } = server;
+    await server.turnout.close();
+    // What is under way keeps the strategy that it was made with.
+    server = await aTurnout({}, { dataDir, clock });
+    expect(await rollout()).toMatchObject({ ramp: null, strategy: { stages: [{ percent: 100 }] } });
+    await server.release("4593.2.5");
+    expect(await rollout()).toMatchObject({ ramp: { exposed: 0, limit: 10 } });
+  });
+});
+
 describe("the health gate", () => {
   it("halts at once, takes back offers, says why, and lets a person resume or go back", async () => {
     await server.setPolicy({ strategy: { health: {} } });
