@@ -4,6 +4,7 @@ import { createServer, type Server } from "node:http";
 import type { Duplex } from "node:stream";
 import express, { type Express, type RequestHandler } from "express";
 import helmet from "helmet";
+import { trustProxies } from "./address.ts";
 import type { Metrics } from "./metrics.ts";
 
 export interface ServerParts {
@@ -38,7 +39,7 @@ export function createApp(parts: ServerParts): Express {
   const app = express();
   app.disable("x-powered-by");
   app.disable("etag");
-  if (parts.trustProxy !== null) app.set("trust proxy", parts.trustProxy);
+  if (parts.trustProxy !== null) trustProxies(app, parts.trustProxy);
 
   // Nodes first: theirs is nearly all of the traffic.
   if (parts.omahaSecret === null) app.all("/v1/update", parts.omaha);

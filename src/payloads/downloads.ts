@@ -4,6 +4,7 @@
  */
 import { createHash, timingSafeEqual } from "node:crypto";
 import { type ErrorRequestHandler, type Request, type RequestHandler, type Response, Router } from "express";
+import { clientAddress } from "../address.ts";
 import type { HostedFile } from "../store/hosted.ts";
 import type { Store } from "../store/store.ts";
 import type { Blobs } from "./blobs.ts";
@@ -72,7 +73,7 @@ export function downloads(options: DownloadOptions): Downloads {
     const bytes = describe(request, response, found, options.token !== null || options.login !== null);
     if (bytes === null) return undefined;
 
-    const leave = open.enter(request.ip ?? "");
+    const leave = open.enter(clientAddress(request));
     if (leave === null) {
       return refuseForNow(response, "too many downloads are open; come back later");
     }
