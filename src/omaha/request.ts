@@ -121,6 +121,7 @@ export function parseRequest(body: Buffer): Parsed {
   const text = body.toString("utf8");
   const document = examine(text);
   if (document.ok) return read(document.root, document.prefixed, false);
+  if (JSON_BEGINS.test(text)) return malformed(NOT_JSON);
   const mended = repairQuotes(text);
   const repaired = mended === null ? document : examine(mended);
   return repaired.ok ? read(repaired.root, repaired.prefixed, true) : malformed(document.reason);
@@ -133,6 +134,10 @@ export function tooLarge(): Parsed & { ok: false } {
 function malformed(reason: string): Parsed {
   return { ok: false, status: 400, reason };
 }
+
+/** As Omaha's later versions begin, also behind the guard that Google's servers put in front. */
+const JSON_BEGINS = /^\s*[[{)]/;
+const NOT_JSON = 'the body is JSON; this server speaks Omaha 3.0 XML: send <request protocol="3.0">...</request>';
 
 /** Something in the request that makes all of it unusable. */
 class BadRequest extends Error {}

@@ -51,6 +51,34 @@ describe("bad input", () => {
   });
 });
 
+describe("an address that has slashes too many", () => {
+  const asked = async (url: string, path: string) =>
+    (await fetch(`${url}${path}`, { method: "POST", body: checks() })).status;
+
+  it("is the one that was meant: of the update path, with a secret, too, and of the API", async () => {
+    const server = await running();
+    for (const path of [
+      "/v1/update",
+      "/v1/update/",
+      "//v1/update/",
+      "/v1/update//",
+      "///v1//update///",
+      "//v1/update?x=//",
+    ])
+      expect(await asked(server.url, path), path).toBe(200);
+    for (const path of ["//v1/updates/", "/v1/update//x", "/v1//", "//"])
+      expect(await asked(server.url, path), path).toBe(404);
+    expect((await fetch(`${server.url}//api/apps`)).status).toBe(200);
+    // What has no name in its path is not what is left without it.
+    expect((await fetch(`${server.url}/api/apps//groups`)).status).toBe(404);
+
+    const hidden = await running({ TURNOUT_OMAHA_SECRET: "s3cret" });
+    for (const path of ["//v1/update/s3cret", "/v1/update//s3cret//"])
+      expect(await asked(hidden.url, path), path).toBe(200);
+    for (const path of ["//v1/update/", "/v1/update//guess"]) expect(await asked(hidden.url, path), path).toBe(404);
+  });
+});
+
 describe("a slow client", () => {
   it("keeps nobody waiting and is cut off", async () => {
     const server = await running({}, { timeouts: { headersMs: 400, requestMs: 600 } });

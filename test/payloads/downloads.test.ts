@@ -79,6 +79,12 @@ describe("a hosted file", () => {
     expect((await get(hosting.file(), { "If-Match": etag })).status).toBe(200);
   });
 
+  it("is found with slashes too many: clients put one between a codebase that ends with one and the name", async () => {
+    const doubled = hosting.file().replace("/payloads/", "//payloads//").replace(`/${MAIN}`, `//${MAIN}`);
+    const { status, body } = await get(doubled, { Range: "bytes=0-9" });
+    expect([status, body.equals(payload.subarray(0, 10))]).toEqual([206, true]);
+  });
+
   it("is described by HEAD as by GET, without a body", async () => {
     const { status, headers, body } = await get(hosting.file(), {}, "HEAD");
     expect([status, body.length]).toEqual([200, 0]);
