@@ -35,6 +35,8 @@ export interface ManifestAnswer {
   readonly isFloor: boolean;
   readonly floorReason: string | null;
   readonly isTarget: boolean;
+  /** Written where only followers of ours look: their names have folders. */
+  readonly filesLeftOut?: readonly PackageAnswer[];
 }
 
 export interface OfferAnswer {
@@ -104,7 +106,13 @@ function renderManifest(manifest: ManifestAnswer, marked: boolean, maxFailures: 
   const packages = files.map((file, index) => renderPackage(file, index === 0)).join("");
   // ue-rs refuses the whole answer for an action without sha256.
   const actions = action === null || action.sha256 === "" ? "" : renderAction(action, maxFailures);
-  return `<manifest version="${escaped(version)}"${marks}><packages>${packages}</packages><actions>${actions}</actions></manifest>`;
+  return `<manifest version="${escaped(version)}"${marks}><packages>${packages}</packages><actions>${actions}</actions>${renderLeftOut(manifest)}</manifest>`;
+}
+
+/** Unknown to all clients but followers of ours, and so ignored. */
+function renderLeftOut({ filesLeftOut = [] }: ManifestAnswer): string {
+  if (filesLeftOut.length === 0) return "";
+  return `<left_out>${filesLeftOut.map((file) => renderPackage(file, false)).join("")}</left_out>`;
 }
 
 function renderPackage({ name, sizeBytes, sha1, sha256 }: PackageAnswer, required: boolean): string {
