@@ -20,6 +20,7 @@ export const REASONS = [
   "other-arch",
   "blacklisted",
   "outside-prefix", // targetversionprefix excludes the target
+  "mirror-not-allowed", // TURNOUT_MIRRORS
   "floors-need-multi-manifest",
   "floors-need-one-codebase", // a floor's files and the next release's are not on one server
   "retry-later", // backing off after a failure
