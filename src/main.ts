@@ -94,7 +94,7 @@ async function start(settings: Settings, options: StartOptions): Promise<Turnout
   const mirrorKeys = readMirrorKeys(settings);
   const { databasePath } = settings;
   const writer = await startWriter(
-    { databasePath, newNodesPerMinute: settings.newNodesPerMinute, now: clock.now() },
+    { databasePath, newNodesPerMinute: settings.newNodesPerMinute, mirrors: settings.mirrors, now: clock.now() },
     { onFault: (fault, machineId) => log.error({ machineId, fault }, "deciding a check-in failed"), onDeath: onFatal },
   );
   const store = sqliteStore(databasePath, writer, onFatal);
@@ -128,7 +128,7 @@ async function startOn(database: Database, mirrorKeys: readonly PublicKey[]): Pr
   const parts: Parts = {
     ...database,
     payloads,
-    metrics: createMetrics(store),
+    metrics: createMetrics(store, clock),
     timeouts: { ...DEFAULT_TIMEOUTS, ...options.timeouts },
     uploading: new WeakSet(),
     publicUrl: () => settings.publicUrl ?? url,
@@ -240,9 +240,16 @@ function answerNodes({ settings, clock, log, writer, metrics, publicUrl }: Parts
         overloadWaitMs: settings.overloadWaitMs,
       },
       payloadsAt: () => `${publicUrl()}/payloads${tokenInPath}`,
-      onDecision(app, { status, reason, offer }) {
+      onDecision(app, { status, reason, offer }, ip) {
         metrics.checkIn(offer !== null ? "update" : status === "ok" ? "noupdate" : "error", reason);
         if (app.brokenQuotes) metrics.repaired();
+        if (offer?.leftOut !== undefined && offer.leftOut.length > 0) {
+          const { track, arch } = app;
+          log.warn(
+            { ip, track, arch, leftOut: offer.leftOut },
+            "a mirror was not told of all: it is on another server",
+          );
+        }
       },
     }),
     now: () => clock.now(),

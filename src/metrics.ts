@@ -1,5 +1,6 @@
 /** What Prometheus sees. Labels are bounded: reasons and statuses are enums, groups are configured, versions are cut off. */
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "prom-client";
+import type { Clock } from "./clock.ts";
 import type { Store } from "./store/store.ts";
 
 /** Versions a group shows by name; the rest is summed up as "other", so that invented versions can't fill the page. */
@@ -14,7 +15,7 @@ export interface Metrics {
   webhook(outcome: string, deliveries: number): void;
 }
 
-export function createMetrics(store: Store): Metrics {
+export function createMetrics(store: Store, clock: Clock): Metrics {
   const registry = new Registry();
   const registers = [registry];
   collectDefaultMetrics({ register: registry });
@@ -59,6 +60,7 @@ export function createMetrics(store: Store): Metrics {
   webhooksGauge(store, registers);
   centralGauges(store, registers);
   sitesGauge(store, registers);
+  mirroringServersGauge(store, clock, registers);
 
   return {
     registry,
@@ -204,6 +206,30 @@ function sitesGauge(store: Store, registers: Registry[]): void {
       this.reset();
       const rows = await store.read.selectFrom("sites").select(["name", "reported_at"]).execute();
       for (const { name, reported_at: at } of rows) this.set({ site: name }, at / 1000);
+    },
+  });
+}
+
+const DAY_MS = 86_400_000;
+
+function mirroringServersGauge(store: Store, clock: Clock, registers: Registry[]): void {
+  new Gauge({
+    name: "turnout_mirroring_servers",
+    help: "Addresses of servers that asked to mirror this one within a day, by whether they may",
+    labelNames: ["answer"],
+    registers,
+    async collect() {
+      const rows = await store.read
+        .selectFrom("mirroring_servers")
+        .select(["address", "reason"])
+        .where("last_at", ">", clock.now() - DAY_MS)
+        .orderBy("last_at")
+        .execute();
+      // What it was answered last.
+      const answers = [...new Map(rows.map(({ address, reason }) => [address, reason])).values()];
+      const refused = answers.filter((reason) => reason === "mirror-not-allowed").length;
+      this.set({ answer: "served" }, answers.length - refused);
+      this.set({ answer: "refused" }, refused);
     },
   });
 }

@@ -4,6 +4,7 @@ import { createServer, type Server } from "node:http";
 import type { Duplex } from "node:stream";
 import express, { type Express, type RequestHandler } from "express";
 import helmet from "helmet";
+import { trustProxies } from "./address.ts";
 import type { Metrics } from "./metrics.ts";
 
 export interface ServerParts {
@@ -38,8 +39,9 @@ export function createApp(parts: ServerParts): Express {
   const app = express();
   app.disable("x-powered-by");
   app.disable("etag");
-  if (parts.trustProxy !== null) app.set("trust proxy", parts.trustProxy);
+  if (parts.trustProxy !== null) trustProxies(app, parts.trustProxy);
 
+  app.use(singleSlashes);
   // Nodes first: theirs is nearly all of the traffic.
   if (parts.omahaSecret === null) app.all("/v1/update", parts.omaha);
   else app.all("/v1/update/:secret", behindSecret(parts.omahaSecret, parts.omaha));
@@ -96,6 +98,19 @@ const STATUS_LINES: Readonly<Record<string, string>> = {
   ERR_HTTP_REQUEST_TIMEOUT: "408 Request Timeout",
   HPE_HEADER_OVERFLOW: "431 Request Header Fields Too Large",
   HPE_CHUNK_EXTENSIONS_OVERFLOW: "413 Content Too Large",
+};
+
+/**
+ * Nodes' addresses are put together from parts, and slashes double where two of them meet: `SERVER=http://…:8000//v1/update/`. The
+ * API's are as they are but for their beginning: a part of the path that is empty by mistake must not lead to something else.
+ */
+const singleSlashes: RequestHandler = (request, _response, next) => {
+  if (request.url.includes("//")) {
+    request.url = request.url
+      .replace(/^\/{2,}/, "/")
+      .replace(/^\/(?:v1|payloads)\/[^?]*/, (path) => path.replace(/\/{2,}/g, "/"));
+  }
+  next();
 };
 
 function behindSecret(secret: string, next: RequestHandler): RequestHandler {

@@ -3,6 +3,7 @@ import { existsSync, readFileSync } from "node:fs";
 import { isAbsolute, join, resolve } from "node:path";
 import { parse } from "yaml";
 import { z } from "zod";
+import { type MirrorRule, readMirrorRule } from "./networks.ts";
 import { parseInterval } from "./rollout/interval.ts";
 import { DEFAULT_STRATEGIES, type DefaultStrategy } from "./rollout/strategy.ts";
 
@@ -94,6 +95,15 @@ const schema = z.strictObject({
     .refine((ms) => ms >= 45 * 60_000 && ms <= 4 * 3_600_000, "must be between 45 minutes and 4 hours")
     .default(4 * 3_600_000),
   TURNOUT_OVERLOAD_WAIT: duration.default(1_000),
+  TURNOUT_MIRRORS: z
+    .string()
+    .transform((text, context): MirrorRule => {
+      const rule = readMirrorRule(text);
+      if (typeof rule === "string" || !("wrong" in rule)) return rule;
+      context.addIssue(rule.wrong);
+      return "nobody";
+    })
+    .default("everyone"),
   TURNOUT_NEW_NODES_PER_MINUTE: number(0, 1_000_000).default(0),
   TURNOUT_DEFAULT_STRATEGY: z.enum(DEFAULT_STRATEGIES).default("guarded"),
   TURNOUT_HISTORY_DAYS: number(1, 36_500).default(90),
@@ -160,6 +170,8 @@ export interface Settings {
   readonly longestPollMs: number;
   /** Check-ins that wait longer than this for their turn are a sign of overload. */
   readonly overloadWaitMs: number;
+  /** Who may mirror this server over the update address. */
+  readonly mirrors: MirrorRule;
   /** 0: no limit. */
   readonly newNodesPerMinute: number;
   /** Of groups that have no strategy of their own. */
@@ -257,6 +269,7 @@ function toSettings(given: z.infer<typeof schema>): Settings {
     adaptivePolling: given.TURNOUT_ADAPTIVE_POLLING === "yes",
     longestPollMs: given.TURNOUT_LONGEST_POLL,
     overloadWaitMs: given.TURNOUT_OVERLOAD_WAIT,
+    mirrors: given.TURNOUT_MIRRORS,
     newNodesPerMinute: given.TURNOUT_NEW_NODES_PER_MINUTE,
     defaultStrategy: given.TURNOUT_DEFAULT_STRATEGY,
     historyDays: given.TURNOUT_HISTORY_DAYS,

@@ -33,11 +33,24 @@ const IMPORTERS: Readonly<Record<string, readonly string[]>> = {
   sync: ["main.ts", "admin", "edge", "cli"],
   edge: ["main.ts"],
   "audit-chain.ts": ["store", "cli"],
+  "address.ts": ["omaha", "admin", "payloads", "server.ts", "networks.ts"],
+  "networks.ts": ["checkin", "settings.ts"],
   "early-answer.ts": ["omaha", "admin"],
   "target.ts": ["notify", "sync", "admin", "cli"],
   "version.ts": ["main.ts", "cli"],
   "repeating.ts": ["checkin", "notify", "payloads", "sync", "edge"],
-  "clock.ts": ["checkin", "admin", "fleet", "notify", "payloads", "sync", "edge", "main.ts", "database.ts"],
+  "clock.ts": [
+    "checkin",
+    "admin",
+    "fleet",
+    "notify",
+    "payloads",
+    "sync",
+    "edge",
+    "main.ts",
+    "database.ts",
+    "metrics.ts",
+  ],
   "settings.ts": ["main.ts", "database.ts"],
   // Its types: what it does is handed in, as the server is.
   "database.ts": ["cli"],
@@ -110,6 +123,11 @@ describe("the import rules", () => {
     };
     for (const file of files) visit(file, []);
     expect(circles).toEqual([]);
+  });
+
+  it("have one place that asks whom a request comes from: what Express answers may be any text that a proxy has written", () => {
+    const asking = files.filter((file) => /\brequest\.ips?\b/.test(readFileSync(join(SRC, file), "utf8")));
+    expect(asking).toEqual(["address.ts"]);
   });
 
   it("know no utils, helpers or barrels", () => {

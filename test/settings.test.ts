@@ -21,6 +21,7 @@ describe("settings", () => {
       historyDays: 90,
       forgetSeenOnceDays: 7,
       webhookPrivateTargets: false,
+      mirrors: "everyone",
     });
   });
 
@@ -28,6 +29,16 @@ describe("settings", () => {
     const TURNOUT_CONFIG = aFile("TURNOUT_PORT: 9000\nTURNOUT_POLL_INTERVAL: 90 minutes\nTURNOUT_TRUST_PROXY: 1\n");
     expect(readSettings({ TURNOUT_CONFIG })).toMatchObject({ port: 9000, pollIntervalSeconds: 5400, trustProxy: 1 });
     expect(readSettings({ TURNOUT_CONFIG, TURNOUT_PORT: "0" }).port).toBe(0);
+  });
+
+  it("say who may mirror: everyone, nobody, or networks", () => {
+    const mirrors = (text: string) => readSettings({ TURNOUT_MIRRORS: text }).mirrors;
+    expect([mirrors("everyone"), mirrors("nobody")]).toEqual(["everyone", "nobody"]);
+    expect(mirrors("10.0.0.0/8, 2001:db8::/32,192.0.2.7")).toEqual([
+      { address: "10.0.0.0", prefix: 8 },
+      { address: "2001:db8::", prefix: 32 },
+      { address: "192.0.2.7", prefix: 32 },
+    ]);
   });
 
   const wrong: [Record<string, string>, RegExp][] = [
@@ -40,6 +51,10 @@ describe("settings", () => {
     [{ TURNOUT_POLL_INTERVAL: "15 minuts" }, /"15 minuts" is not an interval; write e\.g\./],
     [{ TURNOUT_POLL_INTERVAL: "1d" }, /TURNOUT_POLL_INTERVAL: must be between 1 second and 4 hours/],
     [{ TURNOUT_OMAHA_SECRET: "a/b" }, /TURNOUT_OMAHA_SECRET/],
+    [{ TURNOUT_MIRRORS: "10.0.0.0/33" }, /TURNOUT_MIRRORS: "10\.0\.0\.0\/33" is no network; write "everyone"/],
+    [{ TURNOUT_MIRRORS: "10.0.0.0/8, all" }, /TURNOUT_MIRRORS: "all" is no network; write/],
+    [{ TURNOUT_MIRRORS: "updates.example.org" }, /is no network/],
+    [{ TURNOUT_MIRRORS: "," }, /TURNOUT_MIRRORS: "," is no network/],
     [{ TURNOUT_CONFIG: "/nowhere/turnout.yaml" }, /there is no file/],
     [{ TURNOUT_CONFIG: aFile("- a\n- b") }, /must be a map/],
     [{ TURNOUT_CONFIG: aFile("a: [") }, /is not YAML/],

@@ -4,6 +4,7 @@
  */
 import type { Request, Response } from "express";
 import type { z } from "zod";
+import { clientAddress } from "../address.ts";
 import type { Payloads } from "../payloads/payloads.ts";
 import { type AuditEntry, appendAudit } from "../store/audit.ts";
 import { settleConfiguration } from "../store/rollouts.ts";
@@ -193,7 +194,7 @@ export class Call<P, Q, B> {
       actorKind: this.who.kind,
       actor: this.who.name,
       actorId: this.who.id,
-      address: this.#request.ip ?? "",
+      address: clientAddress(this.#request),
       requestId: requestIdOf(this.#response),
       action: this.#operation.id,
       subject: changed.subject,

@@ -19,6 +19,7 @@ import { forecastOperations } from "./forecast.ts";
 import { groupOperations } from "./groups.ts";
 import { instanceOperations } from "./instances.ts";
 import { readableUrl } from "./json.ts";
+import { mirroringServerOperations } from "./mirroring-servers.ts";
 import { mirrorOperations } from "./mirrors.ts";
 import { mount } from "./mount.ts";
 import { nodeBulkOperations } from "./node-bulk.ts";
@@ -78,6 +79,7 @@ function allOperations(options: AdminOptions): readonly Operation[] {
     ...webhookDeliveryOperations,
     ...siteOperations(options),
     ...centralOperations,
+    ...mirroringServerOperations,
     ...tokenOperations,
     ...sessionOperations,
     ...auditOperations,

@@ -20,7 +20,7 @@ export interface AnswerOptions {
   readonly polling: PollingOptions;
   /** Where this server has its payloads: what goes in front of a package's URL that begins with `/`. */
   readonly payloadsAt: () => string;
-  readonly onDecision: (app: AppRequest, decision: Decision) => void;
+  readonly onDecision: (app: AppRequest, decision: Decision, ip: string) => void;
 }
 
 /** @throws Unavailable when nothing could be stored now; then nothing of the request was. */
@@ -33,7 +33,7 @@ export function answering(options: AnswerOptions): (apps: readonly AppRequest[],
     return apps.map((app, index) => {
       const decision = decisions[index];
       if (decision === undefined) throw new Error("a batch came back with fewer decisions than apps");
-      options.onDecision(app, decision);
+      options.onDecision(app, decision, ip);
       const wait = options.batches.expectedWaitMs;
       const offer = decision.offer && reachable(decision.offer, options.payloadsAt());
       const pollInterval = pollIntervalSeconds(options.polling, decision.notBefore, now, wait);

@@ -2,6 +2,7 @@
  * One batch of check-ins in one transaction: read what they need, decide node by node, write everything, commit.
  * The one place where wire, engine and store meet. Runs on the writer's thread; time comes with each request.
  */
+import { allowing, type MirrorRule } from "../networks.ts";
 import { applyTransition } from "../rollout/counters.ts";
 import { decide } from "../rollout/decide.ts";
 import { expire } from "../rollout/expire.ts";
@@ -13,8 +14,10 @@ import type { Node } from "../rollout/model/node.ts";
 import type { AppStatus, Changes, Offer, Outcome, Reason, Standing } from "../rollout/model/outcome.ts";
 import { rebased } from "../rollout/quota.ts";
 import { gated } from "../rollout/run.ts";
+import type { MirrorAsked } from "../store/mirroring.ts";
 import type { CheckInStore, Durability, NodeKey, NodeWrite } from "../store/store.ts";
 import { NewcomerLimit } from "./newcomers.ts";
+import { PendingMirrors } from "./pending-mirrors.ts";
 import { PendingSeen } from "./pending-seen.ts";
 
 /** One HTTP request: its apps are decided and written together. */
@@ -38,6 +41,8 @@ export interface Decision {
 export interface DecisionOptions {
   /** New nodes that one address may bring a minute; 0: as many as it likes. */
   readonly newNodesPerMinute: number;
+  /** Everyone, if it is not said. */
+  readonly mirrors?: MirrorRule;
   readonly onFault: (error: unknown, checkIn: CheckIn) => void;
 }
 
@@ -50,12 +55,15 @@ export class Decisions {
   readonly #options: DecisionOptions;
   readonly #newcomers: NewcomerLimit;
   readonly #seen = new PendingSeen();
+  readonly #mayMirror: (address: string) => boolean;
+  readonly #mirrors = new PendingMirrors();
   #fleet: Fleet | null = null;
 
   constructor(store: CheckInStore, options: DecisionOptions) {
     this.#store = store;
     this.#options = options;
     this.#newcomers = new NewcomerLimit(options.newNodesPerMinute);
+    this.#mayMirror = allowing(options.mirrors ?? "everyone");
   }
 
   /**
@@ -63,18 +71,24 @@ export class Decisions {
    * @throws StoreUnavailable when the database can't take it now; then nothing of the batch was written.
    */
   async run(requests: readonly CheckInRequest[]): Promise<Decision[][]> {
-    const { decisions, seen } = await this.#transaction(async () => {
+    const { decisions, seen, mirrors } = await this.#transaction(async () => {
       const batch = await Batch.begin(this.#store, await this.#currentFleet(), requests);
       const decisions: Decision[][] = [];
+      const mirrors: MirrorAsked[] = [];
       for (const request of requests) {
         const answers: Decision[] = [];
-        for (const checkIn of request.apps) answers.push(await this.#decideOne(batch, request, checkIn));
+        for (const checkIn of request.apps) {
+          const decision = await this.#decideOne(batch, request, checkIn);
+          answers.push(decision);
+          if (checkIn.syncer && checkIn.updateCheck) mirrors.push(mirrorOf(checkIn, request, decision));
+        }
         decisions.push(answers);
       }
       await batch.write();
-      return { decisions, seen: batch.seen };
+      return { decisions, seen: batch.seen, mirrors };
     });
     for (const { no, at } of seen) this.#seen.add(no, at);
+    for (const mirror of mirrors) this.#mirrors.add(mirror);
     return decisions;
   }
 
@@ -86,6 +100,9 @@ export class Decisions {
     const groupId = group?.id ?? null;
     if (node === null && group && !checkIn.syncer && !this.#newcomers.admits(ip, now)) {
       return { status: "ok", reason: "too-many-new-nodes", offer: null, groupId, notBefore: null };
+    }
+    if (group && checkIn.syncer && checkIn.updateCheck && !this.#mayMirror(ip)) {
+      return { status: "ok", reason: "mirror-not-allowed", offer: null, groupId, notBefore: null };
     }
     let outcome: Outcome;
     try {
@@ -129,14 +146,19 @@ export class Decisions {
     });
   }
 
-  /** Writes "last seen" marks that have waited, in the order of the table; answers whether there are more. */
+  /** Writes "last seen" marks that have waited, in the order of the table, and mirrors; answers whether there are more marks. */
   async flushSeen(): Promise<boolean> {
     const chunk = this.#seen.take(SEEN_CHUNK);
-    if (chunk.length === 0) return false;
+    const mirrors = this.#mirrors.take();
+    if (chunk.length === 0 && mirrors.length === 0) return false;
     try {
-      await this.#transaction(() => this.#store.writeSeen(chunk), "lazy");
+      await this.#transaction(async () => {
+        await this.#store.writeSeen(chunk);
+        if (mirrors.length > 0) await this.#store.writeMirrors(mirrors);
+      }, "lazy");
     } catch (error) {
       this.#seen.putBack(chunk);
+      this.#mirrors.putBack(mirrors);
       throw error;
     }
     return this.#seen.hasMore;
@@ -144,7 +166,7 @@ export class Decisions {
 
   /** Writes all of them, also those that came while others were being written. */
   async flushAllSeen(): Promise<void> {
-    while (!this.#seen.isEmpty) await this.flushSeen();
+    while (!this.#seen.isEmpty || !this.#mirrors.isEmpty) await this.flushSeen();
   }
 
   /** Deletes what is older than `before`, a chunk at a time; answers whether there may be more. */
@@ -175,6 +197,12 @@ export class Decisions {
       throw error;
     }
   }
+}
+
+function mirrorOf(checkIn: CheckIn, { ip, now }: CheckInRequest, { groupId, reason, offer }: Decision): MirrorAsked {
+  const { arch, appId: application, track, version, multiManifest } = checkIn;
+  const asked = { address: ip, groupId, arch, application, track, version, multiManifest, reason };
+  return { ...asked, leftOut: offer?.leftOut ?? [], firstAt: now, lastAt: now, asked: 1 };
 }
 
 /** A batch's working copy: later check-ins see what earlier ones did. */

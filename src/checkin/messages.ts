@@ -1,10 +1,13 @@
 /** What the server's thread and the writer's thread say to each other. */
+import type { MirrorRule } from "../networks.ts";
 import type { Recorded, SqlResult } from "../store/store.ts";
 import type { CheckInRequest, Decision } from "./decisions.ts";
 
 export interface WriterData {
   readonly databasePath: string;
   readonly newNodesPerMinute: number;
+  /** Everyone, if it is not said. */
+  readonly mirrors?: MirrorRule;
   readonly now: number;
 }
 

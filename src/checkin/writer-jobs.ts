@@ -9,7 +9,10 @@ import { Decisions } from "./decisions.ts";
 import type { WriterAnswers, WriterData, WriterJob, WriterMessage, WriterReply } from "./messages.ts";
 
 /** Opens the database, brings its schema up to date, says that it is ready, and then does what it is asked. */
-export function serveWriter(port: MessagePort, { databasePath, newNodesPerMinute, now }: WriterData): void {
+export function serveWriter(
+  port: MessagePort,
+  { databasePath, newNodesPerMinute, mirrors = "everyone", now }: WriterData,
+): void {
   const reply = (message: WriterReply): void => port.postMessage(message);
   const db = openWriter(databasePath);
   migrate(db, now);
@@ -17,6 +20,7 @@ export function serveWriter(port: MessagePort, { databasePath, newNodesPerMinute
   const store = sqliteCheckIns(db, kyselyOver({ acquire: async () => session, release: async () => {} }));
   const decisions = new Decisions(store, {
     newNodesPerMinute,
+    mirrors,
     onFault: (error, { machineId }) =>
       reply({
         kind: "fault",

@@ -1,4 +1,5 @@
-/** What `turnout status` tells of a server's links: to its central server, its upstreams and its sites. */
+/** What `turnout status` tells of a server's links: to its central server, its upstreams, its sites, and those that mirror it. */
+import { archName } from "../fleet/document.ts";
 import type { Api } from "./api.ts";
 import { channelName } from "./naming.ts";
 import type { ApplicationView, ChannelView } from "./objects.ts";
@@ -29,12 +30,24 @@ interface Upstream {
   readonly error: string | null;
 }
 
+interface MirroringServer {
+  readonly address: string;
+  readonly track: string;
+  readonly arch: number;
+  readonly refused: boolean;
+  readonly reason: string;
+  readonly left_out: readonly { readonly version: string; readonly what: "release" | "extra-files" }[];
+  readonly last_ts: string;
+}
+
 export interface Links {
   /** Null: there is none. */
   readonly central: Central | null;
   /** Those whose last check failed. */
   readonly failing_upstreams: readonly Upstream[];
   readonly sites: readonly Site[];
+  /** The one that asked last first. */
+  readonly mirroring_servers: readonly MirroringServer[];
 }
 
 /** A link fails now and then; from here on a person is told, as webhooks are of upstreams. */
@@ -48,6 +61,7 @@ export async function askLinks(api: Api, apps: readonly ApplicationView[], isCon
     central: central?.state === "none" ? null : central,
     failing_upstreams: upstreams.flat(),
     sites: isConfined ? [] : await api.all<Site>("/sites", "sites"),
+    mirroring_servers: isConfined ? [] : await api.all<MirroringServer>("/mirroring-servers", "servers"),
   };
 }
 
@@ -88,4 +102,33 @@ export function siteTable(sites: readonly Site[]): string {
     isUpToDate ? "up to date" : "behind",
   ]);
   return table(["SITE", "NODES", "LAST HEARD", "CONFIGURATION"], rows);
+}
+
+/** So many addresses are shown: any may ask. */
+const MIRRORS_SHOWN = 20;
+
+/** By address: a mirror asks once for each channel. */
+export function mirrorTable(servers: readonly MirroringServer[]): string {
+  const byAddress = Map.groupBy(servers, ({ address }) => address);
+  const rows = [...byAddress]
+    .slice(0, MIRRORS_SHOWN)
+    .map(([address, asked]) => [
+      address,
+      listed(asked.map(({ track, arch }) => `${track} (${archName(arch)})`)),
+      shortTime(asked[0]?.last_ts ?? ""),
+      listed(asked.map(answerOf)),
+    ]);
+  const more = byAddress.size > MIRRORS_SHOWN ? `and ${byAddress.size - MIRRORS_SHOWN} more\n` : "";
+  return table(["MIRROR", "ASKS FOR", "LAST ASKED", "ANSWER"], rows) + more;
+}
+
+function listed(texts: readonly string[]): string {
+  return [...new Set(texts)].sort().join(", ");
+}
+
+function answerOf({ refused, reason, left_out: leftOut }: MirroringServer): string {
+  if (refused) return "refused";
+  const served = reason === "mirror" || reason === "up-to-date" ? "served" : reason;
+  if (leftOut.length === 0) return served;
+  return `${served} without ${leftOut.map(({ version, what }) => (what === "release" ? version : `extra files of ${version}`)).join(" and ")}`;
 }

@@ -4,7 +4,7 @@ import { Api, acting, jsonOption, type ServerOptions, serverOption } from "./api
 import { EXIT } from "./exit-codes.ts";
 import type { ApplicationView, GroupView } from "./objects.ts";
 import { inParallel } from "./parallel.ts";
-import { askLinks, centralFact, type Links, needsOfLinks, siteTable } from "./status-links.ts";
+import { askLinks, centralFact, type Links, mirrorTable, needsOfLinks, siteTable } from "./status-links.ts";
 import { facts, printable, printJson, several, shortTime, table } from "./terminal.ts";
 
 interface Principal {
@@ -140,7 +140,8 @@ function needsOfRollout({ state, awaits_approval: awaits, next, health, ramp, co
   return closed.map(({ slice, why }) => `is closed for ${slice} (${why}) until a person resumes it`);
 }
 
-function described({ server, version, who, applications, central, sites, needs }: Status): string {
+function described(status: Status): string {
+  const { server, version, who, applications, central, sites, mirroring_servers: mirrors, needs } = status;
   const parts = [
     facts([
       ["server", `${server}, Turnout ${version}`],
@@ -152,6 +153,7 @@ function described({ server, version, who, applications, central, sites, needs }
   const rollouts = applications.flatMap(({ groups }) => groups.flatMap(rolloutRows));
   if (rollouts.length > 0) parts.push(table(["ROLLOUT", "GROUP", "STATE", "STAGE", "WAITS FOR"], rollouts));
   if (sites.length > 0) parts.push(siteTable(sites));
+  if (mirrors.length > 0) parts.push(mirrorTable(mirrors));
   parts.push(needs.length === 0 ? "all is well\n" : needs.map((need) => `! ${printable(need)}\n`).join(""));
   return parts.join("\n");
 }

@@ -1,5 +1,6 @@
 /** The Express handler of the update path: read, parse, have it answered, render. */
 import type { Request, RequestHandler, Response } from "express";
+import { clientAddress } from "../address.ts";
 import { endAfterBody } from "../early-answer.ts";
 import { type AppRequest, MAX_BODY_BYTES, parseRequest, tooLarge } from "./request.ts";
 import { type AppAnswer, renderResponse } from "./response.ts";
@@ -28,7 +29,7 @@ export interface OmahaOptions {
 
 export function omahaHandler(options: OmahaOptions): RequestHandler {
   return async (request, response) => {
-    const ip = (request.ip ?? "").replace(/^::ffff:/, "");
+    const ip = clientAddress(request);
     const refuse = (status: number, reason: string, headers: Record<string, string> = {}): void => {
       options.onRefused(status, reason, ip);
       sendLine(request, response, status, reason, headers);

@@ -8,7 +8,9 @@ import { examine } from "./wellformed.ts";
 export const MAX_BODY_BYTES = 64 * 1024;
 const MAX_APPS = 64;
 const MAX_EVENTS = 64;
-const SYNCER_VERSION = "CoreOSUpdateEngine-0.1.0.0";
+/** What mirrors call themselves, and what update_engine called itself on every node until 2016. */
+const OLD_UPDATE_ENGINE = "CoreOSUpdateEngine-0.1.0.0";
+const UUID_IN_BRACES = /^\{[\da-f]{8}(?:-[\da-f]{4}){3}-[\da-f]{12}\}$/i;
 
 /** 0 all, 1 amd64, 2 aarch64, 3 x86: the numbers of the admin API. */
 export type ArchNumber = 0 | 1 | 2 | 3;
@@ -119,6 +121,7 @@ export function parseRequest(body: Buffer): Parsed {
   const text = body.toString("utf8");
   const document = examine(text);
   if (document.ok) return read(document.root, document.prefixed, false);
+  if (JSON_BEGINS.test(text)) return malformed(NOT_JSON);
   const mended = repairQuotes(text);
   const repaired = mended === null ? document : examine(mended);
   return repaired.ok ? read(repaired.root, repaired.prefixed, true) : malformed(document.reason);
@@ -131,6 +134,10 @@ export function tooLarge(): Parsed & { ok: false } {
 function malformed(reason: string): Parsed {
   return { ok: false, status: 400, reason };
 }
+
+/** As Omaha's later versions begin, also behind the guard that Google's servers put in front. */
+const JSON_BEGINS = /^\s*[[{)]/;
+const NOT_JSON = 'the body is JSON; this server speaks Omaha 3.0 XML: send <request protocol="3.0">...</request>';
 
 /** Something in the request that makes all of it unusable. */
 class BadRequest extends Error {}
@@ -163,6 +170,7 @@ function readApp(app: AppElement, { request, os }: Elements, repaired: boolean):
   const { attributes, updateCheck } = app;
   const { installsource = "", version: client = "", updaterversion = "" } = request;
   const { track = "", machinealias = "" } = attributes;
+  const syncer = client === OLD_UPDATE_ENGINE && installsource === "scheduler" && isMirror(app);
   return {
     appId: attributes.appid ?? "",
     version: attributes.version ?? "",
@@ -179,11 +187,26 @@ function readApp(app: AppElement, { request, os }: Elements, repaired: boolean):
     targetVersionPrefix: updateCheck?.targetversionprefix ?? "",
     events: app.events.map(readEvent),
     onDemand: installsource === "ondemandupdate" || installsource === "ondemand",
-    syncer: installsource === "scheduler" && client === SYNCER_VERSION,
+    syncer,
     multiManifest: isTrue(attributes.multi_manifest_ok),
-    updateEngine: client.startsWith("update_engine") || updaterversion.startsWith("update_engine"),
+    updateEngine:
+      client.startsWith("update_engine") ||
+      updaterversion.startsWith("update_engine") ||
+      (client === OLD_UPDATE_ENGINE && !syncer),
     brokenQuotes: repaired,
   };
+}
+
+/**
+ * What tells a mirror from an old node that calls itself the same. A node's update_engine always writes its board, and pings or
+ * reports something with every request, which no mirror does. Mirrors that have a boot id (Nebraska's syncer, ours) have a
+ * machine id in braces beside it; a node's has none. Source: CLIENTS.md §3; the source of both.
+ */
+function isMirror({ attributes, ping, events }: AppElement): boolean {
+  const { board, bootid, machineid = "" } = attributes;
+  return (
+    !ping && events.length === 0 && board === undefined && (bootid === undefined || UUID_IN_BRACES.test(machineid))
+  );
 }
 
 function readEvent(attributes: Attributes): EventReport {

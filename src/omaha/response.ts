@@ -35,6 +35,8 @@ export interface ManifestAnswer {
   readonly isFloor: boolean;
   readonly floorReason: string | null;
   readonly isTarget: boolean;
+  /** Written where only followers of ours look: their names have folders. */
+  readonly filesLeftOut?: readonly PackageAnswer[];
 }
 
 export interface OfferAnswer {
@@ -84,7 +86,9 @@ function renderApp({ appId, status, ping, updateCheck, events }: AppAnswer): str
 
 function renderOffer({ urls, manifests, marked }: OfferAnswer): string {
   const codebases = urls.map((url) => `<url codebase="${escaped(asCodebase(url))}"></url>`).join("");
-  return `<urls>${codebases}</urls>${manifests.map((manifest) => renderManifest(manifest, marked)).join("")}`;
+  // update_engine tries one address with each check, and each ten times before the next, unless it is told otherwise.
+  const failures = urls.length > 1 ? "1" : null;
+  return `<urls>${codebases}</urls>${manifests.map((manifest) => renderManifest(manifest, marked, failures)).join("")}`;
 }
 
 /** Clients put the file's name right behind it. One with a query is somebody's special case, and left alone. */
@@ -92,7 +96,7 @@ function asCodebase(url: string): string {
   return url.endsWith("/") || url.includes("?") ? url : `${url}/`;
 }
 
-function renderManifest(manifest: ManifestAnswer, marked: boolean): string {
+function renderManifest(manifest: ManifestAnswer, marked: boolean, maxFailures: string | null): string {
   const { version, files, action } = manifest.package;
   const marks = marked
     ? attribute("is_floor", flag(manifest.isFloor)) +
@@ -101,8 +105,14 @@ function renderManifest(manifest: ManifestAnswer, marked: boolean): string {
     : "";
   const packages = files.map((file, index) => renderPackage(file, index === 0)).join("");
   // ue-rs refuses the whole answer for an action without sha256.
-  const actions = action === null || action.sha256 === "" ? "" : renderAction(action);
-  return `<manifest version="${escaped(version)}"${marks}><packages>${packages}</packages><actions>${actions}</actions></manifest>`;
+  const actions = action === null || action.sha256 === "" ? "" : renderAction(action, maxFailures);
+  return `<manifest version="${escaped(version)}"${marks}><packages>${packages}</packages><actions>${actions}</actions>${renderLeftOut(manifest)}</manifest>`;
+}
+
+/** Unknown to all clients but followers of ours, and so ignored. */
+function renderLeftOut({ filesLeftOut = [] }: ManifestAnswer): string {
+  if (filesLeftOut.length === 0) return "";
+  return `<left_out>${filesLeftOut.map((file) => renderPackage(file, false)).join("")}</left_out>`;
 }
 
 function renderPackage({ name, sizeBytes, sha1, sha256 }: PackageAnswer, required: boolean): string {
@@ -110,7 +120,7 @@ function renderPackage({ name, sizeBytes, sha1, sha256 }: PackageAnswer, require
   return `<package name="${escaped(name)}"${hashes} size="${sizeBytes}" required="${required}"></package>`;
 }
 
-function renderAction(action: ActionAnswer): string {
+function renderAction(action: ActionAnswer, maxFailures: string | null): string {
   const attributes =
     attribute("event", action.event === "" ? "postinstall" : action.event) +
     attribute("DisplayVersion", action.chromeosVersion) +
@@ -118,6 +128,7 @@ function renderAction(action: ActionAnswer): string {
     attribute("needsadmin", flag(action.needsAdmin)) +
     attribute("IsDeltaPayload", flag(action.isDelta)) +
     attribute("DisablePayloadBackoff", flag(action.disablePayloadBackoff)) +
+    attribute("MaxFailureCountPerUrl", maxFailures) +
     attribute("MetadataSignatureRsa", action.metadataSignatureRsa) +
     attribute("MetadataSize", action.metadataSize === "0" ? "" : action.metadataSize) +
     attribute("deadline", action.deadline);

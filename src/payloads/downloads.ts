@@ -1,9 +1,11 @@
 /**
- * `GET /payloads/{app}/{arch}/{version}/{file}`, with ranges. Source: RFC 9110, 13 and 14; CLIENTS.md §1.1: update_engine asks
+ * `GET /payloads/{app}/{arch}/{version}/{file}`, with ranges; mirrors ask for `{app}/{arch}/{version}~{file}`, too. Source: RFC 9110, 13 and 14; CLIENTS.md §1.1: update_engine asks
  * for single ranges when it goes on with a download, ue-rs for none.
  */
 import { createHash, timingSafeEqual } from "node:crypto";
 import { type ErrorRequestHandler, type Request, type RequestHandler, type Response, Router } from "express";
+import { clientAddress } from "../address.ts";
+import { VERSION_FROM_NAME } from "../rollout/one-codebase.ts";
 import type { HostedFile } from "../store/hosted.ts";
 import type { Store } from "../store/store.ts";
 import type { Blobs } from "./blobs.ts";
@@ -51,16 +53,18 @@ export function downloads(options: DownloadOptions): Downloads {
     sendfile: options.sendfile,
   };
   const router = Router();
-  const path = `${options.token === null ? "" : "/:token"}/:app/:arch/:version/:file`;
+  const folder = `${options.token === null ? "" : "/:token"}/:app/:arch`;
+  const path = [`${folder}/:version/:file`, `${folder}/:named`];
 
   const serve: RequestHandler = async (request, response) => {
     // Route parameters without a wildcard are texts.
     const params = request.params as Readonly<Record<string, string>>;
+    const [version = "", ...file] = (params.named ?? "").split(VERSION_FROM_NAME);
     const wanted = {
       app: params.app ?? "",
       arch: params.arch ?? "",
-      version: params.version ?? "",
-      file: params.file ?? "",
+      version: params.version ?? version,
+      file: params.file ?? file.join(VERSION_FROM_NAME),
     };
     if (options.token !== null && !isSame(params.token ?? "", options.token)) return refuse(response, 404, NOTHING);
     if (options.login !== null && !knows(request, options.login)) {
@@ -72,7 +76,7 @@ export function downloads(options: DownloadOptions): Downloads {
     const bytes = describe(request, response, found, options.token !== null || options.login !== null);
     if (bytes === null) return undefined;
 
-    const leave = open.enter(request.ip ?? "");
+    const leave = open.enter(clientAddress(request));
     if (leave === null) {
       return refuseForNow(response, "too many downloads are open; come back later");
     }

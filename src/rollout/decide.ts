@@ -16,6 +16,7 @@ import type { Grant, Node, NodeStatus } from "./model/node.ts";
 import type { AppStatus, Changes, Offer, Outcome, Reason, TraceStep } from "./model/outcome.ts";
 import type { Rollout } from "./model/rollout.ts";
 import { isValidNode, newNode, updated } from "./node.ts";
+import { withOneCodebase } from "./one-codebase.ts";
 import { heldBackBy, offerHeldBackBy, type PolicyQuestion } from "./policy.ts";
 import { Progress } from "./progress.ts";
 import { retryAt } from "./retry.ts";
@@ -274,7 +275,11 @@ function mirror(group: Group, checkIn: CheckIn, trace: TraceStep[]): Verdict {
   if (!group.policy.updatesEnabled) return stopped("updates-disabled");
   const readable = checkIn.multiManifest || offer.manifests.length === 1;
   step(trace, "takes several manifests", readable, { manifests: offer.manifests.length });
-  return readable ? { reason: "mirror", offer } : stopped("floors-need-multi-manifest");
+  if (!readable) return stopped("floors-need-multi-manifest");
+  if (offer.manifests.length === 1) return { reason: "mirror", offer };
+  const expressed = withOneCodebase(offer);
+  step(trace, "on one server", expressed !== null, { manifests: offer.manifests.length });
+  return expressed === null ? stopped("floors-need-one-codebase") : { reason: "mirror", offer: expressed };
 }
 
 function refused(status: AppStatus, reason: Reason, trace: TraceStep[]): Outcome {

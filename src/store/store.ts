@@ -12,6 +12,7 @@ import type { Node } from "../rollout/model/node.ts";
 import type { Changes } from "../rollout/model/outcome.ts";
 import type { Rollout } from "../rollout/model/rollout.ts";
 import type { Change } from "../rollout/run.ts";
+import type { MirrorAsked } from "./mirroring.ts";
 import type { Tables } from "./tables.ts";
 
 export interface NodeKey {
@@ -54,6 +55,8 @@ export interface CheckInStore {
   writeCounters(counters: Counters): Promise<void>;
   /** "Last seen" of many nodes: pairs of node number and time. */
   writeSeen(seen: readonly (readonly [nodeNo: number, at: number])[]): Promise<void>;
+  /** Mirrors that asked; of all there are, so many are kept. */
+  writeMirrors(asked: readonly MirrorAsked[]): Promise<void>;
   /** Safe mode's brake: turns the group's updates off and moves the revision. */
   disableUpdates(groupNo: number): Promise<void>;
   /** The gate's move: writes what becomes of the rollout, its history and its activity, and moves the revision. */
@@ -62,7 +65,7 @@ export interface CheckInStore {
 
   /** Nodes whose deadline has passed, the oldest deadline first. */
   dueNodes(now: number, limit: number): Promise<DueNode[]>;
-  /** Deletes events, history, activity, past grants and webhooks' deliveries of before then; answers how many rows (≤ limit each). */
+  /** Deletes events, history, activity, past grants, webhooks' deliveries and mirrors of before then; answers how many rows (≤ limit each). */
   deleteHistory(before: number, limit: number): Promise<number>;
   /**
    * Forgets nodes first seen before `before` and never again, numbers above `afterNo`; answers where to go on, or null.

@@ -154,6 +154,21 @@ export interface Tables {
     cells: Generated<string>;
     causes: Generated<string>;
   };
+  mirroring_servers: {
+    no: Generated<number>;
+    address: string;
+    group_id: string;
+    arch: number;
+    application: string;
+    track: string;
+    version: string;
+    multi_manifest: Flag;
+    reason: string;
+    left_out: string;
+    first_at: number;
+    last_at: number;
+    asked: number;
+  };
   group_counters: { group_no: number; in_flight: number; slices: string };
   tokens: {
     no: Generated<number>;

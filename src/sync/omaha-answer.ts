@@ -1,11 +1,10 @@
 /** What an Omaha server answers to a syncer, read strictly: it comes from outside. Source: OMAHA.md, "What the client needs". */
-import { XMLParser } from "fast-xml-parser";
-import { REFERENCES } from "../omaha/references.ts";
-import { examine } from "../omaha/wellformed.ts";
 import { PACKAGE_TYPE, type PackageFile } from "../rollout/model/configuration.ts";
+import { VERSION_FROM_NAME } from "../rollout/one-codebase.ts";
 import { compareVersions, isVersion } from "../rollout/version.ts";
 import { type Release, SourceFailed } from "./release.ts";
 import type { FloorRelease, Found } from "./upstream.ts";
+import { childrenOf, type Element, readXml } from "./xml.ts";
 
 /** Its nodes take no release without an action: they answer code 34. Source: CLIENTS.md §1.3. */
 export const FLATCAR = "e96281a6-d1af-4bde-9a0a-97b76e56dc57";
@@ -16,12 +15,8 @@ const MAX_URLS = 16;
 const MAX_FILE_BYTES = 64 * 2 ** 30;
 /** No folders, and nothing that an address would have to escape. */
 const FILE_NAME = /^(?!\.{1,2}$)[\w.~+=@,-]{1,100}$/;
-
-interface Element {
-  readonly name: string;
-  readonly attributes: Readonly<Record<string, string>>;
-  readonly children: readonly Element[];
-}
+/** Plain ones, and none that leads upwards. */
+const FOLDER = /^(?:(?!\.{1,2}\/)[\w.~+=@,-]{1,100}\/){1,8}$/;
 
 /** What a manifest's files are fetched from, in the order of preference, each with a slash at its end. */
 export type Places = ReadonlyMap<Release, readonly string[]>;
@@ -32,7 +27,8 @@ export type Places = ReadonlyMap<Release, readonly string[]>;
  */
 export function readAnswer(text: string, appId: string, arch: number): Found & { readonly places: Places } {
   const nothing = { target: null, floors: [], incomplete: [], places: new Map() };
-  const response = rootOf(text);
+  const response = readXml(text);
+  if (typeof response === "string") throw wrong(response);
   if (response.name !== "response") throw wrong(`its root element is <${response.name}>, not <response>`);
   if (!/^3\.\d{1,3}$/.test(response.attributes.protocol ?? "")) throw wrong("it is not of the protocol 3.0");
   const app = childrenOf(response, "app").find(({ attributes }) => plain(attributes.appid) === plain(appId));
@@ -75,7 +71,8 @@ function offered(check: Element, arch: number, needsAction: boolean): Found & { 
   const incomplete: { version: string; why: string }[] = [];
   const places = new Map<Release, readonly string[]>();
   const read = (manifest: Element): Release | null => {
-    const where = placesOf(codebases, manifest, to);
+    const folder = folderOf(manifest);
+    const where = folder === "" ? placesOf(codebases, manifest, to) : codebases.map((one) => `${one}${folder}`);
     const [url] = where;
     const release =
       url === undefined
@@ -155,8 +152,31 @@ interface Offered {
   readonly needsAction: boolean;
 }
 
+/** Those that other servers can't be told of, too: see `withOneCodebase`. */
 function packagesIn(manifest: Element): readonly Element[] {
-  return childrenOf(manifest, "packages").flatMap((list) => childrenOf(list, "package"));
+  const folder = folderOf(manifest);
+  const packages = ["packages", "left_out"].flatMap((name) => childrenOf(manifest, name)).flatMap((list) => childrenOf(list, "package")); // biome-ignore format: one line
+  return folder === "" ? packages : packages.map((one) => withoutFolder(one, folder, versionOf(manifest)));
+}
+
+/** Where a manifest's files are below the codebase, with a slash at its end: its payload's name says it. "": right there. */
+function folderOf(manifest: Element): string {
+  const [payload] = childrenOf(manifest, "packages").flatMap((list) => childrenOf(list, "package"));
+  const name = payload?.attributes.name ?? "";
+  const folder = name.slice(0, name.lastIndexOf("/") + 1);
+  if (folder !== "" && !FOLDER.test(folder)) {
+    throw wrong(`${versionOf(manifest)}: the folder "${folder.slice(0, 100)}" has a name that is none`);
+  }
+  return folder;
+}
+
+/** A file of the release by its own name. */
+function withoutFolder(element: Element, folder: string, version: string): Element {
+  const { name = "" } = element.attributes;
+  const prefix = [folder, `${version}${VERSION_FROM_NAME}`].find((one) => name.startsWith(one));
+  if (prefix === undefined)
+    throw wrong(`${version}: "${name.slice(0, 100)}" is not where its payload is, in ${folder}`);
+  return { ...element, attributes: { ...element.attributes, name: name.slice(prefix.length) } };
 }
 
 /** The release, or why it is none that can be offered to nodes. */
@@ -231,46 +251,6 @@ function plain(appId: string | undefined): string {
   return (appId ?? "").toLowerCase().replace(/^\{(.*)\}$/, "$1");
 }
 
-function childrenOf({ children }: Element, name: string): readonly Element[] {
-  return children.filter((child) => child.name === name);
-}
-
 function wrong(why: string): SourceFailed {
   return new SourceFailed(`the answer can't be used: ${why}`);
-}
-
-const PARSER = new XMLParser({
-  preserveOrder: true,
-  ignoreAttributes: false,
-  attributeNamePrefix: "",
-  parseAttributeValue: false,
-  parseTagValue: false,
-  removeNSPrefix: true,
-  entityDecoder: REFERENCES,
-});
-
-/** @throws SourceFailed when it is no XML, or has what no answer needs: a DTD, entities, deep nesting. */
-function rootOf(text: string): Element {
-  const document = examine(text);
-  if (!document.ok) throw wrong(document.reason);
-  let nodes: unknown;
-  try {
-    nodes = PARSER.parse(document.root);
-  } catch {
-    throw wrong("a name in it is not taken");
-  }
-  const [root] = elementsOf(nodes);
-  if (root === undefined) throw wrong("there is no element in it");
-  return root;
-}
-
-/** From the parser's own form, with `preserveOrder`: each node is an object with its name, and `:@` for attributes. */
-function elementsOf(nodes: unknown): Element[] {
-  if (!Array.isArray(nodes)) return [];
-  return nodes.flatMap((node: Readonly<Record<string, unknown>>) => {
-    const name = Object.keys(node).find((key) => key !== ":@");
-    if (name === undefined || name === "#text") return [];
-    const attributes = (node[":@"] ?? {}) as Record<string, string>; // texts: `parseAttributeValue` is off
-    return [{ name, attributes: { ...attributes }, children: elementsOf(node[name]) }];
-  });
 }

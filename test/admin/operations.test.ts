@@ -2,6 +2,7 @@
 import { generateKeyPairSync } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { asksAsNebraska } from "../clients/nebraska-syncer.ts";
 import { aTurnout, checks, FLATCAR, STABLE_GROUP, type TestTurnout } from "../e2e/turnout.ts";
 import { EMPTY_REPORT } from "../edge/site-report.ts";
 import { groupBody, packageBody, STABLE } from "./api.ts";
@@ -225,6 +226,10 @@ async function walkSites(): Promise<void> {
   await api.call("getSite", { params: site });
   await api.call("deleteSite", { params: site });
   await api.call("getCentral");
+  await turnout.omaha(asksAsNebraska());
+  await turnout.turnout.housekeeping.flushSeen();
+  const { body: mirroring } = await api.call("listMirroringServers", { query: { perpage: 50 } });
+  expect(mirroring).toMatchObject({ totalCount: 1, servers: [{ address: "127.0.0.1", refused: false }] });
   await api.call("revokeToken", { params: { token: "berlin" } });
 }
 

@@ -3,7 +3,7 @@ import { ANSWERED, sampleRequest, sampleResponse } from "../omaha/samples.ts";
 import { readAsGoOmaha } from "./go-omaha.ts";
 import { readStrictly } from "./strict.ts";
 import { readAsUeRs } from "./ue-rs.ts";
-import { readAsUpdateEngine } from "./update-engine.ts";
+import { PayloadState, readAsUpdateEngine } from "./update-engine.ts";
 
 const UPDATE = sampleResponse("01-ue-first-check-update");
 const XML = "text/xml; charset=utf-8";
@@ -67,6 +67,42 @@ describe("update_engine", () => {
     expect(readAsUpdateEngine("ping", { status: 200, body: "<x/>" })).toEqual({ kind: "ignored" });
     expect(readAsUpdateEngine("ping", { status: 200, body: "" })).toMatchObject({ code: 30 });
     expect(readAsUpdateEngine("event", { status: 500, body: "?" })).toEqual({ kind: "ignored" });
+  });
+});
+
+describe("update_engine's payload", () => {
+  const TWO = sampleResponse("13-ue-check-update-with-oem-and-sysext");
+  /** Which of the addresses each of so many checks goes to, all with the same failure. */
+  function asked(body: string, checks: number, code: number): { hosts: string[]; rounds: number } {
+    const state = new PayloadState();
+    const hosts = Array.from({ length: checks }, () => {
+      const reading = check(body);
+      if (reading.kind !== "update") throw new Error("it is none");
+      const address = state.addressFor(reading);
+      state.failed(reading, code);
+      return new URL(address).hostname.split(".")[0] ?? "";
+    });
+    return { hosts, rounds: state.rounds };
+  }
+  const upTo = (count: string) => TWO.replace(/MaxFailureCountPerUrl="3"/, count);
+
+  it("is asked for at the second address when the first has failed as often as the answer says, else ten times", () => {
+    const [first, second] = ["updates", "mirror"];
+    expect(asked(TWO, 5, 9).hosts).toEqual([first, first, first, second, second]);
+    expect(asked(upTo(""), 11, 9).hosts).toEqual([...Array(10).fill(first), second]);
+    expect(asked(upTo('MaxFailureCountPerUrl="1"'), 3, 9)).toEqual({ hosts: [first, second, first], rounds: 1 });
+    expect(asked(TWO, 3, 10).hosts).toEqual([first, second, first]);
+    expect(asked(TWO, 9, 5).hosts).toEqual(Array(9).fill(first));
+  });
+
+  it("is begun anew when anything in the answer is another", () => {
+    const state = new PayloadState();
+    for (const body of [TWO, upTo('MaxFailureCountPerUrl="1"'), TWO]) {
+      const reading = check(body);
+      if (reading.kind !== "update") throw new Error("it is none");
+      expect(state.addressFor(reading)).toMatch(/^http:\/\/updates\./);
+      state.failed(reading, 10);
+    }
   });
 });
 

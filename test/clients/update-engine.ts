@@ -1,4 +1,7 @@
-/** Flatcar's update_engine as a reader of answers. Source: CLIENTS.md §1.3: what it does not read, this does not look at. */
+/**
+ * Flatcar's update_engine as a reader of answers, and what it remembers of a payload from one check to the next. Source:
+ * CLIENTS.md §1.3 and §1.5: what it does not read, this does not look at.
+ */
 import { atPath, readXml } from "./xml.ts";
 
 export type UpdateEngineReading =
@@ -10,7 +13,9 @@ export type UpdateEngineReading =
       readonly size: number;
       /** base64 */
       readonly sha256: string;
+      readonly isDelta: boolean;
       readonly disablePayloadBackoff: boolean;
+      readonly maxFailureCountPerUrl: number;
       readonly pollInterval: number | null;
     }
   | { readonly kind: "noupdate"; readonly pollInterval: number | null }
@@ -60,13 +65,56 @@ export function readAsUpdateEngine(
     packageName,
     size,
     sha256,
+    isDelta: action?.attributes.get("IsDeltaPayload") === "true",
     disablePayloadBackoff: action?.attributes.get("DisablePayloadBackoff") === "true",
+    maxFailureCountPerUrl: unsigned(action?.attributes.get("MaxFailureCountPerUrl")) ?? 10,
     pollInterval,
   };
 }
 
+export type OfferedUpdate = Extract<UpdateEngineReading, { kind: "update" }>;
+
+/** An address counts its failures when the transfer fails; is given up at once when what came is not what was to come. */
+const OF_THE_TRANSFER: readonly number[] = [1, 9, 14, 20];
+const OF_THE_CONTENT: readonly number[] = [10, 11, 12, 17, 18, 21, 22, 23, 24, 25, 26, 27, 28, 29, 32, 33, 38, 39];
+
+/** Of one node: which of a payload's addresses is next. It tries one with each check. */
+export class PayloadState {
+  #of = "";
+  #index = 0;
+  #failures = 0;
+  /** Times that it came through all addresses: each puts the next try off by days, unless back-off is disabled. */
+  rounds = 0;
+
+  /** Where the payload is fetched from, after this answer. Anything else in it than before, and all failures are forgotten. */
+  addressFor(offered: OfferedUpdate): string {
+    const { urls, packageName, size, sha256, isDelta, maxFailureCountPerUrl, disablePayloadBackoff } = offered;
+    const of = JSON.stringify([urls, size, sha256, isDelta, maxFailureCountPerUrl, disablePayloadBackoff]);
+    if (of !== this.#of) {
+      this.#of = of;
+      this.#index = 0;
+      this.#failures = 0;
+      this.rounds = 0;
+    }
+    return `${urls[this.#index]}${packageName}`;
+  }
+
+  /** @param code as it reports it, without flags */
+  failed({ urls, maxFailureCountPerUrl }: OfferedUpdate, code: number): void {
+    if (OF_THE_TRANSFER.includes(code)) this.#failures += 1;
+    if (!OF_THE_CONTENT.includes(code) && this.#failures < maxFailureCountPerUrl) return;
+    this.#failures = 0;
+    this.#index = (this.#index + 1) % urls.length;
+    if (this.#index === 0) this.rounds += 1;
+  }
+}
+
 function error(code: number, why: string): UpdateEngineReading {
   return { kind: "error", code, why };
+}
+
+function unsigned(text: string | undefined): number | null {
+  return text !== undefined && /^\d+$/.test(text) ? Number(text) : null;
 }
 
 function positiveInteger(text: string | undefined): number | null {

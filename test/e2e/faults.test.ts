@@ -51,6 +51,34 @@ describe("bad input", () => {
   });
 });
 
+describe("an address that has slashes too many", () => {
+  const asked = async (url: string, path: string) =>
+    (await fetch(`${url}${path}`, { method: "POST", body: checks() })).status;
+
+  it("is the one that was meant: of the update path, with a secret, too, and of the API", async () => {
+    const server = await running();
+    for (const path of [
+      "/v1/update",
+      "/v1/update/",
+      "//v1/update/",
+      "/v1/update//",
+      "///v1//update///",
+      "//v1/update?x=//",
+    ])
+      expect(await asked(server.url, path), path).toBe(200);
+    for (const path of ["//v1/updates/", "/v1/update//x", "/v1//", "//"])
+      expect(await asked(server.url, path), path).toBe(404);
+    expect((await fetch(`${server.url}//api/apps`)).status).toBe(200);
+    // What has no name in its path is not what is left without it.
+    expect((await fetch(`${server.url}/api/apps//groups`)).status).toBe(404);
+
+    const hidden = await running({ TURNOUT_OMAHA_SECRET: "s3cret" });
+    for (const path of ["//v1/update/s3cret", "/v1/update//s3cret//"])
+      expect(await asked(hidden.url, path), path).toBe(200);
+    for (const path of ["//v1/update/", "/v1/update//guess"]) expect(await asked(hidden.url, path), path).toBe(404);
+  });
+});
+
 describe("a slow client", () => {
   it("keeps nobody waiting and is cut off", async () => {
     const server = await running({}, { timeouts: { headersMs: 400, requestMs: 600 } });
@@ -183,5 +211,60 @@ describe("retention", () => {
     expect(pages()).toBeLessThanOrEqual(before + 2);
     expect(statSync(path).size).toBeGreaterThan(0);
     expect(readFileSync(path).subarray(0, 6).toString()).toBe("SQLite");
+  });
+});
+
+describe("a node behind a proxy", () => {
+  const from = (server: TestTurnout, machineId: string, forwarded: string) =>
+    fetch(`${server.url}/v1/update/`, { method: "POST", headers: { "X-Forwarded-For": forwarded }, body: checks({ machineId }) }); // biome-ignore format: one line
+  const addressOf = async (server: TestTurnout, id: string) =>
+    (await server.turnout.store.read.selectFrom("nodes").select("ip").where("id", "=", id).executeTakeFirst())?.ip;
+
+  it("has one address whatever port the proxy names with it, for the limits, too", async () => {
+    const server = await running({ TURNOUT_TRUST_PROXY: "loopback, 10.0.0.0/8", TURNOUT_NEW_NODES_PER_MINUTE: "1" });
+    await from(server, machine(1), "198.51.100.5:5000");
+    await from(server, machine(2), "198.51.100.5:5001");
+    await from(server, machine(3), "[2001:db8::7]:4711");
+    await from(server, machine(4), "[2001:DB8::7]:4712, 10.0.0.9:80");
+    expect(await addressOf(server, machine(1))).toBe("198.51.100.5");
+    expect(await addressOf(server, machine(2))).toBeUndefined();
+    expect(await addressOf(server, machine(3))).toBe("2001:db8::7");
+    expect(await addressOf(server, machine(4))).toBeUndefined();
+  });
+
+  it("has the address of the proxy that says no address of it", async () => {
+    const server = await running({ TURNOUT_TRUST_PROXY: "loopback, 10.0.0.0/8" });
+    for (const [n, [forwarded, address]] of [
+      ["unknown", "127.0.0.1"],
+      ["unknown, 10.0.0.9", "10.0.0.9"],
+      ["198.51.100.5, unknown", "127.0.0.1"],
+      ["", "127.0.0.1"],
+    ].entries()) {
+      await from(server, machine(n), forwarded ?? "");
+      expect(await addressOf(server, machine(n)), forwarded).toBe(address);
+    }
+  });
+
+  it("counts with all its ports as one address where passwords are guessed, and in the audit log", async () => {
+    const server = await running({
+      TURNOUT_TRUST_PROXY: "1",
+      TURNOUT_AUTH: "token",
+      TURNOUT_ADMIN_TOKEN: "x".repeat(16),
+    });
+    const asks = async (token: string, forwarded: string) => {
+      const headers = {
+        Authorization: `Bearer ${token}`,
+        "X-Forwarded-For": forwarded,
+        "Content-Type": "application/json",
+      };
+      const body = JSON.stringify({ name: `app of ${forwarded}` });
+      return (await fetch(`${server.url}/api/apps`, { method: "POST", headers, body })).status;
+    };
+    expect(await asks("x".repeat(16), "203.0.113.9:1")).toBe(200);
+    const [line] = await server.turnout.store.read.selectFrom("audit").select("address").where("action", "=", "createApplication").execute(); // biome-ignore format: one line
+    expect(line).toEqual({ address: "203.0.113.9" });
+    const statuses = [];
+    for (let port = 1; port <= 31; port += 1) statuses.push(await asks("guess", `203.0.113.9:${port}`));
+    expect(statuses.at(-1)).toBe(429);
   });
 });

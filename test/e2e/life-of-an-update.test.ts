@@ -1,5 +1,16 @@
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { aTurnout, checks, FLATCAR, NODE_ID, pings, reports, STABLE_GROUP, says, type TestTurnout } from "./turnout.ts";
+import {
+  aTurnout,
+  checks,
+  FLATCAR,
+  NODE_ID,
+  pings,
+  reports,
+  STABLE_CHANNEL,
+  STABLE_GROUP,
+  says,
+  type TestTurnout,
+} from "./turnout.ts";
 
 interface InstanceAnswer {
   application: { status: number; state: string; version: string; update_in_progress: boolean };
@@ -192,5 +203,36 @@ describe("a rollout", () => {
     expect(await server.omaha(checks({ version: "4152.0.0", bootId: "{boot-2}" }))).toContain(
       '<manifest version="4230.2.1">',
     );
+  });
+});
+
+describe("a node of 2015, which calls itself what mirrors call themselves", () => {
+  const old = (text: string) => text.replaceAll("update_engine-0.4.10", "CoreOSUpdateEngine-0.1.0.0");
+
+  it("waits while the rollout is paused, is seen, and goes the same way as any other when it runs", async () => {
+    await server.release("4230.2.1");
+    const rollout = (await server.api<{ rollouts: { id: string }[] }>("GET", `/apps/${FLATCAR}/groups/${STABLE_GROUP}/rollouts`)).rollouts[0]?.id; // biome-ignore format: one line
+    const act = (what: string) =>
+      server.api("POST", `/apps/${FLATCAR}/groups/${STABLE_GROUP}/rollouts/${rollout}/${what}`, { reason: "a look" });
+    await act("pause");
+    expect(await server.omaha(old(checks()))).toContain('<updatecheck status="noupdate"');
+    expect(await stateOf()).toBe("unknown");
+    await act("resume");
+    expect(await server.omaha(old(checks()))).toContain('<manifest version="4230.2.1">');
+    await server.omaha(old(reports(13, 1)));
+    await server.omaha(old(pings()));
+    expect(await stateOf()).toBe("installed");
+    await server.omaha(old(checks({ bootId: "{boot-2}" })));
+    expect(await stateOf()).toBe("rolled-back");
+    expect((await counters())[0]?.counters).toMatchObject({ rolled_back: 1 });
+  });
+
+  it("goes by the floor", async () => {
+    const floor = await server.release("4152.2.0");
+    await server.release("4230.2.1");
+    await server.api("PUT", `/channels/${STABLE_CHANNEL}/floors/${floor}`, { floor_reason: "the disk" });
+    const answer = await server.omaha(old(checks()));
+    expect(answer).toContain('<manifest version="4152.2.0">');
+    expect(answer).not.toContain("4230.2.1");
   });
 });

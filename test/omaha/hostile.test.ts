@@ -57,6 +57,17 @@ describe("declarations", () => {
   });
 });
 
+describe("JSON, which other update protocols speak", () => {
+  it("is told what is spoken here", () => {
+    const asked = JSON.stringify({ request: { protocol: "3.1", app: [{ appid: "x", updatecheck: {} }] } });
+    for (const body of [asked, ` \n${asked}`, `\ufeff${asked}`, "{", "[]", `)]}'\n${asked}`]) {
+      expect(reasonAgainst(body), body).toBe(
+        'the body is JSON; this server speaks Omaha 3.0 XML: send <request protocol="3.0">...</request>',
+      );
+    }
+  });
+});
+
 describe("bytes that are no text", () => {
   it("are refused: NUL and other control characters, UTF-16, broken UTF-8", () => {
     expect(reasonAgainst(sample.replace("azure", "az\0ure"))).toContain("U+0000 is not allowed");
@@ -71,7 +82,7 @@ describe("bytes that are no text", () => {
 
   it("and bodies that are no XML are told what is expected", () => {
     expect(reasonAgainst("")).toBe("the body is empty; an Omaha request is expected");
-    expect(reasonAgainst(JSON.stringify({ request: { protocol: "3.1" } }))).toBe(
+    expect(reasonAgainst("appid=x&version=1")).toBe(
       "not well-formed XML, line 1, column 1: text outside of the root element",
     );
     expect(reasonAgainst("  \n ")).toContain("there is no element");

@@ -245,10 +245,53 @@ describe("who asks, and why", () => {
     expect(asked("").onDemand).toBe(false);
   });
 
+  const PAIR =
+    ' installsource="scheduler" version="CoreOSUpdateEngine-0.1.0.0" updaterversion="CoreOSUpdateEngine-0.1.0.0"';
+  const UUID = "{0a1b2c3d-4e5f-4a6b-8c7d-9e0f1a2b3c4d}";
+  const inPair = (attributes: string, children = "<updatecheck/>") =>
+    appOf(aRequest(`<os platform="CoreOS" version="Chateau" arch="x64"/><app ${attributes}>${children}</app>`, PAIR));
+
   it("is a mirror with the mirror's version and the scheduler as source, and not with one of them", () => {
     expect(asked('installsource="scheduler" version="CoreOSUpdateEngine-0.1.0.0"').syncer).toBe(true);
     expect(asked('installsource="ondemandupdate" version="CoreOSUpdateEngine-0.1.0.0"').syncer).toBe(false);
     expect(asked('installsource="scheduler" version="CoreOSUpdateEngine-0.1.0"').syncer).toBe(false);
+  });
+
+  it.each([
+    ["one that names itself freely, without a boot", 'machineid="syncer-766.0.0" multi_manifest_ok="true"'],
+    ["without any id", 'version="766.0.0" track="stable"'],
+    ["Nebraska's, of today", `machineid="${UUID}" bootid="${UUID}" multi_manifest_ok="true"`],
+    ["Nebraska's, before there were floors, and CoreRoller's", `machineid="${UUID}" bootid="${UUID}"`],
+    ["ours", `bootid="${UUID}" machineid="${UUID}" multi_manifest_ok="true"`],
+  ])("is a mirror: %s", (_who, attributes) => {
+    expect(inPair(attributes).syncer).toBe(true);
+  });
+
+  const DIGITS = "b7d94e2c61f84a0f9d3355aa10c2e8f4";
+  it.each([
+    [
+      "a check",
+      `machineid="${DIGITS}" bootid="${UUID}" board="amd64-usr"`,
+      '<ping active="1"/><updatecheck/><event eventtype="3" eventresult="2" previousversion=""/>',
+    ],
+    [
+      "a check of one that pings once a day",
+      `machineid="${DIGITS}"`,
+      '<updatecheck/><event eventtype="3" eventresult="2" previousversion=""/>',
+    ],
+    ["a ping", `machineid="${DIGITS}"`, '<ping active="1"/>'],
+    ["a report", `machineid="${DIGITS}"`, '<event eventtype="13" eventresult="1"/>'],
+    ["one with a board", `machineid="${UUID}" board="amd64-usr"`, "<updatecheck/>"],
+    ["one whose board is not known", `machineid="${UUID}" board=""`, "<updatecheck/>"],
+    ["one with a boot and an id of digits", `machineid="${DIGITS}" bootid="${UUID}"`, "<updatecheck/>"],
+    ["one with a boot and no id", `bootid="${UUID}"`, "<updatecheck/>"],
+    [
+      "one of 2014, with its id in braces",
+      `machineid="${UUID}" bootid="${UUID}"`,
+      '<ping active="1" a="-1" r="-1"/><updatecheck/>',
+    ],
+  ])("is a node of CoreOS's times, with the same version and source: %s", (_what, attributes, children) => {
+    expect(inPair(attributes, children)).toMatchObject({ syncer: false, updateEngine: true });
   });
 
   it("is update_engine by the client's or the updater's version", () => {

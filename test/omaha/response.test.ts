@@ -72,7 +72,7 @@ describe("the samples' answers", () => {
     const ours = answer
       .replace('server="turnout"', 'server="example-server"')
       .replace(/(<updatecheck status="noupdate"[^>]*>)<urls><\/urls>/, "$1")
-      .replace(' MaxFailureCountPerUrl="3"', "");
+      .replace(' MaxFailureCountPerUrl="1"', "");
     expect(ours).toBe(wanted.trimEnd().replace(' MaxFailureCountPerUrl="3"', ""));
     readStrictly({ body: request }, { status: 200, contentType: "text/xml; charset=utf-8", body: answer });
   });
@@ -201,6 +201,12 @@ describe("an update", () => {
     );
   });
 
+  it("says with several addresses that one failure is enough to try the next, with one address nothing", () => {
+    const attributes = (urls: readonly string[]) => / DisablePayloadBackoff="true"(.*?)>/.exec(inside(offering(anOffer({ urls }))))?.[1]; // biome-ignore format: one line
+    expect(attributes(["https://a.example/", "https://b.example/"])).toBe(' MaxFailureCountPerUrl="1"');
+    expect(attributes(["https://a.example/"])).toBe("");
+  });
+
   it("has codebases that end with a slash, unless they have a query", () => {
     const urls = ["https://a.example/x", "https://b.example/x/", "https://c.example/?rev=1&sig=2"];
     expect(inside(offering(anOffer({ urls })))).toContain(
@@ -237,7 +243,9 @@ describe("an update", () => {
       packageName: payload.name,
       size: payload.sizeBytes,
       sha256: action.sha256,
+      isDelta: false,
       disablePayloadBackoff: true,
+      maxFailureCountPerUrl: 1,
       pollInterval: 3600,
     });
     expect(readAsUeRs(body)).toEqual({

@@ -1,6 +1,9 @@
 import { connect } from "node:net";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
+import { afterwards } from "../afterwards.ts";
+import { PayloadState, readAsUpdateEngine } from "../clients/update-engine.ts";
 import { checks, FLATCAR, NODE_ID, STABLE_GROUP } from "../e2e/turnout.ts";
+import { handmade } from "../sync/world.ts";
 import { aPayload, described } from "./build.ts";
 import { aHosting, get, type Hosting, MAIN, OEM, oem, payload } from "./hosting.ts";
 
@@ -77,6 +80,12 @@ describe("a hosted file", () => {
     expect((await get(hosting.file(), { "If-None-Match": '"x"' })).status).toBe(200);
     expect((await get(hosting.file(), { "If-Match": '"x"' })).status).toBe(412);
     expect((await get(hosting.file(), { "If-Match": etag })).status).toBe(200);
+  });
+
+  it("is found with slashes too many: clients put one between a codebase that ends with one and the name", async () => {
+    const doubled = hosting.file().replace("/payloads/", "//payloads//").replace(`/${MAIN}`, `//${MAIN}`);
+    const { status, body } = await get(doubled, { Range: "bytes=0-9" });
+    expect([status, body.equals(payload.subarray(0, 10))]).toEqual([206, true]);
   });
 
   it("is described by HEAD as by GET, without a body", async () => {
@@ -195,6 +204,36 @@ describe("what a node is told", () => {
     expect(await hosting.server.omaha(checks())).toMatch(
       new RegExp(`<package name="${OEM}" hash="[^"]{28}" hash_sha256="[\\da-f]{64}" size="${oem.length}"`),
     );
+  });
+});
+
+describe("two addresses", () => {
+  it("are tried one after the other: the second with the next check after the first has failed", async () => {
+    const other = await handmade();
+    other.files.set(MAIN, payload);
+    const hosting = await aHosting({ TURNOUT_PUBLIC_URL: "http://127.0.0.1:9" }, { url: `${other.url}/files/` });
+    afterwards(() => hosting.server.close());
+    await hosting.hostAll();
+    const node = new PayloadState();
+    const update = async () => {
+      const reading = readAsUpdateEngine("check", { status: 200, body: await hosting.server.omaha(checks()) });
+      if (reading.kind !== "update") throw new Error("it was offered nothing");
+      return { reading, address: node.addressFor(reading) };
+    };
+    const first = await update();
+    expect(first.address).toBe(`http://127.0.0.1:9/payloads/${FLATCAR}/amd64/4230.2.1/${MAIN}`);
+    await expect(fetch(first.address)).rejects.toThrow();
+    node.failed(first.reading, 9);
+    const second = await update();
+    expect((await get(second.address)).body.equals(payload)).toBe(true);
+    expect(node.rounds).toBe(0);
+  });
+
+  it("are not what a single one is: its failures are counted as ever", async () => {
+    const hosting = await aHosting({}, { hosting: "only" });
+    afterwards(() => hosting.server.close());
+    await hosting.hostAll();
+    expect(await hosting.server.omaha(checks())).not.toContain("MaxFailureCountPerUrl");
   });
 });
 

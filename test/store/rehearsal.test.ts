@@ -26,6 +26,7 @@ const NOT_COPIED = [
   "untold",
   "upstream_releases",
   "mirror_imports",
+  "mirroring_servers",
   "sites",
 ];
 

@@ -1,5 +1,6 @@
 /** Lets through whom we know, and makes those wait who guess. */
 import type { RequestHandler } from "express";
+import { clientAddress } from "../../address.ts";
 import type { Clock } from "../../clock.ts";
 import { setPrincipal } from "../context.ts";
 import { Problem } from "../problem.ts";
@@ -15,7 +16,7 @@ export interface AuthenticatedOptions {
 export function authenticated({ authenticate, clock, onFailedLogin }: AuthenticatedOptions): RequestHandler {
   const attempts = new Attempts();
   return async (request, response, next) => {
-    const address = request.ip ?? "";
+    const address = clientAddress(request);
     attempts.check(address, clock.now());
     const principal = await authenticate(request);
     if (principal === null) {

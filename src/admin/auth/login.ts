@@ -1,6 +1,7 @@
 /** Login and logout in the browser, at the identity provider: `/auth/login`, `/auth/callback`, `/auth/logout`. */
 import { randomBytes } from "node:crypto";
 import { type ErrorRequestHandler, type Request, type Response, Router } from "express";
+import { clientAddress } from "../../address.ts";
 import type { Clock } from "../../clock.ts";
 import { requestIdOf } from "../operation.ts";
 import { onlyMethods, Problem } from "../problem.ts";
@@ -100,7 +101,7 @@ async function counted(
   request: Request,
   work: () => Promise<void>,
 ): Promise<void> {
-  const address = request.ip ?? "";
+  const address = clientAddress(request);
   attempts.check(address, clock.now());
   try {
     await work();
@@ -180,7 +181,7 @@ function callbackUrl(publicUrl: string): string {
 }
 
 function originOf(request: Request, response: Response): Origin {
-  return { address: request.ip ?? "", requestId: requestIdOf(response) };
+  return { address: clientAddress(request), requestId: requestIdOf(response) };
 }
 
 function random(): string {

@@ -1,6 +1,6 @@
 /** What follows from a check-in: the answer, why, and what it changes. Plain data. */
 import type { Activity } from "./activity.ts";
-import type { Package } from "./configuration.ts";
+import type { Package, PackageFile } from "./configuration.ts";
 import type { CountedStatus } from "./counters.ts";
 import type { Failure, Grant, Node, NodeStatus } from "./node.ts";
 
@@ -20,7 +20,9 @@ export const REASONS = [
   "other-arch",
   "blacklisted",
   "outside-prefix", // targetversionprefix excludes the target
+  "mirror-not-allowed", // TURNOUT_MIRRORS
   "floors-need-multi-manifest",
+  "floors-need-one-codebase", // a floor's files and the next release's are not on one server
   "retry-later", // backing off after a failure
   "retries-exhausted",
   // held back by policy
@@ -65,6 +67,14 @@ export interface Manifest {
   readonly isFloor: boolean;
   readonly floorReason: string | null;
   readonly isTarget: boolean;
+  /** Extra files that a mirror would have to keep in folders: few can, and only these look here. */
+  readonly filesLeftOut?: readonly PackageFile[];
+}
+
+/** What a mirror is not told of, since it has no place below the one codebase: a whole release, or a release's extra files. */
+export interface LeftOut {
+  readonly version: string;
+  readonly what: "release" | "extra-files";
 }
 
 /** What a node is told to install. `manifests` has one entry, except for syncers: floors ascending, then the target. */
@@ -73,6 +83,8 @@ export interface Offer {
   readonly manifests: readonly Manifest[];
   /** Mark floors and target in the answer (syncers only). */
   readonly marked: boolean;
+  /** Only for syncers. */
+  readonly leftOut?: readonly LeftOut[];
 }
 
 /** Where a node is counted in a rollout. */

@@ -80,6 +80,21 @@ export function prepareCheckIns(db: Database.Database) {
       INSERT INTO seen (node_no, at)
       SELECT no, ? FROM nodes
       WHERE no = ?`),
+    writeMirror: db.prepare<unknown[]>(`
+      INSERT INTO mirroring_servers (
+        address, group_id, arch, application, track, version, multi_manifest, reason, left_out, first_at, last_at, asked
+      ) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+      ON CONFLICT (address, group_id, arch) DO UPDATE
+      SET application = excluded.application, track = excluded.track, version = excluded.version,
+          multi_manifest = excluded.multi_manifest, reason = excluded.reason, left_out = excluded.left_out,
+          last_at = excluded.last_at, asked = asked + excluded.asked`),
+    // An invented address asks once: it makes room for others that do, and not for the ones that come back.
+    dropMirrors: db.prepare<[number]>(`
+      DELETE FROM mirroring_servers
+      WHERE no IN (
+        SELECT no FROM mirroring_servers
+        ORDER BY asked > 1 DESC, last_at DESC, no DESC
+        LIMIT -1 OFFSET ?)`),
     disableUpdates: db.prepare<[number]>("UPDATE groups SET policy_updates_enabled = 0 WHERE no = ?"),
     recentActivity: db
       .prepare<[number | null, number, string, number], number>(`
@@ -119,6 +134,13 @@ export function prepareCheckIns(db: Database.Database) {
         db.prepare<[number, number]>(`
         DELETE FROM webhook_deliveries
         WHERE at < ? AND due_at IS NULL AND no <= (SELECT min(no) FROM webhook_deliveries) + ?`),
+        db.prepare<[number, number]>(`
+        DELETE FROM mirroring_servers
+        WHERE no IN (
+          SELECT no FROM mirroring_servers
+          WHERE last_at < ?
+          ORDER BY no
+          LIMIT ?)`),
       ),
     deleteOldSlots: ["status_slots", "census"].map((table) =>
       db.prepare<[number, number]>(`

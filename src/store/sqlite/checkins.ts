@@ -11,6 +11,7 @@ import type { Changes } from "../../rollout/model/outcome.ts";
 import { SLOT_MS } from "../census.ts";
 import { countersAsTexts, toGroupCounters, toRolloutCounters } from "../counters.ts";
 import { loadFleet } from "../fleet.ts";
+import { MIRRORS_KEPT } from "../mirroring.ts";
 import { recordChange, SYSTEM } from "../rollouts.ts";
 import type { CheckInStore, DueNode, Durability, NodeKey, NodeWrite } from "../store.ts";
 import type { Tables } from "../tables.ts";
@@ -200,6 +201,29 @@ export function sqliteCheckIns(db: Database.Database, kysely: Kysely<Tables>): C
         for (const [no, at] of seen) {
           if (sql.updateSeen.run(at, no).changes === 0) sql.insertSeen.run(at, no);
         }
+      });
+    },
+
+    async writeMirrors(all) {
+      translatingFaults(() => {
+        for (const mirror of all) {
+          const { address, groupId, arch, application, track, version, multiManifest, reason, leftOut } = mirror;
+          sql.writeMirror.run(
+            address,
+            groupId ?? "",
+            arch,
+            application,
+            track,
+            version,
+            multiManifest ? 1 : 0,
+            reason,
+            JSON.stringify(leftOut),
+            mirror.firstAt,
+            mirror.lastAt,
+            mirror.asked,
+          );
+        }
+        sql.dropMirrors.run(MIRRORS_KEPT);
       });
     },
 
