@@ -41,6 +41,7 @@ export interface StrategyDocument {
   readonly after?: readonly { readonly group: string; readonly bake?: string | undefined }[] | undefined;
   readonly seed?: string | null | undefined;
   readonly active_within?: string | undefined;
+  readonly watch_after?: string | undefined;
 }
 
 export type Preset = "careful" | "normal" | "fast" | "hotfix";
@@ -82,6 +83,7 @@ export const PRESETS: Readonly<Record<Preset, StrategyDocument>> = {
 const DEFAULT_RETRY_AFTER = "1h";
 const DEFAULT_RETRY_MAX = 5;
 const DEFAULT_ACTIVE_WITHIN = "24h";
+const DEFAULT_WATCH_AFTER = "7d";
 
 /** A plain group: one stage of 100 %, no gate. */
 export const PLAIN: Strategy = readStrategy({});
@@ -98,6 +100,7 @@ export function readStrategy(document: StrategyDocument): Strategy {
     after: after.map(({ group, bake }) => ({ group, bakeMs: bake === undefined ? 0 : milliseconds(bake) })),
     seed: document.seed ?? null,
     activeWithinMs: milliseconds(document.active_within ?? DEFAULT_ACTIVE_WITHIN),
+    watchAfterMs: milliseconds(document.watch_after ?? DEFAULT_WATCH_AFTER),
   };
 }
 
