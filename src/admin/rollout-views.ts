@@ -31,6 +31,8 @@ export const countersObject = z
     lost: nodes,
     withdrawn: nodes,
     retrying: nodes,
+    /** Of those that came to a bad end, the ones that had completed before. */
+    relapsed: nodes,
   })
   .meta({ id: "RolloutCounters" });
 
@@ -198,6 +200,7 @@ export function toCountersView(tally: Tally) {
     lost: tally.lost,
     withdrawn: tally.withdrawn,
     retrying: tally.retrying,
+    relapsed: tally.relapsed,
   };
 }
 

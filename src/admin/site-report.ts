@@ -28,7 +28,8 @@ const rolloutRow = z.object({
   stages: z.int().positive(),
   /** Why it is as it is. */
   reason: text,
-  counters: countersObject,
+  /** Older sites don't know who had completed before. */
+  counters: countersObject.partial({ relapsed: true }),
 });
 
 export const siteReport = z

@@ -96,7 +96,9 @@ function isRolledOut({ applications }: SiteDocument["fleet"], groupId: string, v
 
 function stoppedBy({ state, reason }: Stop, rollout: Rollout, now: number): Change | null {
   const why = `${THERE[state]}: ${reason}`;
-  if (state === "halted") return rollout.state === "running" ? halt(rollout, now, why) : null;
+  if (state === "halted") {
+    return rollout.state === "running" || rollout.state === "completed" ? halt(rollout, now, why) : null;
+  }
   return rollout.state === "aborted" || rollout.state === "superseded" ? null : abort(rollout, now, why);
 }
 

@@ -106,6 +106,7 @@ export const strategyFields = {
     .optional(),
   seed: z.string().max(256).nullish(),
   active_within: duration.optional(),
+  watch_after: duration.optional(),
 };
 
 /** A strategy as it is kept and shown: without a preset's name. */

@@ -1,7 +1,7 @@
 /** How nodes stand in a rollout, moved along with each transition. */
 import type { CountedStatus, Counters, GroupCounters, RolloutCounters, Tally } from "./model/counters.ts";
 import type { Fleet } from "./model/fleet.ts";
-import type { Grant, NodeStatus } from "./model/node.ts";
+import type { Grant, Node, NodeStatus } from "./model/node.ts";
 import type { Standing, Transition } from "./model/outcome.ts";
 import { withGrant } from "./quota.ts";
 
@@ -25,6 +25,7 @@ export const TALLY_KEYS = [
   "lost",
   "withdrawn",
   "retrying",
+  "relapsed",
 ] as const satisfies readonly (keyof Tally)[];
 
 export function emptyTally(): Tally {
@@ -40,6 +41,7 @@ export function emptyTally(): Tally {
     lost: 0,
     withdrawn: 0,
     retrying: 0,
+    relapsed: 0,
   };
 }
 
@@ -67,11 +69,22 @@ export function grantedTotal(of: Tally): number {
   return inFlight(of) + of.complete + of.failed + of["timed-out"] + of["rolled-back"] + of.lost + of.withdrawn;
 }
 
+/** Whether it has completed its grant, and not come to a bad end since. A node on hold for its next version keeps that grant. */
+export function hasCompleted({ status, grant }: Pick<Node, "status" | "grant">): boolean {
+  return status === "complete" || (status === "on-hold" && grant !== null);
+}
+
 /** Where a node of this status is counted; null: nowhere. */
 export function standingOf(status: NodeStatus, grant: Grant | null): Standing | null {
-  if (grant === null || status === "unknown" || status === "on-hold") return null;
+  if (grant === null || status === "unknown") return null;
   const { rolloutNo, groupNo, cell, failure, errorCode } = grant;
-  return { rolloutNo, groupNo, cell, status, failure, errorCode };
+  const counted = status === "on-hold" ? "complete" : status;
+  return { rolloutNo, groupNo, cell, status: counted, failure, errorCode, relapsed: hasRelapsed(grant) };
+}
+
+/** Whether it has come to a bad end after it had completed; it stays so until it completes again. */
+export function hasRelapsed({ failure, watchedUntil }: Grant): boolean {
+  return failure !== null && watchedUntil !== null;
 }
 
 /** Moves the counters along with one transition. */
@@ -127,6 +140,7 @@ export function count(counters: Counters, standing: Standing, by: number): void 
   for (const tally of [rollout.total, cell]) {
     tally[standing.status] += by;
     if (inFlight && standing.failure !== null) tally.retrying += by;
+    if (standing.relapsed) tally.relapsed += by;
   }
   if (standing.failure === "failed") {
     const code = causeOf(standing.errorCode ?? 0);

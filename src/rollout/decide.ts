@@ -5,7 +5,7 @@
 import { newCell } from "./cell.ts";
 import { grantedTotal, isInFlight, rolloutCounters } from "./counters.ts";
 import { findApplication, findGroup, rollbackKey, rolloutKey } from "./fleet.ts";
-import { live } from "./lifecycle.ts";
+import { live, takeBack } from "./lifecycle.ts";
 import { ACTIVITY, SEVERITY } from "./model/activity.ts";
 import { ARCH } from "./model/arch.ts";
 import type { CheckIn } from "./model/check-in.ts";
@@ -67,17 +67,12 @@ export function decide(
 
   const record = node === null ? newNode(checkIn, group, ip, now) : updated(node, checkIn, group, ip);
   const progress = new Progress(record, counters, now);
-  live(progress, groupOfGrant(fleet, record, group).policy, checkIn);
+  live(progress, fleet, group, checkIn, node);
   const verdict = checkIn.updateCheck ? updateCheck(fleet, group, checkIn, progress, counters, trace) : NO_UPDATE_CHECK;
   return { status: "ok", trace, changes: progress.changes, reason: verdict.reason, offer: verdict.offer };
 }
 
 const NO_UPDATE_CHECK: Verdict = { reason: "no-update-check", offer: null };
-
-/** The policy that a grant lives under is its own group's, also when the node has moved on. */
-function groupOfGrant(fleet: Fleet, node: Node, present: Group): Group {
-  return node.grant === null ? present : (fleet.groupByNo.get(node.grant.groupNo) ?? present);
-}
 
 function updateCheck(
   fleet: Fleet,
@@ -189,21 +184,12 @@ function offerAgain(question: PolicyQuestion, granting: boolean, progress: Progr
   return stopped(heldBack);
 }
 
-/** A first try leaves the rollout; a later one goes back to how the one before it ended. */
-function takeBack(progress: Progress): void {
-  const { grant } = progress.node;
-  if (grant === null || grant.failure === null) progress.move("on-hold", null, { grants: false });
-  else {
-    const before = { ...grant, attempt: grant.attempt - 1, deadline: null };
-    progress.move(grant.failure, before, { grants: false });
-  }
-}
-
 function backingOff({ node, now }: Progress, rollout: Rollout, trace: TraceStep[]): Reason | null {
   if (node.grant?.rolloutNo !== rollout.no) return null;
   const at = retryAt(node, node.grant, rollout.strategy.retry);
   const due = at !== null && at <= now;
-  const facts = { attempt: node.grant.attempt, max: rollout.strategy.retry.max, at };
+  const { attempt, failure } = node.grant;
+  const facts = { attempt, max: rollout.strategy.retry.max, at, ...(failure === null && { hadCompleted: true }) };
   trace.push({
     rule: "may try again",
     verdict: due ? "pass" : "stop",
@@ -226,7 +212,8 @@ const MAY_HOLD: ReadonlySet<NodeStatus> = new Set<NodeStatus>(["unknown", "compl
 
 function putOnHold(progress: Progress, rollout: Rollout): void {
   const { status, grant } = progress.node;
-  if (MAY_HOLD.has(status) && grant?.rolloutNo !== rollout.no) progress.move("on-hold", null, { grants: false });
+  // The grant that it has completed goes on being watched.
+  if (MAY_HOLD.has(status) && grant?.rolloutNo !== rollout.no) progress.move("on-hold", grant, { grants: false });
 }
 
 function grant(group: Group, rollout: Rollout, progress: Progress, counters: Counters): void {
@@ -251,6 +238,7 @@ function grant(group: Group, rollout: Rollout, progress: Progress, counters: Cou
     failure: again?.failure ?? null,
     errorCode: again?.errorCode ?? null,
     cell: again?.cell ?? newCell(standing.cells, stageOf(rollout, node) ?? rollout.stage, node.arch, node.oem),
+    watchedUntil: again?.watchedUntil ?? null,
   };
   progress.move("granted", next, { grants: true });
 }

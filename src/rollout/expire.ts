@@ -22,6 +22,6 @@ export function expire(fleet: Fleet, node: Node, lastSeenAt: number, counters: C
       return progress.changes;
     }
   }
-  advance(progress, group?.policy ?? null, status === "installed" ? "lost" : "timed-out", null);
+  advance(progress, fleet, group, status === "installed" ? "lost" : "timed-out", null);
   return progress.changes;
 }

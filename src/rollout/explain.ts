@@ -128,7 +128,11 @@ const WORDS: Readonly<Record<string, Wording>> = {
       ? `the rollout is ${state}`
       : `the rollout has not started: it waits for ${waitsFor}${from(until)}`;
   },
-  "may try again": ({ attempt, max, at }, holds) => {
+  "may try again": ({ attempt, max, at, hadCompleted }, holds) => {
+    if (hadCompleted) {
+      const again = "it had completed this update, and runs an older version again";
+      return `${again}; it may be offered it once more${holds ? "" : from(at)}`;
+    }
     if (holds) return `it has failed before (try ${attempt} of ${max}), and may try again`;
     return at === null
       ? `it has failed ${attempt} times: a person has to let it try again`

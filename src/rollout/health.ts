@@ -19,7 +19,8 @@ const CERTAIN = 0.01;
 export interface Breach extends Finished {
   /** Null: the whole rollout. */
   readonly slice: Slice | null;
-  readonly why: "failures" | "lost";
+  /** `relapses`: of those that had completed when a person last resumed, too many have fallen back since. */
+  readonly why: "failures" | "lost" | "relapses";
   /** The lower bound of the failure share, 0 to 1. */
   readonly bound: number;
 }
@@ -37,7 +38,7 @@ export function lowerBound(bad: number, finished: number): number {
 /** Who is through: a node that failed and tries again is still a failure. */
 export function finishedOf(tally: Tally): Finished {
   const bad = tally.failed + tally["timed-out"] + tally["rolled-back"] + tally.lost + tally.retrying;
-  return { finished: bad + tally.complete, bad, lost: tally.lost };
+  return { finished: bad + tally.complete, bad, lost: tally.lost, relapsed: tally.relapsed };
 }
 
 /** What has finished so far, to be left out of account after a person has looked at it and resumed. */
@@ -54,6 +55,11 @@ interface CellHealth {
   readonly exposed: number;
 }
 
+interface OpenCell extends CellHealth {
+  /** Those that had completed when a person last resumed, and which of them have fallen back since. */
+  readonly known: Finished;
+}
+
 /**
  * What is breached now; null: the gate is open. The failures of slices that are closed already are not counted again.
  */
@@ -61,14 +67,31 @@ export function breachOf(rollout: Rollout, counters: RolloutCounters): Breach | 
   const { health } = rollout.strategy;
   if (health === null || !hasFailures(counters.total)) return null;
   const cells = openCells(rollout, counters);
-  const whole = exceeds(health, sumOfCells(cells));
+  return breachIn(health, cells) ?? relapsesIn(health, cells);
+}
+
+function breachIn(health: Health, cells: readonly CellHealth[]): Breach | null {
+  const whole = exceeds(health, sum(cells));
   if (whole !== null) return { ...whole, slice: blame(health, cells) };
   for (const slice of slicesOf(health, cells)) {
-    const within = exceeds(health, sumOfCells(cells.filter(({ cell }) => isInSlice(slice, cell))));
+    const within = exceeds(health, sum(cells.filter(({ cell }) => isInSlice(slice, cell))));
     // If the others are no better, the release is bad, and the slice only shows it first.
     if (within !== null) return { ...within, slice: isToBlame(health, cells, slice) ? slice : null };
   }
   return null;
+}
+
+/**
+ * Those that a person has seen complete are many, and not to drown the failures of those that came after; nor are some of them
+ * that fall back failures of these few. So each are a sample of their own.
+ */
+function relapsesIn(health: Health, cells: readonly OpenCell[]): Breach | null {
+  if (cells.every(({ known }) => known.bad === 0)) return null;
+  const breach = breachIn(
+    health,
+    cells.map(({ cell, known }) => ({ cell, finished: known, exposed: known.finished })),
+  );
+  return breach && { ...breach, why: "relapses" };
 }
 
 /**
@@ -91,23 +114,38 @@ function hasFailures(total: Tally): boolean {
   return total.failed + total["timed-out"] + total["rolled-back"] + total.lost + total.retrying > 0;
 }
 
-function openCells({ closed, baseline }: Rollout, counters: RolloutCounters): CellHealth[] {
-  const cells: CellHealth[] = [];
+function openCells({ closed, baseline }: Rollout, counters: RolloutCounters): OpenCell[] {
+  const cells: OpenCell[] = [];
   for (const [name, tally] of counters.cells) {
     const cell = readCell(name);
     if (closedSlice(closed, cell) !== null) continue;
-    const finished = beyond(finishedOf(tally), baseline[name]);
-    cells.push({ cell, finished, exposed: finished.finished + inFlight(tally) - tally.retrying });
+    const now = finishedOf(tally);
+    const before = baseline[name] ?? NOTHING;
+    const finished = beyond(now, before);
+    cells.push({
+      cell,
+      finished,
+      exposed: finished.finished + inFlight(tally) - tally.retrying,
+      known: relapsedOf(now, before),
+    });
   }
   return cells;
 }
 
-/** What has finished since. @param before what had finished when a person looked; undefined: nobody has. */
-export function beyond(now: Finished, before: Finished | undefined): Finished {
-  if (before === undefined) return now;
-  const bad = Math.max(0, now.bad - before.bad);
-  const good = Math.max(0, now.finished - now.bad - (before.finished - before.bad));
-  return { finished: bad + good, bad, lost: Math.max(0, now.lost - before.lost) };
+const NOTHING: Finished = { finished: 0, bad: 0, lost: 0, relapsed: 0 };
+
+/** What has finished since, without the relapses of what had completed by then. */
+function beyond(now: Finished, before: Finished): Finished {
+  if (before.finished === 0) return now;
+  const relapsed = now.relapsed - before.relapsed;
+  const bad = Math.max(0, now.bad - before.bad - relapsed);
+  const good = Math.max(0, now.finished - now.bad - (before.finished - before.bad) + relapsed);
+  return { ...NOTHING, finished: bad + good, bad, lost: Math.max(0, now.lost - before.lost) };
+}
+
+function relapsedOf(now: Finished, before: Finished): Finished {
+  const completed = before.finished - before.bad;
+  return { ...NOTHING, finished: completed, bad: Math.min(completed, Math.max(0, now.relapsed - before.relapsed)) };
 }
 
 function exceeds(health: Health, of: Finished): Omit<Breach, "slice"> | null {
@@ -128,7 +166,7 @@ function blame(health: Health, cells: readonly CellHealth[]): Slice | null {
  * than they may, or so few that it is clear who stands out.
  */
 function isToBlame(health: Health, cells: readonly CellHealth[], slice: Slice): boolean {
-  const others = sumOfCells(cells.filter(({ cell }) => !isInSlice(slice, cell)));
+  const others = sum(cells.filter(({ cell }) => !isInSlice(slice, cell)));
   const chance = chanceOf(slice, cells);
   const fine = others.bad * 100 <= others.finished * health.maxFailurePercent;
   const bearable = lowerBound(others.bad, others.finished) * 100 <= health.maxFailurePercent;
@@ -141,7 +179,7 @@ function isToBlame(health: Health, cells: readonly CellHealth[], slice: Slice): 
  */
 function chanceOf(slice: Slice, cells: readonly CellHealth[]): number {
   const own = cells.filter(({ cell }) => isInSlice(slice, cell));
-  return chanceOfMeeting(sumOfCells(own).bad, sumOfCells(cells).bad, exposedIn(own), exposedIn(cells));
+  return chanceOfMeeting(sum(own).bad, sum(cells).bad, exposedIn(own), exposedIn(cells));
 }
 
 function exposedIn(cells: readonly CellHealth[]): number {
@@ -180,18 +218,15 @@ function slicesOf({ slices }: Health, cells: readonly CellHealth[]): Slice[] {
   return [...found.values()].filter((slice) => several(slice.by) && !isOther(slice));
 }
 
-export function sum(parts: readonly Finished[]): Finished {
-  const total = { finished: 0, bad: 0, lost: 0 };
-  for (const { finished, bad, lost } of parts) {
-    total.finished += finished;
-    total.bad += bad;
-    total.lost += lost;
+function sum(cells: readonly CellHealth[]): Finished {
+  const total = { finished: 0, bad: 0, lost: 0, relapsed: 0 };
+  for (const { finished } of cells) {
+    total.finished += finished.finished;
+    total.bad += finished.bad;
+    total.lost += finished.lost;
+    total.relapsed += finished.relapsed;
   }
   return total;
-}
-
-function sumOfCells(cells: readonly CellHealth[]): Finished {
-  return sum(cells.map(({ finished }) => finished));
 }
 
 export function isInSlice({ by, value }: Slice, { oem, arch }: Pick<Cell, "oem" | "arch">): boolean {
@@ -219,5 +254,8 @@ export function sliceName({ by, value }: Slice): string {
 export function describeBreach({ why, finished, bad, lost, bound }: Breach, health: Health): string {
   if (why === "lost") return `${lost} ${lost === 1 ? "node" : "nodes"} lost, more than ${health.maxLost}`;
   const percent = (bound * 100).toFixed(1);
+  if (why === "relapses") {
+    return `${bad} of ${finished} nodes that had completed before it was resumed fell back since: at least ${percent} % fall back, more than ${health.maxFailurePercent} %`;
+  }
   return `${bad} of ${finished} finished nodes failed: at least ${percent} % fail, more than ${health.maxFailurePercent} %`;
 }

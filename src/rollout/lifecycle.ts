@@ -2,15 +2,17 @@
  * A node's life: how what it says moves it. Within one grant it only ever goes forward, however late or often an event
  * arrives. Source: ROLLOUTS.md, "A node's lifecycle"; OMAHA.md, "The life of one update, as events".
  */
-import { isInFlight } from "./counters.ts";
+import { hasCompleted, isInFlight } from "./counters.ts";
+import { fellBack, hasReached, isOtherBoot, isTheRelease, wasSentThere } from "./fall-back.ts";
 import { ACTIVITY, type Activity, SEVERITY } from "./model/activity.ts";
 import type { CheckIn, OmahaEvent } from "./model/check-in.ts";
-import type { Policy } from "./model/configuration.ts";
+import type { Group } from "./model/configuration.ts";
+import type { Fleet } from "./model/fleet.ts";
 import type { Grant, Node, NodeStatus } from "./model/node.ts";
 import type { Progress } from "./progress.ts";
-import { compareVersions } from "./version.ts";
+import { PLAIN } from "./strategy.ts";
 
-/** Only upwards within a grant. `complete` is above every end: a node that runs the version has it, whatever was thought. */
+/** `complete` is above every end: a node that runs the version has it, whatever was thought. */
 const RANK: Readonly<Record<NodeStatus, number>> = {
   unknown: 0,
   "on-hold": 0,
@@ -45,23 +47,34 @@ export function isNoise({ type, result, previousVersion }: OmahaEvent): boolean 
   return type === 3 && result === 2 && (previousVersion === "" || previousVersion === "0.0.0.0");
 }
 
-/** Events first, then what the version, the boot id and a ping alone give away. */
-export function live(progress: Progress, policy: Policy, checkIn: CheckIn): void {
+/**
+ * Events first, then what the version, the boot id and a ping alone give away.
+ * @param group that the node is in now.
+ * @param before the node's record before this check-in; null: it is new.
+ */
+export function live(progress: Progress, fleet: Fleet, group: Group, checkIn: CheckIn, before: Node | null): void {
+  const bootIdBefore = progress.node.grant?.bootId ?? "";
   followBootId(progress, checkIn);
   for (const event of checkIn.events) {
     if (isNoise(event)) continue;
     progress.log(event, checkIn.version);
-    const step = stepOf(event, progress.node, checkIn);
-    if (step !== null) advance(progress, policy, step.to, step.errorCode);
+    if (isRollbackReport(event)) reportsFallBack(progress, fleet, group, checkIn, before, bootIdBefore);
+    else {
+      const step = stepOf(event, progress.node, checkIn);
+      if (step !== null) advance(progress, fleet, group, step.to, step.errorCode);
+    }
   }
   const grant = progress.node.grant;
   if (grant === null) return;
   if (hasReached(checkIn.version, grant)) {
-    advance(progress, policy, "complete", null);
+    advance(progress, fleet, group, "complete", null);
+    if (hasCompleted(progress.node)) keepBootId(progress, checkIn.bootId);
+  } else if (hasCompleted(progress.node)) {
+    if (isOtherBoot(grant, checkIn)) fallsBackLate(progress, fleet, group, checkIn, before, null);
   } else if (fellBack(progress.node, grant, checkIn)) {
-    advance(progress, policy, "rolled-back", null);
+    advance(progress, fleet, group, "rolled-back", null);
   } else if (waitsForReboot(progress.node, grant, checkIn)) {
-    advance(progress, policy, "installed", null);
+    advance(progress, fleet, group, "installed", null);
   }
 }
 
@@ -95,28 +108,64 @@ function stepOf(event: OmahaEvent, { grant }: Node, checkIn: CheckIn): Step | nu
 
 function failure(errorCode: number | null): Step | null {
   const code = baseErrorCode(errorCode ?? 0);
-  if (DEFERRED_CODES.includes(code) || isOfTheCheck(code)) return null;
-  return { to: code === ROLLED_BACK_CODE ? "rolled-back" : "failed", errorCode: code };
+  return DEFERRED_CODES.includes(code) || isOfTheCheck(code) ? null : { to: "failed", errorCode: code };
 }
 
-/** It runs the granted version, or one beyond; a rollback goes the other way. */
-export function hasReached(version: string, grant: Grant): boolean {
-  const distance = compareVersions(version, grant.version);
-  return isRollback(grant) ? distance <= 0 : distance >= 0;
-}
-
-function isRollback({ version, fromVersion }: Grant): boolean {
-  return compareVersions(version, fromVersion) < 0;
+function isRollbackReport({ type, result, errorCode }: OmahaEvent): boolean {
+  return type === 3 && result === 0 && baseErrorCode(errorCode ?? 0) === ROLLED_BACK_CODE;
 }
 
 /**
- * Installed, rebooted (the boot id is another) and still on the old version: the machine took its other partition. It may
- * have been given up for lost before it was back.
+ * Code 44: update_engine finds the update that it had installed gone, and the old version running. If the node has not rebooted,
+ * a person has dropped that update (`update_engine_client -reset_status`): nobody fell back, and nothing counts. What had ended
+ * before stays as it ended.
+ * @param bootIdBefore the grant's, before this check-in.
  */
-function fellBack({ status }: Node, grant: Grant, { bootId }: CheckIn): boolean {
-  return (
-    (status === "installed" || status === "lost") && bootId !== "" && grant.bootId !== "" && bootId !== grant.bootId
-  );
+function reportsFallBack(
+  progress: Progress,
+  fleet: Fleet,
+  group: Group,
+  checkIn: CheckIn,
+  before: Node | null,
+  bootIdBefore: string,
+): void {
+  const { grant } = progress.node;
+  if (grant === null) return;
+  const dropped = bootIdBefore !== "" && checkIn.bootId === bootIdBefore;
+  if (!hasCompleted(progress.node)) {
+    if (!dropped) advance(progress, fleet, group, "rolled-back", ROLLED_BACK_CODE);
+    else if (isInFlight(progress.node.status)) takeBack(progress);
+  } else if (!dropped && !hasReached(checkIn.version, grant)) {
+    fallsBackLate(progress, fleet, group, checkIn, before, ROLLED_BACK_CODE);
+  }
+}
+
+/** A first try leaves the rollout; a later one goes back to how the one before it ended. */
+export function takeBack(progress: Progress): void {
+  const { grant } = progress.node;
+  if (grant === null || grant.failure === null) progress.move("on-hold", null, { grants: false });
+  else {
+    const before = { ...grant, attempt: grant.attempt - 1, deadline: null };
+    progress.move(grant.failure, before, { grants: false });
+  }
+}
+
+/** A node that had completed runs an older version. */
+function fallsBackLate(
+  progress: Progress,
+  fleet: Fleet,
+  group: Group,
+  checkIn: CheckIn,
+  before: Node | null,
+  errorCode: number | null,
+): void {
+  const { node, now } = progress;
+  const { grant } = node;
+  if (grant === null || !isTheRelease(grant, checkIn, now)) return;
+  // From there on, nothing that the node does is a word about the release.
+  if (wasSentThere(node, grant, checkIn, before))
+    progress.node = { ...node, grant: { ...grant, watchedUntil: now - 1 } };
+  else advance(progress, fleet, group, "rolled-back", errorCode);
 }
 
 /** update_engine sends a ping alone only while it waits for the reboot. */
@@ -133,25 +182,50 @@ function waitsForReboot({ status }: Node, grant: Grant, checkIn: CheckIn): boole
 
 /** Until it is installed, the grant follows the node's boot id: the one it is installed under is what a reboot changes. */
 function followBootId(progress: Progress, { bootId }: CheckIn): void {
-  const { grant, status } = progress.node;
+  const { status } = progress.node;
+  if (isInFlight(status) && status !== "installed") keepBootId(progress, bootId);
+}
+
+function keepBootId(progress: Progress, bootId: string): void {
+  const { grant } = progress.node;
   if (grant === null || bootId === "" || grant.bootId === bootId) return;
-  if (isInFlight(status) && status !== "installed") progress.node = { ...progress.node, grant: { ...grant, bootId } };
+  progress.node = { ...progress.node, grant: { ...grant, bootId } };
+}
+
+/** Only upwards within a grant, but for one step down: what had completed can still fall back. */
+function isForward(from: NodeStatus, to: NodeStatus): boolean {
+  return RANK[to] > RANK[from] || (from === "complete" && to === "rolled-back");
 }
 
 /**
  * Moves the node on, if that is forward; a failure comes with what follows from it.
- * @param policy of the grant's group; null when that group is gone.
+ * @param present the group that the node is in now: where the grant's own is gone, its policy holds; undefined: it is gone, too.
  */
-export function advance(progress: Progress, policy: Policy | null, to: NodeStatus, errorCode: number | null): void {
+export function advance(
+  progress: Progress,
+  fleet: Fleet,
+  present: Group | undefined,
+  to: NodeStatus,
+  errorCode: number | null,
+): void {
   const { node, now } = progress;
-  const grant = node.grant;
-  if (grant === null || RANK[to] <= RANK[node.status]) return;
+  const { grant } = node;
+  const hadCompleted = hasCompleted(node);
+  if (grant === null || !isForward(hadCompleted ? "complete" : node.status, to)) return;
+  // The policy that a grant lives under is its own group's, also when the node has moved on.
+  const policy = (fleet.groupByNo.get(grant.groupNo) ?? present)?.policy;
+  const rollout = fleet.rolloutByNo.get(grant.rolloutNo);
   const deadline = !isInFlight(to) ? null : to === "installed" ? now + (policy?.updateTimeoutMs ?? 0) : grant.deadline;
-  progress.move(to, { ...grant, deadline, ...endedAs(to, grant, errorCode) }, { grants: false });
+  const watchedUntil = to === "complete" ? now + (rollout?.strategy ?? PLAIN).watchAfterMs : grant.watchedUntil;
+  progress.move(to, { ...grant, deadline, watchedUntil, ...endedAs(to, grant, errorCode) }, { grants: false });
   const activity = badEnd(to);
   if (activity === null) return;
   progress.note({ ...activity, groupNo: grant.groupNo, version: grant.version, ofNode: true });
-  if (policy?.safeMode) progress.brake(grant, "safe mode: the first node did not come through");
+  // Late, and in a rollout that is over, it only counts.
+  const isOver = rollout === undefined || rollout.state === "aborted";
+  if (policy?.safeMode && !(hadCompleted && isOver)) {
+    progress.brake(grant, "safe mode: the first node did not come through", hadCompleted);
+  }
 }
 
 /** A failure sticks to the node until it completes, also while it tries again. */

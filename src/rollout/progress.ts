@@ -25,11 +25,15 @@ export class Progress {
     this.now = now;
   }
 
-  /** Moves the node to another status, under this grant (null: none). A grant that is left behind is archived. */
+  /**
+   * Moves the node to another status, under this grant (null: none). A grant that is left behind is archived. On hold, a node
+   * waits for something else than the grant that it may still have.
+   */
   move(to: NodeStatus, grant: Grant | null, { grants }: { grants: boolean }): void {
     const { node, now } = this;
     const before = node.grant;
     const left = standingOf(node.status, before);
+    const of = to === "on-hold" ? null : grant;
     if (before !== null && left !== null && before.rolloutNo !== grant?.rolloutNo) {
       this.#pastGrants ??= [];
       this.#pastGrants.push({ grant: { ...before, deadline: null }, status: archived(left).status, endedAt: now });
@@ -38,9 +42,9 @@ export class Progress {
     this.#transitions.push({
       at: now,
       to,
-      groupNo: grant?.groupNo ?? node.groupNo,
-      rolloutNo: grant?.rolloutNo ?? null,
-      version: grant?.version ?? node.version,
+      groupNo: of?.groupNo ?? node.groupNo,
+      rolloutNo: of?.rolloutNo ?? null,
+      version: of?.version ?? node.version,
       errorCode: to === "failed" || to === "rolled-back" ? (grant?.errorCode ?? null) : null,
       left,
       entered: standingOf(to, grant),
@@ -65,9 +69,12 @@ export class Progress {
     });
   }
 
-  /** Safe mode's brake: while no node has completed the rollout, a failure turns the group's updates off. */
-  brake({ rolloutNo, groupNo, version }: Grant, reason: string): void {
-    if (rolloutCounters(this.#counters, rolloutNo).total.complete > 0) return;
+  /**
+   * Safe mode's brake: while no other node has completed the rollout, a failure turns the group's updates off.
+   * @param hadCompleted the node that failed is still counted as complete.
+   */
+  brake({ rolloutNo, groupNo, version }: Grant, reason: string, hadCompleted: boolean): void {
+    if (rolloutCounters(this.#counters, rolloutNo).total.complete > Number(hadCompleted)) return;
     this.#disableUpdates = { groupNo, rolloutNo, reason };
     this.note({ class: ACTIVITY.rolloutFailed, severity: SEVERITY.error, groupNo, version, ofNode: false });
   }

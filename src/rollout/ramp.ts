@@ -3,11 +3,11 @@
  * as many nodes as go first, whatever the size of the group and with nobody watching. Source: ROLLOUTS.md, "Guarded by default".
  */
 import { newCell, OTHER_OEM, readCell } from "./cell.ts";
-import { inFlight } from "./counters.ts";
-import { archName, beyond, finishedOf, sum } from "./health.ts";
+import { hasCompleted, inFlight } from "./counters.ts";
+import { archName, finishedOf } from "./health.ts";
 import type { RolloutCounters, Tally } from "./model/counters.ts";
 import type { Node, NodeStatus } from "./model/node.ts";
-import type { Finished, Rollout, Slice } from "./model/rollout.ts";
+import type { Rollout, Slice } from "./model/rollout.ts";
 import type { Ramp, SliceBy } from "./model/strategy.ts";
 
 /** How a rollout, or a slice of it, stands against its ramp. */
@@ -25,8 +25,8 @@ export interface RampStanding {
 export function rampOf(rollout: Rollout, { total }: RolloutCounters, less = 0): RampStanding | null {
   const { ramp } = rollout.strategy;
   if (ramp === null) return null;
-  const seen = Object.values(rollout.baseline);
-  const exposed = exposedOf(total, seen.length === 0 ? undefined : sum(seen));
+  const seen = Object.values(rollout.baseline).reduce((bad, before) => bad + before.bad, 0);
+  const exposed = exposedOf(total, seen);
   const complete = total.complete - less;
   return { slice: null, exposed, complete, limit: limitOf(rollout, ramp, complete) };
 }
@@ -42,7 +42,7 @@ export function rampFor(
 ): RampStanding | null {
   const { ramp, health } = rollout.strategy;
   // One that had completed, and was put back by hand, is no success while it goes again.
-  const less = node.status === "complete" && node.grant?.rolloutNo === rollout.no ? 1 : 0;
+  const less = hasCompleted(node) && node.grant?.rolloutNo === rollout.no ? 1 : 0;
   const whole = rampOf(rollout, counters, less);
   // Without a success no slice has more than the whole, and a single cell is the whole.
   if (ramp === null || whole === null || whole.complete === 0 || counters.cells.size === 1) return whole;
@@ -52,7 +52,7 @@ export function rampFor(
   const arch = { exposed: 0, complete: -less };
   for (const [name, tally] of counters.cells) {
     const cell = readCell(name);
-    const exposed = exposedOf(tally, rollout.baseline[name]);
+    const exposed = exposedOf(tally, rollout.baseline[name]?.bad ?? 0);
     if (cell.oem === own.oem) add(oem, exposed, tally.complete);
     if (cell.arch === own.arch) add(arch, exposed, tally.complete);
   }
@@ -79,9 +79,9 @@ export function isExposed({ status, grant }: Pick<Node, "status" | "grant">, rol
   return grant?.rolloutNo === rollout.no && BAD_ENDS.has(status);
 }
 
-/** @param seen by the person who resumed the rollout: what had gone bad by then is not held against it again. */
-function exposedOf(tally: Tally, seen: Finished | undefined): number {
-  return inFlight(tally) - tally.retrying + beyond(finishedOf(tally), seen).bad;
+/** @param seen by the person who resumed the rollout: so many had gone bad by then, and are not held against it again. */
+function exposedOf(tally: Tally, seen: number): number {
+  return inFlight(tally) - tally.retrying + Math.max(0, finishedOf(tally).bad - seen);
 }
 
 function limitOf({ groupNodes }: Rollout, { start, grow }: Ramp, complete: number): number {

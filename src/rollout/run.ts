@@ -53,10 +53,10 @@ function into(rollout: Rollout, state: RolloutState, now: number, reason: string
 
 // ------------------------------------------------------------------------------------------------ by its gate
 
-/** What the gate does about how the rollout's nodes stand now; null: nothing. */
+/** What the gate does about how the rollout's nodes stand now; null: nothing. Also after it has completed: nodes fall back late. */
 export function gated(rollout: Rollout, counters: RolloutCounters, now: number): Change | null {
   const { health } = rollout.strategy;
-  if (health === null || rollout.state !== "running") return null;
+  if (health === null || (rollout.state !== "running" && rollout.state !== "completed")) return null;
   const breaches = breachesOf(rollout, counters);
   if (health.onBreach === "watch") return watched(rollout, breaches, health, now);
   const whole = breaches.find(({ slice }) => slice === null);
@@ -377,8 +377,9 @@ export function pause(rollout: Rollout, now: number, reason: string): Change {
   return into(rollout, "paused", now, reason);
 }
 
+/** Also a completed one, as its gate does. */
 export function halt(rollout: Rollout, now: number, reason: string): Change {
-  refuseEnded(rollout, "halted");
+  if (rollout.state !== "completed") refuseEnded(rollout, "halted");
   if (rollout.state === "halted") throw new NotPossible("the rollout is halted already");
   // Resumed, it would run at once, whatever it had been waiting for.
   if (rollout.state === "scheduled") throw new NotPossible("the rollout has not started; abort it instead");
@@ -387,6 +388,10 @@ export function halt(rollout: Rollout, now: number, reason: string): Change {
 
 /** The person has seen what failed so far: the gate looks at what comes after. Closed slices are opened. */
 export function resume(rollout: Rollout, counters: RolloutCounters, now: number, reason: string): Change {
+  const known = { closed: [], baseline: baselineOf(counters) };
+  if (rollout.state === "completed" && rollout.closed.length > 0) {
+    return { next: { ...runOf(rollout), ...known }, reason };
+  }
   refuseEnded(rollout, "resumed");
   if (rollout.state === "scheduled") {
     throw new NotPossible('the rollout has not started; "advance" starts it now');
@@ -394,7 +399,7 @@ export function resume(rollout: Rollout, counters: RolloutCounters, now: number,
   if (rollout.state === "running" && rollout.closed.length === 0 && !isRampSpent(rollout, counters)) {
     throw new NotPossible("the rollout is running, and neither is a part of it closed nor its ramp used up");
   }
-  return goOn({ ...rollout, closed: [], baseline: baselineOf(counters) }, now, reason);
+  return goOn({ ...rollout, ...known }, now, reason);
 }
 
 /** As many nodes have come to a bad end as the ramp takes, and nobody is on the way: without a person it stays at that. */

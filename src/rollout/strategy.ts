@@ -48,6 +48,7 @@ export interface StrategyDocument {
   readonly after?: readonly { readonly group: string; readonly bake?: string | undefined }[] | undefined;
   readonly seed?: string | null | undefined;
   readonly active_within?: string | undefined;
+  readonly watch_after?: string | undefined;
 }
 
 export const PRESET_NAMES = ["guarded", "careful", "normal", "fast", "hotfix"] as const;
@@ -101,6 +102,10 @@ const EVERYBODY: readonly StageDocument[] = [{ percent: 100 }];
 const DEFAULT_RAMP = { start: 10, grow: 1 } as const;
 const DEFAULT_RETRY = { after: "1h", max: 5 } as const;
 const DEFAULT_ACTIVE_WITHIN = "24h";
+const DEFAULT_WATCH_AFTER = "7d";
+
+/** One stage of 100 %, no ramp, no gate. */
+export const PLAIN: Strategy = readStrategy({});
 
 /** With everything that applies where the document says nothing. It reads as the same strategy. */
 export function strategyInFull({ health, ramp, retry, ...document }: StrategyDocument): StrategyDocument {
@@ -111,6 +116,7 @@ export function strategyInFull({ health, ramp, retry, ...document }: StrategyDoc
     after: [],
     seed: null,
     active_within: DEFAULT_ACTIVE_WITHIN,
+    watch_after: DEFAULT_WATCH_AFTER,
     ...document,
     health: health == null ? null : { ...GATE, ...health },
     ramp: ramp == null ? null : { ...DEFAULT_RAMP, ...ramp },
@@ -131,6 +137,7 @@ export function readStrategy(document: StrategyDocument): Strategy {
     after: after.map(({ group, bake }) => ({ group, bakeMs: bake === undefined ? 0 : milliseconds(bake) })),
     seed: document.seed ?? null,
     activeWithinMs: milliseconds(document.active_within ?? DEFAULT_ACTIVE_WITHIN),
+    watchAfterMs: milliseconds(document.watch_after ?? DEFAULT_WATCH_AFTER),
   };
 }
 

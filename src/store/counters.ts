@@ -16,6 +16,7 @@ export interface CountersRow {
   readonly lost: number;
   readonly withdrawn: number;
   readonly retrying: number;
+  readonly relapsed: number;
   readonly cells: string;
   readonly causes: string;
 }
@@ -37,6 +38,7 @@ export function toRolloutCounters(row: CountersRow): RolloutCounters {
       lost: row.lost,
       withdrawn: row.withdrawn,
       retrying: row.retrying,
+      relapsed: row.relapsed,
     },
     cells: new Map(Object.entries(cells).map(([cell, counts]) => [cell, toTally(counts)])),
     causes: new Map(Object.entries(causes).map(([code, nodes]) => [Number(code), nodes])),

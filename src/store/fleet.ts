@@ -53,18 +53,24 @@ export async function loadParts(db: Kysely<Tables>): Promise<FleetParts> {
   };
 }
 
-/** Of these versions, what had completed before it was superseded. */
+/** Of these versions, what was completed when it was superseded. One that its gate has halted since was not. */
 async function loadCompletions(db: Kysely<Tables>, versions: readonly string[]): Promise<Completion[]> {
   if (versions.length === 0) return [];
   const rows = await db
     .selectFrom("rollouts")
     .innerJoin("packages", "packages.no", "rollouts.package_no")
-    .innerJoin("rollout_history", "rollout_history.rollout_no", "rollouts.no")
-    .select(["rollouts.group_no", "rollouts.package_no", "packages.version", "rollout_history.at"])
+    .innerJoin("rollout_history as completed", "completed.rollout_no", "rollouts.no")
+    .innerJoin("rollout_history as superseded", "superseded.rollout_no", "rollouts.no")
+    .select(["rollouts.group_no", "rollouts.package_no", "packages.version"])
+    .select((eb) => eb.fn.max("completed.at").as("at"))
     .where("packages.version", "in", versions)
     .where("rollouts.state", "=", "superseded")
     .where("rollouts.undoes", "is", null)
-    .where("rollout_history.to_state", "=", "completed")
+    .where("completed.to_state", "=", "completed")
+    .where("completed.from_state", "!=", "completed")
+    .where("superseded.to_state", "=", "superseded")
+    .where("superseded.from_state", "=", "completed")
+    .groupBy(["rollouts.no", "rollouts.group_no", "rollouts.package_no", "packages.version"])
     .execute();
   return rows.map((row) => ({ groupNo: row.group_no, packageNo: row.package_no, version: row.version, at: row.at }));
 }
@@ -240,8 +246,14 @@ function toRollout(row: Selectable<Tables["rollouts"]>, target: Package): Rollou
     awaitsApproval: row.awaits_approval === 1,
     pausedByGate: row.paused_by_gate === 1,
     closed: JSON.parse(row.closed) as ClosedSlice[],
-    baseline: JSON.parse(row.baseline) as Record<string, Finished>,
+    baseline: toBaseline(row.baseline),
   };
+}
+
+/** One from before fall-backs after success were counted has none of them. */
+function toBaseline(text: string): Rollout["baseline"] {
+  const cells = JSON.parse(text) as Record<string, Omit<Finished, "relapsed">>;
+  return Object.fromEntries(Object.entries(cells).map(([cell, finished]) => [cell, { relapsed: 0, ...finished }]));
 }
 
 function toAction(row: Selectable<Tables["flatcar_actions"]>): FlatcarAction {

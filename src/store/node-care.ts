@@ -98,6 +98,7 @@ async function leaveRollouts(tx: Db, nodes: readonly NodeColumns[], now: number)
         error_code: grant.errorCode,
         failure: grant.failure,
         cell: grant.cell,
+        relapsed: Number(standing.relapsed),
       })),
     )
     .execute();

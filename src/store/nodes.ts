@@ -48,5 +48,6 @@ function grantOf(row: NodeColumns): Grant | null {
     failure: row.failure as Grant["failure"],
     errorCode: row.error_code,
     cell: row.cell ?? "",
+    watchedUntil: row.watched_until,
   };
 }

@@ -1,5 +1,5 @@
 /** Counts the nodes again, and says where the kept counters differ: the repair of last resort, and a law of the tests. */
-import type { Kysely } from "kysely";
+import { type Kysely, sql } from "kysely";
 import { count, emptyRolloutCounters, emptyTally, TALLY_KEYS } from "../rollout/counters.ts";
 import type { CountedStatus, Counters, RolloutCounters } from "../rollout/model/counters.ts";
 import type { Failure } from "../rollout/model/node.ts";
@@ -51,6 +51,9 @@ export async function recount(db: Kysely<Tables>, repair: boolean): Promise<Diff
   return differences;
 }
 
+/** As `hasRelapsed` has it. */
+const relapsed = sql<number>`(failure IS NOT NULL AND watched_until IS NOT NULL)`;
+
 async function countAll(db: Kysely<Tables>): Promise<Counters> {
   const counters: Counters = { rollouts: new Map(), groups: new Map() };
   const add = (row: CountedRow) => {
@@ -59,25 +62,27 @@ async function countAll(db: Kysely<Tables>): Promise<Counters> {
       groupNo: row.group_no ?? 0,
       cell: row.cell ?? "",
       // Written from the engine's own types.
-      status: row.status as CountedStatus,
+      // On hold for its next version, a node has completed the grant that it keeps.
+      status: row.status === "on-hold" ? "complete" : (row.status as CountedStatus),
       failure: row.failure as Failure | null,
       errorCode: row.error_code,
+      relapsed: row.relapsed === 1,
     };
     count(counters, standing, Number(row.nodes));
   };
   const present = await db
     .selectFrom("nodes")
     .select(["rollout_no", "grant_group_no as group_no", "cell", "status", "failure", "error_code"])
-    .select((eb) => eb.fn.countAll().as("nodes"))
+    .select([relapsed.as("relapsed"), (eb) => eb.fn.countAll().as("nodes")])
     .where("rollout_no", "is not", null)
-    .where("status", "not in", ["unknown", "on-hold"])
-    .groupBy(["rollout_no", "grant_group_no", "cell", "status", "failure", "error_code"])
+    .where("status", "!=", "unknown")
+    .groupBy(["rollout_no", "grant_group_no", "cell", "status", "failure", "error_code", relapsed])
     .execute();
   const past = await db
     .selectFrom("past_grants")
-    .select(["rollout_no", "cell", "status", "failure", "error_code"])
+    .select(["rollout_no", "cell", "status", "failure", "error_code", "relapsed"])
     .select((eb) => eb.fn.countAll().as("nodes"))
-    .groupBy(["rollout_no", "cell", "status", "failure", "error_code"])
+    .groupBy(["rollout_no", "cell", "status", "failure", "error_code", "relapsed"])
     .execute();
   for (const row of present) add(row);
   for (const row of past) add({ ...row, group_no: null });
@@ -91,6 +96,7 @@ interface CountedRow {
   readonly status: string;
   readonly failure: string | null;
   readonly error_code: number | null;
+  readonly relapsed: number;
   readonly nodes: number | string | bigint;
 }
 

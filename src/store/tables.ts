@@ -151,6 +151,7 @@ export interface Tables {
     lost: Generated<number>;
     withdrawn: Generated<number>;
     retrying: Generated<number>;
+    relapsed: Generated<number>;
     cells: Generated<string>;
     causes: Generated<string>;
   };
@@ -248,6 +249,7 @@ export interface Tables {
     error_code: number | null;
     failure: string | null;
     cell: string | null;
+    watched_until: number | null;
     held: string | null;
     own_group: string | null;
     labels: string | null;
@@ -265,6 +267,7 @@ export interface Tables {
     error_code: number | null;
     failure: string | null;
     cell: string;
+    relapsed: Generated<Flag>;
   };
   status_history: {
     no: Generated<number>;

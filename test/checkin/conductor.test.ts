@@ -6,9 +6,9 @@ import type { CheckIn } from "../../src/rollout/model/check-in.ts";
 import { percentile } from "../../src/rollout/percentile.ts";
 import { loadFleet } from "../../src/store/fleet.ts";
 import { recount } from "../../src/store/recount.ts";
-import { recordReplan, SYSTEM, settleConfiguration } from "../../src/store/rollouts.ts";
+import { recordReplan, retire, SYSTEM, settleConfiguration } from "../../src/store/rollouts.ts";
 import { aCheckIn, anEvent, aReport, HOUR } from "../rollout/builders.ts";
-import { aDatabase, type InProcess, NOW, planIn, releaseIn } from "../store/in-process.ts";
+import { aDatabase, addGroup, type InProcess, NOW, planIn, releaseIn } from "../store/in-process.ts";
 
 let world: InProcess;
 let decisions: Decisions;
@@ -297,4 +297,101 @@ describe("a stage without nodes", () => {
     await pass(2);
     expect(await rollout()).toMatchObject({ stage: 0, awaits_nodes: 1 });
   });
+});
+
+describe("after success", () => {
+  const NODES = range(8);
+  const stateOf = async (groupNo?: number) => {
+    const rows = await world.store.read.selectFrom("rollouts").selectAll().orderBy("no").execute();
+    return rows.filter((row) => groupNo === undefined || row.group_no === groupNo).map(({ state }) => state);
+  };
+  /** All have it, and the rollout has completed. */
+  async function complete(): Promise<Conductor> {
+    await ask(NODES);
+    await ask(NODES, { version: "4230.2.1", bootId: "{boot-2}" });
+    const conductor = new Conductor(world.store);
+    await conductor.moveRollouts(now);
+    expect(await rollout()).toMatchObject({ state: "completed" });
+    return conductor;
+  }
+
+  it("a rollout is halted by nodes that fall back, also over a restart, and nobody gets it any more", async () => {
+    await planIn(world, { health: {} });
+    await releaseIn(world, "4230.2.1");
+    await complete();
+    decisions = new Decisions(world.checkIns, { newNodesPerMinute: 0, onFault: (error) => { throw error; } }); // biome-ignore format: one line
+    now += 48 * HOUR;
+    await ask(NODES.slice(0, 2), { version: "4230.2.1", bootId: "{boot-3}" }); // only rebooted
+    expect(await ask([20])).toEqual([20]);
+    expect(await ask(NODES.slice(0, 6), { bootId: "{boot-4}" })).toEqual([]);
+    expect(await rollout()).toMatchObject({ state: "halted" });
+    expect((await history()).at(-1)).toMatch(/^0 halted \d of 8 finished nodes failed/);
+    expect(await ask([21])).toEqual([]);
+    const rows = world.db.prepare("SELECT status, failure, count(*) AS nodes FROM nodes WHERE status != 'unknown' GROUP BY 1, 2 ORDER BY 1").all(); // biome-ignore format: one line
+    expect(rows).toEqual([
+      { status: "complete", failure: null, nodes: 2 },
+      { status: "granted", failure: null, nodes: 1 },
+      { status: "rolled-back", failure: "rolled-back", nodes: 6 },
+    ]);
+  });
+
+  it("a node that was installed anew is not watched any more, whatever it runs from then on", async () => {
+    await planIn(world, { health: {} });
+    await releaseIn(world, "4230.2.1");
+    await complete();
+    const anew = { events: [anEvent(3, 2, { previousVersion: "0.0.0.0" })], bootId: "{boot-3}" };
+    await ask(NODES, anew);
+    await ask(NODES, { bootId: "{boot-4}" });
+    expect(await rollout()).toMatchObject({ state: "completed" });
+    expect(world.db.prepare("SELECT DISTINCT failure FROM nodes").pluck().all()).toEqual([null]);
+  });
+
+  it("a node on hold for the next version keeps what it has completed, is counted there, and can still fall back", async () => {
+    await releaseIn(world, "4230.2.1");
+    await complete();
+    await releaseIn(world, "4459.2.0");
+    await world.store.write((tx) => tx.updateTable("groups").set({ policy_max_updates_per_period: 1 }).execute());
+    await world.store.write((tx) => settleConfiguration(tx, SYSTEM, now));
+    await ask(NODES, { version: "4230.2.1", bootId: "{boot-2}" });
+    expect(world.db.prepare("SELECT count(*) FROM nodes WHERE status = 'on-hold' AND rollout_no IS NOT NULL").pluck().get()).toBe(8); // biome-ignore format: one line
+    expect(await recount(world.store.read, false)).toEqual([]);
+    await ask([3], { bootId: "{boot-3}" });
+    const { complete: left, rolled_back: back, relapsed } = world.db.prepare("SELECT * FROM rollout_counters WHERE complete > 0").get() as Record<string, number>; // biome-ignore format: one line
+    expect({ left, back, relapsed }).toEqual({ left: 7, back: 1, relapsed: 1 });
+  });
+
+  it.each([[true], [false]])(
+    "what comes after a group that had it does not start on a halted rollout (replaced since: %s)",
+    async (replaced) => {
+      await planIn(world, { health: {} });
+      const other = await addGroup(world, "other");
+      await world.store.write((tx) =>
+        tx
+          .updateTable("groups")
+          .set({ strategy: JSON.stringify({ after: [{ group: "Stable (AMD64)", bake: "1d" }] }) })
+          .where("id", "=", other)
+          .execute(),
+      );
+      await releaseIn(world, "4230.2.1");
+      const groupNo = (await world.store.read.selectFrom("groups").select("no").where("id", "=", other).executeTakeFirstOrThrow()).no; // biome-ignore format: one line
+      await ask(NODES);
+      await ask(NODES, { version: "4230.2.1", bootId: "{boot-2}" });
+      const conductor = new Conductor(world.store);
+      await conductor.moveRollouts(now);
+      expect((await stateOf()).sort()).toEqual(["completed", "scheduled"]);
+      now += 12 * HOUR;
+      await ask(NODES, { bootId: "{boot-3}" });
+      expect((await stateOf()).sort()).toEqual(["halted", "scheduled"]);
+      if (replaced) {
+        // The first group goes on to another release; the second stays where it was.
+        const stable = await world.store.read.selectFrom("rollouts").selectAll().where("group_no", "!=", groupNo).executeTakeFirstOrThrow(); // biome-ignore format: one line
+        const [halted] = (await loadFleet(world.store.read)).rollouts.filter(({ no }) => no === stable.no);
+        if (halted === undefined) throw new Error("no rollout");
+        await world.store.write((tx) => retire(tx, halted, "another release", SYSTEM, now));
+      }
+      now += 48 * HOUR;
+      await conductor.moveRollouts(now);
+      expect(await stateOf(groupNo)).toEqual(["scheduled"]);
+    },
+  );
 });

@@ -285,6 +285,40 @@ describe("the health gate", () => {
     expect(await ask(offered[5] ?? "", { version: "4230.2.1" })).toBe(false);
   });
 
+  it("halts a completed rollout on nodes that fall back later, lists them, explains them and lets them try again", async () => {
+    const nodes = FLEET.slice(0, 8);
+    await server.setPolicy({ strategy: { health: {}, watch_after: "3d" } });
+    await server.release("4230.2.1");
+    expect(await askAll(nodes)).toEqual(nodes);
+    await askAll(nodes, { version: "4230.2.1", bootId: "{boot-2}" });
+    await pass(0);
+    expect(await rollout()).toMatchObject({ state: "completed" });
+    await pass(48);
+    await askAll(nodes.slice(0, 6), { bootId: "{boot-3}" });
+    const halted = await rollout();
+    expect(halted).toMatchObject({ state: "halted", counters: { complete: 2, rolled_back: 6, relapsed: 6 } });
+    expect(halted.history.at(-1)).toMatchObject({ from_state: "completed", to_state: "halted", actor: "system" });
+    expect(await ask(FLEET[20] ?? "")).toBe(false);
+    const path = `${GROUP}/rollouts/${halted.id}`;
+    const { total, instances } = await server.api<{ total: number; instances: object[] }>("GET", `${path}/failures`);
+    expect(total).toBe(6);
+    expect(instances[0]).toMatchObject({ state: "rolled-back", failure: "rolled-back", error_code: null });
+    expect(await server.api("GET", `${GROUP}/instances/${nodes[0]}/explain`)).toMatchObject({
+      state: "rolled-back",
+      reason: "rollout-not-running",
+    });
+    expect(await act(halted.id, "resume", { reason: "a broken rack" })).toMatchObject({ state: "running" });
+    expect(await server.api("GET", `${GROUP}/instances/${nodes[0]}/explain`)).toMatchObject({
+      reason: "retry-later",
+      text: expect.stringMatching(/^it has failed \(try 1 of 5\)/),
+    });
+    expect(await server.api("POST", `${path}/retry-failed`, {})).toEqual({ retried: 6 });
+    expect(await ask(nodes[0] ?? "", { bootId: "{boot-3}" })).toBe(true);
+    await askAll(nodes.slice(0, 1), { version: "4230.2.1", bootId: "{boot-4}" });
+    await pass(0);
+    expect(await rollout()).toMatchObject({ state: "completed", counters: { complete: 3, relapsed: 5 } });
+  });
+
   it("closes one OEM, and goes on elsewhere", async () => {
     await server.setPolicy({ strategy: { health: {} } });
     await server.release("4230.2.1");

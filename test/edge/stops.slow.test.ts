@@ -152,6 +152,21 @@ describe("a rollout that is halted at the central server while the site's does n
     expect(await here()).toMatchObject({ state: "running" });
   });
 
+  it("is halted also when it has completed here, and is completed again when it goes on there", async () => {
+    const { site, here, steerThere } = await halves({});
+    await site.omaha(checks());
+    await site.omaha(checks({ version: "4230.2.1" }));
+    await site.turnout.housekeeping.moveRollouts();
+    expect(await here()).toMatchObject({ state: "completed" });
+    await steerThere("halt");
+    await round(site);
+    expect(await here()).toMatchObject({ state: "halted" });
+    await steerThere("resume");
+    await round(site);
+    await site.turnout.housekeeping.moveRollouts();
+    expect(await here()).toMatchObject({ state: "completed" });
+  });
+
   it("goes on from there also when somebody here has changed its plan meanwhile", async () => {
     const { site, here, change, steerThere } = await halves(STAGES);
     await steerThere("halt");

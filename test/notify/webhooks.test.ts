@@ -136,7 +136,7 @@ describe("a webhook", () => {
     await world.server.setPolicy({ strategy: { health }, policy_safe_mode: true });
     await world.server.release("4230.2.1");
     await world.server.omaha(checks({ machineId: machine(1) }));
-    await world.server.omaha(reports(3, 0, { machineId: machine(1) }, 44));
+    await world.server.omaha(reports(3, 0, { machineId: machine(1), bootId: "{boot-2}" }, 44));
     await world.tell();
     expect(world.receiver.received.map(({ body }) => body.message)).toEqual(
       expect.arrayContaining([

@@ -12,12 +12,10 @@ import type { Outcome, PastGrant } from "../../src/rollout/model/outcome.ts";
 import type { Rollout } from "../../src/rollout/model/rollout.ts";
 import { planRollouts } from "../../src/rollout/plan.ts";
 import { firstRun, type Members } from "../../src/rollout/run.ts";
-import { readStrategy, type StrategyDocument } from "../../src/rollout/strategy.ts";
+import { PLAIN, readStrategy, type StrategyDocument } from "../../src/rollout/strategy.ts";
 
 export const APP_ID = "e96281a6-d1af-4bde-9a0a-97b76e56dc57";
 export const GROUP_ID = "9a2deb70-37be-4026-853f-bfdd6b347bbe";
-/** One stage of 100 %, no gate, no ramp. */
-const PLAIN = readStrategy({});
 export const NOON = Date.UTC(2026, 2, 4, 12);
 export const MINUTE = 60_000;
 export const HOUR = 60 * MINUTE;

@@ -46,7 +46,7 @@ function brokenAtHalt(share: number, nodes: number, oems: readonly string[], ran
   for (let node = 0; node < nodes; node += 1) {
     const fails = random() < share;
     const oem = oems[Math.floor(random() * oems.length)] ?? "";
-    const standing = { rolloutNo: rollout.no, groupNo: 1, cell: `0 1 ${oem}`, errorCode: null };
+    const standing = { rolloutNo: rollout.no, groupNo: 1, cell: `0 1 ${oem}`, errorCode: null, relapsed: false };
     if (rollout.closed.some(({ slice }) => slice.value === oem)) continue;
     count(counters, { ...standing, status: fails ? "failed" : "complete", failure: fails ? "failed" : null }, 1);
     if (!fails) continue;

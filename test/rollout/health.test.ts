@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { count, OTHER_CAUSE } from "../../src/rollout/counters.ts";
-import { baselineOf, breachesOf, breachOf, lowerBound } from "../../src/rollout/health.ts";
+import { baselineOf, breachesOf, breachOf, describeBreach, lowerBound } from "../../src/rollout/health.ts";
 import type { Arch } from "../../src/rollout/model/arch.ts";
 import type { CountedStatus, Counters, RolloutCounters } from "../../src/rollout/model/counters.ts";
 import type { Failure } from "../../src/rollout/model/node.ts";
@@ -36,7 +36,7 @@ function standing(...all: readonly Standing[]): RolloutCounters {
   for (const [status, nodes, oem = "azure", arch = 1] of all) {
     const failure = ["failed", "timed-out", "rolled-back", "lost"].includes(status) ? (status as Failure) : null;
     const cell = `0 ${arch} ${oem}`;
-    count(counters, { rolloutNo: 1, groupNo: 1, cell, status, failure, errorCode: null }, nodes);
+    count(counters, { rolloutNo: 1, groupNo: 1, cell, status, failure, errorCode: null, relapsed: false }, nodes);
   }
   const rollout = counters.rollouts.get(1);
   if (rollout === undefined) throw new Error("nobody stands anywhere");
@@ -75,7 +75,19 @@ describe("the gate", () => {
       expect(breachOf(aRollout(), standing([bad, 5])), bad).not.toBeNull();
     }
     const again = noCounters();
-    count(again, { rolloutNo: 1, groupNo: 1, cell: "0 1 ", status: "downloading", failure: "failed", errorCode: 9 }, 5);
+    count(
+      again,
+      {
+        rolloutNo: 1,
+        groupNo: 1,
+        cell: "0 1 ",
+        status: "downloading",
+        failure: "failed",
+        errorCode: 9,
+        relapsed: false,
+      },
+      5,
+    );
     expect(breachOf(aRollout(), again.rollouts.get(1) ?? standing())).toMatchObject({ bad: 5 });
   });
 
@@ -154,6 +166,57 @@ describe("the gate", () => {
     expect(breachOf(resumed, before)).toBeNull();
     expect(breachOf(resumed, standing(["failed", 9]))).toBeNull();
     expect(breachOf(resumed, standing(["failed", 10]))).toMatchObject({ bad: 5, finished: 5 });
+  });
+
+  it("after a resume, holds fall-backs against all who had completed by then, and failures against those who came after", () => {
+    const relapsed = (completed: number, relapses: number, ...more: readonly Standing[]) => {
+      const counters: Counters = {
+        rollouts: new Map([[1, standing(["complete", completed], ...more)]]),
+        groups: new Map(),
+      };
+      const where = { rolloutNo: 1, groupNo: 1, cell: "0 1 azure", errorCode: null } as const;
+      count(counters, { ...where, status: "rolled-back", failure: "rolled-back", relapsed: true }, relapses);
+      return counters.rollouts.get(1) ?? standing();
+    };
+    const before = standing(["complete", 10_000], ["failed", 5]);
+    const halted = aRollout({}, { state: "halted", stateAt: NOON });
+    const resumed = { ...halted, ...resume(halted, before, NOON + HOUR, "seen").next };
+    expect(breachOf(resumed, relapsed(9_990, 10, ["failed", 5]))).toBeNull();
+    // The same beside a few that completed since; and one of these that fails is not lost among the ten thousand.
+    expect(breachOf(resumed, relapsed(9_995, 10, ["failed", 5]))).toBeNull();
+    expect(breachOf(resumed, relapsed(9_995, 10, ["failed", 10]))).toMatchObject({
+      why: "failures",
+      bad: 5,
+      finished: 10,
+    });
+    const many = breachOf(resumed, relapsed(9_300, 700, ["failed", 5]));
+    expect(many).toMatchObject({ why: "relapses", bad: 700, finished: 10_000, slice: null });
+    if (many === null || resumed.strategy.health === null) throw new Error("no breach, or no gate");
+    expect(describeBreach(many, resumed.strategy.health)).toMatch(
+      /^700 of 10000 nodes that had completed before it was resumed fell back since: at least 6\.\d % fall back/,
+    );
+    // Resumed once more, that is known, too.
+    const again = {
+      ...resumed,
+      ...resume({ ...resumed, state: "halted" }, relapsed(9_300, 700, ["failed", 5]), NOON, "").next,
+    };
+    expect(breachOf(again, relapsed(9_300, 700, ["failed", 5]))).toBeNull();
+    expect(breachOf(again, relapsed(9_800, 200, ["failed", 5]))).toBeNull(); // some are back
+  });
+
+  it("counts fall-backs after success like any failure, where nobody has resumed", () => {
+    const world = new World(aStagedFleet({ health: {} }));
+    for (let n = 1; n <= 8; n += 1) {
+      world.checkIn(aCheckIn({ machineId: machine(n) }));
+      world.checkIn(aCheckIn({ machineId: machine(n), version: "4230.2.1", bootId: "{boot-2}" }));
+    }
+    const [rollout] = world.fleet.rollouts;
+    const breach = () => rollout && breachOf(rollout, world.counters.rollouts.get(1) ?? standing());
+    for (let n = 1; n <= 8; n += 1) {
+      if (n === 3) expect(breach()).toBeNull();
+      world.checkIn(aCheckIn({ machineId: machine(n), bootId: "{boot-3}" }));
+    }
+    expect(breach()).toMatchObject({ why: "failures", bad: 8, finished: 8, slice: null });
   });
 
   it.each([
@@ -273,7 +336,14 @@ describe("a halted or closed rollout", () => {
 
   it("counts the codes that nodes invent as one, so that they are no more than there are", () => {
     const counters = noCounters();
-    const standing = { rolloutNo: 1, groupNo: 1, cell: "0 1 azure", status: "failed", failure: "failed" } as const;
+    const standing = {
+      rolloutNo: 1,
+      groupNo: 1,
+      cell: "0 1 azure",
+      status: "failed",
+      failure: "failed",
+      relapsed: false,
+    } as const;
     for (let code = 0; code < 10_000; code += 1) count(counters, { ...standing, errorCode: code }, 1);
     const causes = counters.rollouts.get(1)?.causes;
     expect(causes?.size).toBe(128 + 1_000 + 1);

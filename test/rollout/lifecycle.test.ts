@@ -1,8 +1,11 @@
 import { describe, expect, it } from "vitest";
 import { expire } from "../../src/rollout/expire.ts";
+import { explain, nextCheckIn } from "../../src/rollout/explain.ts";
+import { buildFleet } from "../../src/rollout/fleet.ts";
 import { baseErrorCode } from "../../src/rollout/lifecycle.ts";
 import type { NodeStatus } from "../../src/rollout/model/node.ts";
 import {
+  APP_ID,
   aChannel,
   aCheckIn,
   aFleet,
@@ -11,6 +14,7 @@ import {
   aPackage,
   aPing,
   aReport,
+  aStagedFleet,
   HOUR,
   MINUTE,
   World,
@@ -194,6 +198,259 @@ describe("an installed node", () => {
     expect(world.node().status).toBe("installed");
     world.checkIn(aCheckIn({ bootId: "{boot-4}" }));
     expect(world.node().status).toBe("rolled-back");
+  });
+});
+
+describe("an update that a person drops on the node", () => {
+  const dropped = (changes = {}) => aCheckIn({ events: [anEvent(3, 0, { errorCode: 44 })], ...changes });
+
+  it.each(["granted", "downloading", "downloaded", "installed"] as const)(
+    "is withdrawn from a node that was %s: code 44 without a reboot is no fall-back",
+    (status) => {
+      const world = at(status);
+      world.fleet = aFleet([aGroup({ policy: { updatesEnabled: false } })]);
+      const { changes } = world.checkIn(dropped());
+      expect(changes.events).toMatchObject([{ errorCode: 44 }]);
+      expect(changes.activities).toEqual([]);
+      expect(world.node()).toMatchObject({ status: "on-hold", grant: null });
+      expect(world.counters.rollouts.get(1)?.total).toMatchObject({ "rolled-back": 0, failed: 0, withdrawn: 1 });
+      expect(world.counters.groups.get(1)?.inFlight).toBe(0);
+    },
+  );
+
+  it("may be had again at once, with all of its tries", () => {
+    const world = at("installed");
+    expect(world.checkIn(dropped()).reason).toBe("granted");
+    expect(world.grant().attempt).toBe(1);
+  });
+
+  it("uses no try when there was one before, and leaves that one's end as it was", () => {
+    const world = at("failed");
+    world.now += HOUR;
+    expect(world.checkIn(aCheckIn()).reason).toBe("granted");
+    world.checkIn(aReport(anEvent(3, 1)));
+    world.checkIn(dropped());
+    expect(world.node()).toMatchObject({ status: "failed", grant: { attempt: 1, failure: "failed", errorCode: 10 } });
+    expect(world.counters.rollouts.get(1)?.total).toMatchObject({ "rolled-back": 0, withdrawn: 0, failed: 1 });
+  });
+
+  it("does not make a node that failed, or was given up for lost, one that fell back", () => {
+    const failed = at("failed");
+    failed.checkIn(dropped());
+    expect(failed.node()).toMatchObject({ status: "failed", grant: { errorCode: 10 } });
+    const lost = at("installed");
+    lost.now += HOUR;
+    const changes = expire(lost.fleet, lost.node(), lost.now - HOUR, lost.counters, lost.now);
+    if (changes !== null) lost.apply(changes);
+    lost.checkIn(dropped());
+    expect(lost.node().status).toBe("lost");
+  });
+
+  it("leaves safe mode as it was: another node may go first", () => {
+    const world = new World(aFleet([aGroup({ policy: { safeMode: true } })]));
+    world.checkIn(aCheckIn());
+    world.checkIn(aReport(anEvent(3, 1)));
+    const other = aCheckIn({ machineId: "1".repeat(32) });
+    expect(world.checkIn(other).reason).toBe("canary-pending");
+    const { changes } = world.checkIn(
+      aReport(anEvent(3, 0, { errorCode: 44 })), // as a report of its own, so that it is not first again itself
+    );
+    expect(changes.disableUpdates).toBeNull();
+    expect(world.checkIn(other).reason).toBe("granted");
+  });
+
+  it("is a fall-back when the boot id is new, also when no other event had arrived, or when it is not known", () => {
+    const world = at("granted");
+    world.checkIn(dropped({ bootId: "{boot-2}" }));
+    expect(world.node()).toMatchObject({ status: "rolled-back", grant: { errorCode: 44 } });
+    const silent = new World();
+    silent.checkIn(aCheckIn({ bootId: "" }));
+    silent.checkIn(dropped({ bootId: "" }));
+    expect(silent.node().status).toBe("rolled-back");
+  });
+});
+
+describe("after success", () => {
+  const DAY = 24 * HOUR;
+  /** Back on its old version, after a reboot. */
+  const back = (changes = {}) => aCheckIn({ bootId: "{boot-3}", ...changes });
+  const word = anEvent(3, 0, { errorCode: 44 });
+
+  it.each([
+    ["runs its old version after another boot", back(), null],
+    ["says so", back({ events: [word] }), 44],
+    ["says so, and nothing of its boot", back({ events: [word], bootId: "" }), 44],
+    ["runs an even older version", back({ version: "4000.0.0" }), null],
+  ] as const)("a node has fallen back when it %s", (_, said, errorCode) => {
+    const world = at("complete");
+    world.now += 2 * DAY;
+    const { changes, reason } = world.checkIn(said);
+    expect(world.node()).toMatchObject({ status: "rolled-back", grant: { failure: "rolled-back", errorCode } });
+    expect(changes.activities).toMatchObject([{ class: 102, severity: 4, ofNode: true }]);
+    expect(reason).toBe("retry-later");
+    expect(world.counters.rollouts.get(1)?.total).toMatchObject({ complete: 0, "rolled-back": 1, relapsed: 1 });
+    // Heard again, it has not fallen back twice.
+    expect(world.checkIn(said).changes.transitions).toEqual([]);
+  });
+
+  it("it is watched for a week, or for as long as the strategy says", () => {
+    for (const [document, days, counted] of [
+      [{}, 7, 1],
+      [{}, 7.01, 0],
+      [{ watch_after: "1d" }, 1, 1],
+      [{ watch_after: "1d" }, 1.01, 0],
+      [{ watch_after: "0s" }, 0.01, 0],
+    ] as const) {
+      const world = new World(aStagedFleet(document));
+      world.checkIn(aCheckIn());
+      world.checkIn(aCheckIn({ version: "4230.2.1", bootId: "{boot-2}" }));
+      world.now += days * DAY;
+      world.checkIn(back());
+      const { total } = world.counters.rollouts.get(1) ?? {};
+      expect(total?.["rolled-back"], JSON.stringify([document, days])).toBe(counted);
+    }
+  });
+
+  it("a reboot into the same version is none, and the boot id that counts is the last one that ran it", () => {
+    const world = at("complete");
+    world.checkIn(aCheckIn({ version: "4230.2.1", bootId: "{boot-3}" }));
+    world.checkIn(aCheckIn({ version: "4230.2.1", bootId: "{boot-4}" }));
+    expect(world.node()).toMatchObject({ status: "complete", grant: { bootId: "{boot-4}" } });
+    // An older version without a reboot: somebody makes update_engine believe that it is older, to force an update.
+    world.checkIn(aCheckIn({ version: "0.0.0", bootId: "{boot-4}" }));
+    expect(world.node().status).toBe("complete");
+    world.checkIn(aCheckIn({ bootId: "{boot-5}" }));
+    expect(world.node().status).toBe("rolled-back");
+  });
+
+  it.each([
+    ["an update that was not ours has led there", back({ events: [anEvent(3, 2, { previousVersion: "4230.2.1" })] })],
+    ["the machine was installed anew", back({ events: [anEvent(3, 2, { previousVersion: "0.0.0.0" })] })],
+    ["the machine was installed anew from another image", back({ version: "4100.0.0", alephVersion: "4100.0.0" })],
+    ["it has not rebooted", back({ bootId: "{boot-2}" })],
+    ["it only drops an update of its own", aCheckIn({ version: "4230.2.1", bootId: "{boot-3}", events: [word] })],
+  ] as const)("it has not fallen back when %s, nor does it later", (_, said) => {
+    const world = at("complete");
+    world.checkIn(said);
+    expect(world.node().status).toBe("complete");
+    if (said.version === "4230.2.1" || said.bootId === "{boot-2}") return;
+    world.checkIn({ ...said, events: [] });
+    world.checkIn({ ...said, events: [], bootId: "{boot-9}" });
+    expect(world.node().status).toBe("complete");
+  });
+
+  it("it has fallen back though its owner has changed its track, but not when a person has moved it here", () => {
+    const beta = aGroup({ no: 2, id: "beta-id", name: "Beta", track: "beta", channel: aChannel({ no: 2, package: aPackage({ version: "4081.2.0" }) }) }); // biome-ignore format: one line
+    const worlds = [at("complete"), at("complete")] as const;
+    for (const world of worlds) world.fleet = aFleet([aGroup(), beta]);
+    worlds[0].checkIn(back({ track: "beta" }));
+    expect(worlds[0].node()).toMatchObject({ status: "rolled-back", groupNo: 2 });
+    expect(worlds[0].counters.rollouts.get(1)?.total).toMatchObject({ complete: 0, "rolled-back": 1 });
+    worlds[1].tend({ ownGroup: "beta-id" });
+    worlds[1].checkIn(back());
+    expect(worlds[1].node()).toMatchObject({ status: "complete", groupNo: 2 });
+  });
+
+  it("what needs no reboot can't fall back", () => {
+    const world = new World(aFleet([aGroup({ channel: aChannel({ package: aPackage({ type: 4 }) }) })]));
+    world.checkIn(aCheckIn());
+    world.checkIn(aCheckIn({ version: "4230.2.1" }));
+    world.checkIn(back());
+    expect(world.node().status).toBe("complete");
+  });
+
+  it("a node on hold for its next version is watched as well, and counts as complete meanwhile", () => {
+    const world = at("complete");
+    const next = aChannel({ package: aPackage({ version: "4593.2.5" }) });
+    world.fleet = aFleet([aGroup({ channel: next, policy: { maxUpdatesPerPeriod: 0 } })], { no: 2 });
+    expect(world.checkIn(aCheckIn({ version: "4230.2.1", bootId: "{boot-2}" })).reason).toBe("max-in-flight");
+    expect(world.node()).toMatchObject({ status: "on-hold", grant: { rolloutNo: 1 } });
+    expect(world.counters.rollouts.get(1)?.total).toMatchObject({ complete: 1 });
+    expect(world.pastGrants).toEqual([]);
+    expect(world.checkIn(aCheckIn({ version: "4230.2.1", bootId: "{boot-2}" })).changes.transitions).toEqual([]);
+    world.checkIn(back());
+    expect(world.node()).toMatchObject({ status: "rolled-back", grant: { rolloutNo: 1 } });
+    expect(world.counters.rollouts.get(1)?.total).toMatchObject({ complete: 0, "rolled-back": 1 });
+  });
+
+  it("it may try again, and is complete when it is back; it can fall back again", () => {
+    const world = at("complete");
+    world.checkIn(back());
+    world.now += HOUR;
+    expect(world.checkIn(back()).reason).toBe("granted");
+    expect(world.grant()).toMatchObject({ attempt: 2, failure: "rolled-back" });
+    expect(world.counters.rollouts.get(1)?.total).toMatchObject({ granted: 1, retrying: 1, relapsed: 1 });
+    world.checkIn(aCheckIn({ version: "4230.2.1", bootId: "{boot-4}" }));
+    expect(world.counters.rollouts.get(1)?.total).toMatchObject({ complete: 1, relapsed: 0, "rolled-back": 0 });
+    world.checkIn(back({ bootId: "{boot-5}" }));
+    expect(world.node().status).toBe("rolled-back");
+    world.checkIn(aCheckIn({ version: "4230.2.1", bootId: "{boot-6}" }));
+    expect(world.node()).toMatchObject({ status: "complete", grant: { failure: null } });
+  });
+
+  it("a way back has failed when the node is on the version again that was taken back", () => {
+    const world = at("complete");
+    const [bad] = world.fleet.rollouts;
+    if (bad === undefined) throw new Error("no rollout");
+    const way = { ...bad, no: 9, id: "back", package: aPackage({ version: "4081.2.0" }), undoes: "4230.2.1" };
+    world.fleet = buildFleet(2, { ...world.fleet, rollouts: [{ ...bad, state: "aborted" }, way] });
+    const on = (version: string, boot: number) => world.checkIn(aCheckIn({ version, bootId: `{boot-${boot}}` }));
+    expect(on("4230.2.1", 2).reason).toBe("granted");
+    on("4081.2.0", 3);
+    expect(world.node()).toMatchObject({ status: "complete", grant: { rolloutNo: 9 } });
+    on("4100.0.0", 4); // somebody has taken it elsewhere
+    expect(world.node().status).toBe("complete");
+    on("4230.2.1", 5);
+    expect(world.node()).toMatchObject({ status: "rolled-back", grant: { rolloutNo: 9 } });
+  });
+
+  it("in safe mode the brake is pulled if it was the only success", () => {
+    for (const [others, stops] of [
+      [0, true],
+      [1, false],
+    ] as const) {
+      const world = new World(aFleet([aGroup({ policy: { safeMode: true } })]));
+      for (let n = 0; n <= others; n += 1) {
+        const machineId = n === 0 ? aCheckIn().machineId : "1".repeat(32);
+        world.checkIn(aCheckIn({ machineId }));
+        world.checkIn(aCheckIn({ machineId, version: "4230.2.1", bootId: "{boot-2}" }));
+      }
+      expect(world.checkIn(back()).changes.disableUpdates !== null).toBe(stops);
+    }
+  });
+
+  it.each(["superseded", "aborted"] as const)("in a rollout that is %s it only counts", (state) => {
+    const world = new World(aFleet([aGroup({ policy: { safeMode: true } })]));
+    world.checkIn(aCheckIn());
+    world.checkIn(aCheckIn({ version: "4230.2.1", bootId: "{boot-2}" }));
+    const rollouts = state === "superseded" ? [] : world.fleet.rollouts.map((one) => ({ ...one, state }));
+    world.fleet = buildFleet(2, { ...world.fleet, rollouts });
+    const { changes } = world.checkIn(back());
+    expect(changes.disableUpdates).toBeNull();
+    expect(world.node().status).toBe("rolled-back");
+    expect(world.counters.rollouts.get(1)?.total).toMatchObject({ complete: 0, "rolled-back": 1 });
+  });
+
+  it("an explanation says what has become of it, in both cases", () => {
+    const explained = (world: World) => {
+      const group = world.fleet.groupByNo.get(1);
+      if (group === undefined) throw new Error("no group");
+      return explain(world.fleet, world.node(), nextCheckIn(world.node(), group, APP_ID), world.counters, world.now);
+    };
+    const fallen = at("complete");
+    fallen.checkIn(back());
+    expect(explained(fallen)).toMatchObject({
+      reason: "retry-later",
+      text: expect.stringMatching(/^it has failed \(try 1/),
+    });
+    const forced = at("complete");
+    forced.checkIn(aCheckIn({ version: "0.0.0", bootId: "{boot-2}" }));
+    const { reason, text } = explained(forced);
+    expect(reason).toBe("retry-later");
+    expect(text).toMatch(/^it had completed this update, and runs an older version again; .*not before 2026/);
+    expect(text).not.toContain("failed");
+    forced.now += HOUR;
+    expect(explained(forced)).toMatchObject({ reason: "granted" });
   });
 });
 

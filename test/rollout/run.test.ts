@@ -10,6 +10,7 @@ import {
   advance,
   due,
   firstRun,
+  gated,
   halt,
   NotPossible,
   opensNotBefore,
@@ -55,7 +56,7 @@ function aRollout(document: StrategyDocument = THREE, changes: Partial<Rollout> 
 function nodes(standing: Partial<Record<CountedStatus, number>>): RolloutCounters {
   const counters: Counters = noCounters();
   for (const [status, number] of Object.entries(standing)) {
-    const where = { rolloutNo: 1, groupNo: 1, cell: "0 1 azure", failure: null, errorCode: null };
+    const where = { rolloutNo: 1, groupNo: 1, cell: "0 1 azure", failure: null, errorCode: null, relapsed: false };
     count(counters, { ...where, status: status as CountedStatus }, number);
   }
   return counters.rollouts.get(1) ?? { total: noCounters().rollouts as never, cells: new Map(), causes: new Map() };
@@ -263,6 +264,67 @@ describe("a person", () => {
     const stages = [first ?? {}, second ?? {}, { percent: 60 }, { percent: 100 }];
     expect(() => replan(rollout, readStrategy({ stages }))).not.toThrow();
     expect(() => replan(aRollout(THREE, { state: "scheduled" }), readStrategy({}))).not.toThrow();
+  });
+});
+
+describe("a rollout that had completed", () => {
+  const gate: StrategyDocument = { ...THREE, health: {} };
+  const done = { state: "completed", stage: 2, stateAt: NOON, bakingSince: NOON - HOUR } as const;
+  const bad = nodes({ complete: 5, "rolled-back": 5 });
+
+  it.each([
+    ["halt", { state: "halted", stateAt: NOON + HOUR }],
+    ["pause", { state: "paused", pausedByGate: true }],
+    ["ask", { state: "paused", pausedByGate: false }],
+    ["watch", { state: "completed", closed: [{ watched: true }] }],
+  ] as const)("is stopped by its gate as one that runs is: %s", (onBreach, expected) => {
+    const rollout = aRollout({ ...gate, health: { on_breach: onBreach } }, done);
+    expect(gated(rollout, bad, NOON + HOUR)?.next).toMatchObject(expected);
+  });
+
+  it.each(["scheduled", "superseded", "aborted"] as const)("is not what is %s", (state) => {
+    expect(gated(aRollout(gate, { ...done, state }), bad, NOON + HOUR)).toBeNull();
+  });
+
+  it("is completed again soon after a person has resumed it, and lets nothing start meanwhile that comes after it", () => {
+    const halted = moved(aRollout(gate, done), gated(aRollout(gate, done), bad, NOON + HOUR));
+    const resumed = moved(halted, resume(halted, bad, NOON + 9 * HOUR, "seen"));
+    expect(resumed).toMatchObject({ state: "running", bakingSince: NOON + 7 * HOUR });
+    expect(due(resumed, fleet, bad, SOME, NOON + 9 * HOUR)).toMatchObject({ next: { state: "completed" } });
+  });
+
+  it("closes a slice, which a person opens again with resume", () => {
+    const mixed = noCounters();
+    const where = { rolloutNo: 1, groupNo: 1, errorCode: null, relapsed: false } as const;
+    count(mixed, { ...where, cell: "0 1 vmware", status: "rolled-back", failure: "rolled-back" }, 9);
+    count(mixed, { ...where, cell: "0 1 azure", status: "complete", failure: null }, 90);
+    const counters = mixed.rollouts.get(1) ?? some;
+    const closed = moved(aRollout(gate, done), gated(aRollout(gate, done), counters, NOON + HOUR));
+    expect(closed).toMatchObject({ state: "completed", stateAt: NOON, closed: [{ slice: { value: "vmware" } }] });
+    const opened = moved(closed, resume(closed, counters, NOON + 2 * HOUR, "mended"));
+    expect(opened).toMatchObject({ state: "completed", stateAt: NOON, closed: [] });
+    expect(gated(opened, counters, NOON + 3 * HOUR)).toBeNull();
+    expect(() => resume(opened, counters, NOON + 3 * HOUR, "")).toThrow("it can't be resumed any more");
+  });
+
+  it("can be halted by a person, too", () => {
+    const halted = moved(aRollout(gate, done), halt(aRollout(gate, done), NOON + HOUR, "nodes hang after a day"));
+    expect(halted).toMatchObject({ state: "halted", stateAt: NOON + HOUR });
+    expect(() => halt(aRollout(gate, { ...done, state: "aborted" }), NOON, "")).toThrow("it can't be halted any more");
+  });
+
+  it("keeps back what comes after it for as long as it is halted", () => {
+    const canary = aGroup({ no: 2, id: "canary-id", name: "Canary", track: "canary", channel: aChannel({ no: 2 }) });
+    const base = aFleet([aGroup(), canary]);
+    const strategy = readStrategy({ after: [{ group: "canary" }] });
+    const [first, second] = base.rollouts;
+    if (first === undefined || second === undefined) throw new Error("two rollouts");
+    const waiting: Rollout = { ...first, strategy, ...firstRun(strategy, null, NOON) };
+    const fleetWith = (state: Rollout["state"]): Fleet =>
+      buildFleet(1, { ...base, rollouts: [waiting, { ...second, state }] });
+    expect(due(waiting, fleetWith("halted"), some, SOME, NOON)).toBeNull();
+    expect(outlook(waiting, fleetWith("halted"), some, NOON)?.on).toContain('the rollout in group "canary" (halted)');
+    expect(due(waiting, fleetWith("completed"), some, SOME, NOON)).toMatchObject({ next: { state: "running" } });
   });
 });
 

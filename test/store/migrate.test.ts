@@ -90,5 +90,8 @@ describe("migrations", () => {
     ];
     expect(await recount(kysely, true)).toEqual(wrong);
     expect(await recount(kysely, false)).toEqual([]);
+    // Who had completed is watched for a week from then on.
+    const watched = db.prepare("SELECT id, watched_until FROM nodes WHERE watched_until IS NOT NULL").all();
+    expect(watched).toEqual([{ id: "b", watched_until: 1 + 7 * 86_400_000 }]);
   });
 });

@@ -5,9 +5,10 @@ export type CountedStatus = Exclude<NodeStatus, "unknown" | "on-hold"> | "withdr
 
 /**
  * How many nodes stand where: a histogram of statuses. `withdrawn`: granted, but replaced or taken back before any end.
- * `retrying`: of those in flight, the ones that have failed before.
+ * `retrying`: of those in flight, the ones that have failed before. `relapsed`: of those that came to a bad end, the ones that
+ * had completed before.
  */
-export type Tally = Record<CountedStatus | "retrying", number>;
+export type Tally = Record<CountedStatus | "retrying" | "relapsed", number>;
 
 /** Law: it equals a count over the nodes whose grant belongs to the rollout plus its past grants. Moved in place. */
 export interface RolloutCounters {

@@ -36,7 +36,10 @@ export interface Grant {
   readonly grantedAt: number;
   /** 1 for the first try. */
   readonly attempt: number;
-  /** The `bootid` the node last reported before or while it was installed; "" if it never sent one. */
+  /**
+   * The `bootid` the node last reported before or while it was installed; once complete, the last one under which it ran the
+   * version. "" if it never sent one.
+   */
   readonly bootId: string;
   /** Without a sign of life that moves it on, the grant times out (or the node is lost) then. Null once it has ended. */
   readonly deadline: number | null;
@@ -46,6 +49,8 @@ export interface Grant {
   readonly errorCode: number | null;
   /** Where in the rollout it is counted: `cellOf(stage, arch, oem)` when it was first granted. */
   readonly cell: string;
+  /** It has completed: up to then a fall-back is one of the release. Kept when it has fallen back. Null: it has not. */
+  readonly watchedUntil: number | null;
 }
 
 /** What people have written on a node: name → value. */

@@ -95,6 +95,8 @@ export interface Standing {
   readonly status: CountedStatus;
   readonly failure: Failure | null;
   readonly errorCode: number | null;
+  /** It came to its bad end after it had completed. */
+  readonly relapsed: boolean;
 }
 
 /** A node moved from one status to another: one line of its history, and what the counters follow. */

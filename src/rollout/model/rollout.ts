@@ -49,11 +49,12 @@ export interface Run {
   readonly baseline: Readonly<Record<string, Finished>>;
 }
 
-/** Nodes that are through with a rollout, well or not. `bad` includes `lost`. */
+/** Nodes that are through with a rollout, well or not. `bad` includes `lost`, and those that fell back after they had completed. */
 export interface Finished {
   readonly finished: number;
   readonly bad: number;
   readonly lost: number;
+  readonly relapsed: number;
 }
 
 /** One package going out to one group. */

@@ -83,4 +83,6 @@ export interface Strategy {
   readonly seed: string | null;
   /** A stage waits only for nodes that were seen within this time. */
   readonly activeWithinMs: number;
+  /** For so long after a node has completed, it counts as a failure of the release if it falls back. */
+  readonly watchAfterMs: number;
 }

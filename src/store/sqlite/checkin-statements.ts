@@ -20,8 +20,8 @@ export function prepareCheckIns(db: Database.Database) {
         arch, oem, oem_version, aleph_version, boot_id, broken_quotes,
         status, status_at,
         rollout_no, grant_group_no, grant_version, from_version, needs_reboot, granted_at, attempt, grant_boot_id, deadline, error_code,
-        failure, cell
-      ) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`),
+        failure, cell, watched_until
+      ) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`),
     describeNode: db.prepare<unknown[]>(`
       UPDATE nodes
       SET arch = ?, oem = ?, oem_version = ?, aleph_version = ?, boot_id = ?, broken_quotes = ?
@@ -34,7 +34,7 @@ export function prepareCheckIns(db: Database.Database) {
       UPDATE nodes
       SET version = ?, status = ?, status_at = ?,
           rollout_no = ?, grant_group_no = ?, grant_version = ?, from_version = ?, needs_reboot = ?, granted_at = ?, attempt = ?,
-          grant_boot_id = ?, deadline = ?, error_code = ?, failure = ?, cell = ?
+          grant_boot_id = ?, deadline = ?, error_code = ?, failure = ?, cell = ?, watched_until = ?
       WHERE no = ?`),
     insertEvent: db.prepare<unknown[]>(`
       INSERT INTO events (node_no, at, type, result, error_code, version, previous_version)
@@ -43,17 +43,18 @@ export function prepareCheckIns(db: Database.Database) {
       INSERT INTO status_history (node_no, at, status, version, group_no, rollout_no, error_code)
       VALUES (?, ?, ?, ?, ?, ?, ?)`),
     insertPastGrant: db.prepare<unknown[]>(`
-      INSERT INTO past_grants (rollout_no, node_no, status, version, granted_at, ended_at, attempt, error_code, failure, cell)
-      VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`),
+      INSERT INTO past_grants (
+        rollout_no, node_no, status, version, granted_at, ended_at, attempt, error_code, failure, cell, relapsed
+      ) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`),
     rolloutCounters: db.prepare<[number], CountersRow>(`
       SELECT granted, downloading, downloaded, installed, complete, failed, timed_out, rolled_back, lost, withdrawn, retrying,
-             cells, causes
+             relapsed, cells, causes
       FROM rollout_counters
       WHERE rollout_no = ?`),
     writeRolloutCounters: db.prepare<unknown[]>(`
       UPDATE rollout_counters
       SET granted = ?, downloading = ?, downloaded = ?, installed = ?, complete = ?, failed = ?,
-          timed_out = ?, rolled_back = ?, lost = ?, withdrawn = ?, retrying = ?, cells = ?, causes = ?
+          timed_out = ?, rolled_back = ?, lost = ?, withdrawn = ?, retrying = ?, relapsed = ?, cells = ?, causes = ?
       WHERE rollout_no = ?`),
     groupCounters: db.prepare<[number], { in_flight: number; slices: string }>(`
       SELECT in_flight, slices

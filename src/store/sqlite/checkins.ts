@@ -2,7 +2,7 @@
 import { randomUUID } from "node:crypto";
 import type Database from "better-sqlite3";
 import type { Kysely } from "kysely";
-import { TALLY_KEYS } from "../../rollout/counters.ts";
+import { hasRelapsed, TALLY_KEYS } from "../../rollout/counters.ts";
 import type { Activity } from "../../rollout/model/activity.ts";
 import type { Counters, GroupCounters, RolloutCounters } from "../../rollout/model/counters.ts";
 import type { Fleet } from "../../rollout/model/fleet.ts";
@@ -107,6 +107,7 @@ export function sqliteCheckIns(db: Database.Database, kysely: Kysely<Tables>): C
         grant.errorCode,
         grant.failure,
         grant.cell,
+        Number(hasRelapsed(grant)),
       );
     }
   }
@@ -324,6 +325,7 @@ function standsAlike(before: Node, node: Node): boolean {
         before.grant.grantedAt === node.grant.grantedAt &&
         before.grant.rolloutNo === node.grant.rolloutNo &&
         before.grant.attempt === node.grant.attempt &&
-        before.grant.errorCode === node.grant.errorCode))
+        before.grant.errorCode === node.grant.errorCode &&
+        before.grant.watchedUntil === node.grant.watchedUntil))
   );
 }

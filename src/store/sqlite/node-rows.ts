@@ -36,6 +36,7 @@ export const NODE_COLUMNS = [
   "error_code",
   "failure",
   "cell",
+  "watched_until",
 ] as const;
 
 export type NodeRow = [
@@ -77,8 +78,9 @@ type GrantRow =
       errorCode: number | null,
       failure: Failure | null,
       cell: string,
+      watchedUntil: number | null,
     ]
-  | [null, null, null, null, null, null, null, null, null, null, null, null];
+  | [null, null, null, null, null, null, null, null, null, null, null, null, null];
 
 export function toNode(row: NodeRow): Node {
   return {
@@ -121,6 +123,7 @@ function toGrant(row: NodeRow): Grant | null {
     errorCode: row[29],
     failure: row[30],
     cell: row[31],
+    watchedUntil: row[32],
   };
 }
 
@@ -136,6 +139,7 @@ export function standing(node: Node) {
     return [
       node.status,
       node.statusAt,
+      null,
       null,
       null,
       null,
@@ -164,5 +168,6 @@ export function standing(node: Node) {
     grant.errorCode,
     grant.failure,
     grant.cell,
+    grant.watchedUntil,
   ] as const;
 }
