@@ -34,7 +34,9 @@ export interface GroupView {
 export interface WindowView {
   readonly days?: readonly string[];
   readonly from: string;
-  readonly to: string;
+  /** One of these two. */
+  readonly to?: string;
+  readonly length?: string;
 }
 
 export interface FreezeView {

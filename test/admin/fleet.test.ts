@@ -62,7 +62,12 @@ const WHOLE: Fleet = {
           track: "all",
           channel: { name: "slow", arch: "amd64" },
           strategy: { preset: "careful", after: [{ group: "Canaries", bake: "1d" }] },
-          maintenance_windows: [{ days: ["sat"], from: "22:00", to: "04:00" }],
+          maintenance_windows: [
+            { days: ["sat"], from: "22:00", to: "04:00" },
+            { from: "Fri 22:00", to: "Mon 06:00" },
+            { from: "Thu 23:00", length: "1h30m" },
+            { from: "20:00", to: "24:00" },
+          ],
         },
         { name: "Canaries", track: null, channel: null, policy: { updates_enabled: false, max_updates_per_period: 5 } },
       ],

@@ -213,13 +213,18 @@ describe("turnout groups", () => {
       "--maintenance-windows",
       "fri-mon 20:00-23:00",
       "06:00-07:00",
+      "Fri 22:00 to Mon 06:00",
+      "Thu 23:00 + 1h30m",
+      "sat 00:00-00:00",
       "--freezes",
       "2026-12-20..2027-01-06",
       "--preset",
       "fast",
     ];
     const shown = await done("groups", "set", STABLE_GROUP, ...args);
-    expect(shown).toMatch(/^maintenance-windows +fri-mon 20:00-23:00; 06:00-07:00$/m);
+    expect(shown).toMatch(
+      /^maintenance-windows +fri-mon 20:00-23:00; 06:00-07:00; fri 22:00 to mon 06:00; thu 23:00 \+ 1h30m; sat 00:00-24:00$/m,
+    );
     expect(shown).toMatch(/^freezes +2026-12-20\.\.2027-01-06$/m);
     expect(shown).toMatch(/^strategy +10 % \(1h\), 100 %$/m);
   });
@@ -241,6 +246,7 @@ describe("turnout groups", () => {
       ["--safe-mode", "maybe", "Write on or off."],
       ["--maintenance-windows", "at night", 'Write days and times, e.g. "mon-thu 22:00-04:00"'],
       ["--maintenance-windows", "moon 22:00-04:00", '"moon" is no day; write e.g. mon, or mon-thu.'],
+      ["--maintenance-windows", "fri 22:00 to moon 06:00", '"moon" is no day; write e.g. mon.'],
       ["--freezes", "2026", 'Write two days and why, e.g. "2026-12-20..2027-01-06 holidays".'],
       ["--max-updates-per-period", "-1", "Write a whole number."],
       ["--preset", "slow", "Allowed choices are careful, normal, fast, hotfix."],
