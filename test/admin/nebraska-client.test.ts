@@ -498,8 +498,12 @@ describe("the pages of a web console", () => {
       { status: 2, version: "4230.2.1", error_code: null },
     ]);
     expect(await nodes.history(failed, { limit: 1 })).toHaveLength(1);
+    expect(await client.rename(failed, "Straße 7")).toMatchObject({ id: failed, alias: "Straße 7" });
+    for (const searchFilter of ["alias", "All"])
+      expect(await found({ searchFilter, searchValue: "STRASSE" })).toEqual([failed]);
     expect(await client.rename(failed, "rack 7")).toMatchObject({ id: failed, alias: "rack 7" });
     expect(await found({ searchFilter: "alias", searchValue: "rack" })).toEqual([failed]);
+    expect(await found({ searchFilter: "All", searchValue: "STRASSE" })).toEqual([]);
     expect(await refusal(nodes.read("d".repeat(32)))).toBe(404);
     expect(await refusal(client.rename("d".repeat(32), "x"))).toBe(404);
   });
