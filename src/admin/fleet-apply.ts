@@ -123,6 +123,10 @@ class Applying {
 
   /** In an order in which nothing names what is not there yet, and nothing is in the way that will be gone. */
   async run({ packages, channels, groups }: ApplicationInFile): Promise<void> {
+    if (this.#options.prune) {
+      if (groups !== undefined) await this.#pruneGroups(groups);
+      if (channels !== undefined) await this.#pruneChannels(channels);
+    }
     await each("channels", channels, (one) => this.#provideChannel(one));
     const unfinished = await this.#applyPackages(packages);
     await each("channels", channels, (one) => this.#applyChannel(one));
@@ -132,8 +136,7 @@ class Applying {
     await each("groups", groups, (one) => this.#applyGroup(one, "without strategy"));
     await each("groups", groups, (one) => this.#applyGroup(one, "whole"));
     if (!this.#options.prune) return;
-    if (groups !== undefined) await this.#pruneGroups(groups);
-    if (channels !== undefined) await this.#pruneChannels(channels);
+    await each("channels", channels, (one) => this.#pruneFloorsOf(one));
     if (packages !== undefined) await this.#prunePackages(packages);
   }
 
@@ -260,18 +263,31 @@ class Applying {
   }
 
   async #pruneGroups(wanted: readonly GroupInFile[]): Promise<void> {
-    const names = new Set(wanted.map(({ name }) => name));
-    for (const row of await this.#rows("groups"))
-      if (!names.has(row.name)) await deleteGroup(this.#tx, row, this.#options.audit);
+    for (const row of await this.#rows("groups")) {
+      if (wanted.some((one) => isMeant(one, row))) continue;
+      // One that only has the name of a group with another id is in its way, but what it has at work is not to be lost by that.
+      if (wanted.some(({ name }) => name === row.name) && (await this.#hasRollouts(row))) continue;
+      await deleteGroup(this.#tx, row, this.#options.audit);
+    }
+  }
+
+  async #hasRollouts({ no }: GroupRow): Promise<boolean> {
+    const rollouts = this.#tx.selectFrom("rollouts").select("no").where("group_no", "=", no);
+    return (await rollouts.limit(1).executeTakeFirst()) !== undefined;
   }
 
   async #pruneChannels(wanted: readonly ChannelInFile[]): Promise<void> {
-    const { audit } = this.#options;
     for (const row of await this.#rows("channels")) {
-      const kept = wanted.find(({ name, arch }) => name === row.name && archNumber(arch) === row.arch);
-      if (kept === undefined || kept.floors !== undefined) await this.#pruneFloors(row, kept?.floors ?? []);
-      if (kept === undefined) await deleteChannel(this.#tx, row, audit);
+      if (wanted.some((one) => isMeant(one, row) && (one.id !== undefined || archNumber(one.arch) === row.arch)))
+        continue;
+      await this.#pruneFloors(row, []);
+      await deleteChannel(this.#tx, row, this.#options.audit);
     }
+  }
+
+  async #pruneFloorsOf(wanted: ChannelInFile): Promise<void> {
+    const row = await this.#channel(wanted);
+    if (row !== undefined && wanted.floors !== undefined) await this.#pruneFloors(row, wanted.floors);
   }
 
   async #pruneFloors(channel: ChannelRow, wanted: readonly { readonly version: string }[]): Promise<void> {
@@ -378,6 +394,14 @@ class Applying {
 
 function nameOf({ version, arch }: Pick<PackageInFile, "version" | "arch">): string {
   return `${version} ${arch}`;
+}
+
+/** Whether it is what the file speaks of: by its id, if the file says it. */
+function isMeant(
+  { id, name }: { readonly id?: string | undefined; readonly name: string },
+  row: { readonly id: string; readonly name: string },
+): boolean {
+  return id === undefined ? name === row.name : id.toLowerCase() === row.id;
 }
 
 /** An id in the file is that of the object, or of none. */

@@ -1,6 +1,7 @@
 /** Instances: the nodes of a group, how they stand and how they came there. */
 import { z } from "zod";
 import { censusOf, nodesIn, type WITHIN, type Within } from "../store/census.ts";
+import { keptFold } from "../store/folded.ts";
 import { listNodes, type NodeOrder, type NodeSearch, withSeen } from "../store/node-list.ts";
 import type { Scope } from "./auth/principal.ts";
 import { setByPeople } from "./care-objects.ts";
@@ -47,9 +48,9 @@ const listInstances = operation({
   summary: "A group's nodes: filtered, searched, sorted",
   description:
     "`status` 0 is any. `sortFilter`: 0 alias or else id, 1 ip, 2 last check; `sortOrder`: 0 ascending, 1 descending. " +
-    "`searchFilter`: `All`, `id`, `alias` or `ip`, of which some part is `searchValue`. " +
+    "`searchFilter`: `All`, `id`, `alias` or `ip`, of which some part is `searchValue`, in any case. " +
     "`after` takes the `next` of the page before, and then `page` does not matter. " +
-    "`label` takes NAME=VALUE. In big groups `total` is up to 15 minutes old, and of a search, or by `held` or `label`, it is " +
+    "`label` takes NAME=VALUE, the value in any case. In big groups `total` is up to 15 minutes old, and of a search, or by `held` or `label`, it is " +
     "10,000 at most.",
   role: "viewer",
   query: listQuery,
@@ -172,7 +173,11 @@ const putInstance = operation({
         if (!mayChange(call.who.scope, application, group)) {
           throw new Problem(403, `${call.who.kind} "${call.who.name}" has no right to change this node everywhere`);
         }
-        await tx.updateTable("nodes").set({ alias }).where("no", "=", row.no).execute();
+        await tx
+          .updateTable("nodes")
+          .set({ alias, folded_alias: keptFold(alias) })
+          .where("no", "=", row.no)
+          .execute();
         const about = { subject: "instance", id, applicationId: application.id, groupId: group?.id ?? null };
         await audit({ ...about, before: { alias: row.alias }, after: { alias } });
       }

@@ -34,7 +34,7 @@ const FIELDS: readonly Field[] = [
   listField(
     "--maintenance-windows <window...>",
     "maintenance_windows",
-    'when updates may start, e.g. "mon-thu 22:00-04:00"; none: always',
+    'when updates may start, e.g. "mon-thu 22:00-04:00", "fri 22:00 to mon 06:00", "thu 23:00 + 1h30m"; none: always',
     readWindow,
   ),
   listField(

@@ -1,6 +1,7 @@
 /** From what people call things to what the API calls them. A name that nothing has is answered with those there are. */
 import { InvalidArgumentError, Option } from "commander";
 import { archName } from "../fleet/document.ts";
+import { fold } from "../rollout/fold.ts";
 import { ARCH } from "../rollout/model/arch.ts";
 import { type Api, ApiError, thereIsNo } from "./api.ts";
 import type { ApplicationView, ChannelView, GroupView, NodeView, PackageView, WebhookView } from "./objects.ts";
@@ -194,7 +195,7 @@ export function packageName({ version, arch }: { readonly version: string; reado
 }
 
 function same(a: string | null, b: string): boolean {
-  return a?.toLowerCase() === b.toLowerCase();
+  return a !== null && fold(a) === fold(b);
 }
 
 export function archOption(description: string, flags = "--arch <arch>"): Option {

@@ -42,7 +42,9 @@ export interface StrategyView {
 export interface WindowView {
   readonly days?: readonly string[];
   readonly from: string;
-  readonly to: string;
+  /** One of these two. */
+  readonly to?: string;
+  readonly length?: string;
 }
 
 export interface FreezeView {

@@ -124,7 +124,19 @@ const WINDOW_DAYS = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"] as const;
 export const windowsSchema = z
   .array(
     z
-      .strictObject({ days: z.array(z.enum(WINDOW_DAYS)).min(1).optional(), from: z.string(), to: z.string() })
+      .strictObject({
+        days: z.array(z.enum(WINDOW_DAYS)).min(1).optional().describe("On which it opens; absent: every day."),
+        from: z
+          .string()
+          .describe('When it opens, "22:30", or on which day as well, "Fri 22:00"; then days is left out.'),
+        to: z
+          .string()
+          .optional()
+          .describe(
+            'When it closes: the next "04:00", "24:00" or "Mon 06:00". The same as from is a whole day, or week.',
+          ),
+        length: z.string().max(100).optional().describe('In place of to: for how long, e.g. "1h30m"; 7 days at most.'),
+      })
       .superRefine(saying(readWindow)),
   )
   .max(100);

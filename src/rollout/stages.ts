@@ -1,6 +1,7 @@
 /** Which nodes a rollout's stages include. Source: ROLLOUTS.md, "Stages". */
 import semver from "semver";
 import { isInFlight } from "./counters.ts";
+import { fold, matchesPattern } from "./fold.ts";
 import { closedSlice } from "./health.ts";
 import { ARCH, type Arch } from "./model/arch.ts";
 import type { Hold, Node, NodeStatus } from "./model/node.ts";
@@ -141,15 +142,12 @@ function matches({ oems, versions, ids, alias, labels }: Match, node: StageNode)
     (versions === null || semver.satisfies(node.version, versions, { includePrerelease: true })) &&
     (ids === null || ids.includes(bareId(node.id))) &&
     (alias === null || matchesPattern(alias, node.alias || node.machineAlias)) &&
-    (labels === null || Object.entries(labels).every(([name, value]) => node.labels[name] === value))
+    (labels === null || Object.entries(labels).every(([name, value]) => hasLabel(node, name, value)))
   );
 }
 
-/** `*` stands for any characters, `?` for one; no other character is special. */
-function matchesPattern(pattern: string, text: string): boolean {
-  const source = pattern
-    .replace(/[.+^${}()|[\]\\]/g, "\\$&")
-    .replace(/\*+/g, ".*")
-    .replace(/\?/g, ".");
-  return new RegExp(`^${source}$`, "is").test(text);
+/** @param folded its value */
+function hasLabel({ labels }: StageNode, name: string, folded: string): boolean {
+  const value = labels[name];
+  return typeof value === "string" && fold(value) === folded;
 }

@@ -2,6 +2,7 @@
  * A strategy as people write it (the API's JSON, a file's YAML) and as the engine reads it. Source: ROLLOUTS.md, "Stages".
  * What is written is kept as written; its shape is checked where it comes in.
  */
+import { fold } from "./fold.ts";
 import { notADuration, parseDuration } from "./interval.ts";
 import type { Labels } from "./model/node.ts";
 import type { Health, Match, OnBreach, Ramp, RampStart, SliceBy, Stage, Strategy } from "./model/strategy.ts";
@@ -158,8 +159,12 @@ function readMatch({ oem, version, id, alias, labels }: MatchDocument): Match {
     versions: version ?? null,
     ids: id?.map(bareId) ?? null,
     alias: alias ?? null,
-    labels: labels ?? null,
+    labels: labels === undefined ? null : foldedValues(labels),
   };
+}
+
+function foldedValues(labels: Labels): Labels {
+  return Object.fromEntries(Object.entries(labels).map(([name, value]) => [name, fold(value)]));
 }
 
 function readHealth(document: HealthDocument): Health {

@@ -3,6 +3,7 @@
  * clock shows a time in it, whatever clock changes do: an hour that comes twice counts twice, one that never comes not at all.
  */
 import { DateTime, IANAZone } from "luxon";
+import { notADuration, parseInterval } from "./interval.ts";
 import type { Freeze, Window } from "./model/configuration.ts";
 
 const MINUTE_MS = 60_000;
@@ -12,7 +13,7 @@ const WEEK_MINUTES = 7 * DAY_MINUTES;
 const LOOK_AHEAD_MS = 8 * DAY_MINUTES * MINUTE_MS;
 
 /** Nebraska's office hours: Monday to Friday, 09:00 to 17:00. */
-export const OFFICE_HOURS: readonly Window[] = [{ days: [1, 2, 3, 4, 5], from: 9 * 60, to: 17 * 60 }];
+export const OFFICE_HOURS: readonly Window[] = [{ days: [1, 2, 3, 4, 5], from: 9 * 60, lengthMinutes: 8 * 60 }];
 
 /** Making a zone is costly, and the same few are asked for all the time. Null: there is no such zone. */
 const zones = new Map<string, IANAZone | null>();
@@ -58,16 +59,12 @@ export function inWindows(windows: readonly Window[], timezone: string, now: num
 }
 
 function isOpenAt(windows: readonly Window[], wall: number): boolean {
-  return windows.some((window) => window.days.some((day) => since(window, day, wall) < lengthOf(window)));
+  return windows.some((window) => window.days.some((day) => since(window, day, wall) < window.lengthMinutes));
 }
 
 /** Minutes since the window last opened on this weekday. */
 function since({ from }: Window, day: number, wall: number): number {
   return (wall - (day - 1) * DAY_MINUTES - from + WEEK_MINUTES) % WEEK_MINUTES;
-}
-
-function lengthOf({ from, to }: Window): number {
-  return to > from ? to - from : to + DAY_MINUTES - from;
 }
 
 /**
@@ -111,24 +108,68 @@ export function frozenBy(freezes: readonly Freeze[], now: number): Freeze | null
 
 const WEEKDAYS = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"];
 
-/** A window as people write it: days (`mon` … `sun`; absent: every day), `from` and `to` as HH:MM. */
+/**
+ * A window as people write it: `from` and `to` as HH:MM (`24:00` is an end, too) on `days` (`mon` … `sun`; absent: every day), or
+ * with a day each (`Fri 22:00`, `Mon 06:00`). In place of `to` a `length` such as `1h30m`, which counts on the wall clock as well.
+ */
 export interface WindowDocument {
   readonly days?: readonly string[] | undefined;
   readonly from: string;
-  readonly to: string;
+  readonly to?: string | undefined;
+  readonly length?: string | undefined;
 }
 
-/** @throws Error that says what would be right */
-export function readWindow({ days = WEEKDAYS, from, to }: WindowDocument): Window {
-  const numbers = days.map((day) => WEEKDAYS.indexOf(day.toLowerCase()) + 1);
+/**
+ * An end that is not after its start is the next one: across midnight, or into the next week. So the same time twice is a
+ * whole day, and the same day and time twice a whole week.
+ * @throws Error that says what would be right
+ */
+export function readWindow({ days, from, to, length }: WindowDocument): Window {
+  const start = readTime(from, DAY_MINUTES - 1);
+  if (days !== undefined && start.day !== null) throw new Error(`leave days out: its day stands in from, "${from}"`);
+  const window = { days: start.day === null ? daysOf(days ?? WEEKDAYS) : [start.day], from: start.minute };
+  if (to !== undefined && length !== undefined) throw new Error("a window has an end or a length, not both");
+  if (length !== undefined) return { ...window, lengthMinutes: readLength(length) };
+  if (to === undefined) throw new Error('a window needs an end or a length; write e.g. to: "04:00" or length: "1h30m"');
+  const end = readTime(to, DAY_MINUTES);
+  if (end.day === null) return { ...window, lengthMinutes: untilNext(end.minute - start.minute, DAY_MINUTES) };
+  if (start.day === null) {
+    throw new Error(`"${to}" names a day, so from must name one, too: e.g. from: "Fri 22:00", to: "Mon 06:00"`);
+  }
+  const between = (end.day - start.day) * DAY_MINUTES + end.minute - start.minute;
+  return { ...window, lengthMinutes: untilNext(between, WEEK_MINUTES) };
+}
+
+/** More than nothing, and at most once around. */
+function untilNext(minutes: number, around: number): number {
+  return minutes > 0 ? minutes : minutes + around;
+}
+
+function daysOf(names: readonly string[]): number[] {
+  const numbers = names.map((name) => WEEKDAYS.indexOf(name.toLowerCase()) + 1);
   if (numbers.length === 0 || numbers.includes(0)) throw new Error(`days are ${WEEKDAYS.join(", ")}`);
-  return { days: numbers, from: readTime(from), to: readTime(to) };
+  return numbers;
 }
 
-function readTime(text: string): number {
-  const [, hour, minute] = /^([01]\d|2[0-3]):([0-5]\d)$/.exec(text) ?? [];
-  if (hour === undefined) throw new Error(`"${text}" is not a time of day; write e.g. "22:30"`);
-  return Number(hour) * 60 + Number(minute);
+/** `22:30`, or on a day: `Fri 22:30`, `friday 22:30`. */
+function readTime(text: string, latest: number): { readonly day: number | null; readonly minute: number } {
+  const [, name, hour, minute] = TIME.exec(text) ?? [];
+  const minutes = Number(hour) * 60 + Number(minute);
+  if (hour === undefined || minutes > latest) {
+    throw new Error(`"${text}" is not a time of day; write e.g. "22:30", or "Fri 22:30"`);
+  }
+  return { day: name === undefined ? null : WEEKDAYS.indexOf(name.slice(0, 3).toLowerCase()) + 1, minute: minutes };
+}
+const TIME =
+  /^(?:(mon(?:day)?|tue(?:sday)?|wed(?:nesday)?|thu(?:rsday)?|fri(?:day)?|sat(?:urday)?|sun(?:day)?) )?([01]\d|2[0-4]):([0-5]\d)$/i;
+
+function readLength(text: string): number {
+  const milliseconds = parseInterval(text);
+  if (milliseconds === null) throw new Error(notADuration(text));
+  const minutes = milliseconds / MINUTE_MS;
+  if (!Number.isInteger(minutes)) throw new Error(`"${text}" is not a number of whole minutes`);
+  if (minutes > WEEK_MINUTES) throw new Error(`"${text}" is too long: a window is open for 7 days at most`);
+  return minutes;
 }
 
 /** A freeze as people write it: whole days (2026-12-20, the last one included) or times (2026-12-24T12:00). */

@@ -8,6 +8,7 @@ import type { Hold, Labels } from "../rollout/model/node.ts";
 import { textOfHold, textOfLabels } from "./care.ts";
 import { moveInCensus } from "./census-moves.ts";
 import { loadCounters, writeRolloutCounters } from "./counters.ts";
+import { keptFoldOfLabels } from "./folded.ts";
 import type { NodeRow } from "./node-list.ts";
 import { type NodeColumns, nodeOf } from "./nodes.ts";
 import type { Tables } from "./tables.ts";
@@ -21,7 +22,7 @@ export async function holdNodes(tx: Db, nodes: readonly NodeColumns[], hold: Hol
 
 /** Gives all of them the same labels, and takes those away that they had. */
 export async function labelNodes(tx: Db, nodes: readonly NodeColumns[], labels: Labels): Promise<void> {
-  await setColumns(tx, nodes, { labels: textOfLabels(labels) });
+  await setColumns(tx, nodes, { labels: textOfLabels(labels), folded_labels: keptFoldOfLabels(labels) });
 }
 
 /** A grant in flight stays counted in the group where it was granted. */
@@ -107,7 +108,7 @@ async function leaveRollouts(tx: Db, nodes: readonly NodeColumns[], now: number)
 async function setColumns(
   tx: Db,
   nodes: readonly NodeColumns[],
-  columns: Partial<Pick<NodeColumns, "held" | "labels" | "own_group" | "group_no">>,
+  columns: Partial<Pick<NodeColumns, "held" | "labels" | "folded_labels" | "own_group" | "group_no">>,
 ): Promise<void> {
   if (nodes.length === 0) return;
   const nos = nodes.map(({ no }) => no);

@@ -3,8 +3,10 @@
  * in the order of an index until the page is full. So a page costs about the same in a fleet of any size.
  */
 import { type Kysely, type RawBuilder, type Selectable, type SelectQueryBuilder, type SqlBool, sql } from "kysely";
+import { fold } from "../rollout/fold.ts";
 import type { NodeStatus } from "../rollout/model/node.ts";
 import { censusOf, FAKE_ID, nodesIn, WITHIN, type Within } from "./census.ts";
+import { ALIAS, ID, MACHINE_ALIAS } from "./folded.ts";
 import { hasLabel } from "./labels.ts";
 import type { Tables } from "./tables.ts";
 
@@ -79,7 +81,7 @@ export function withSeen(db: Kysely<Tables>) {
 
 /** As the indexes have them, word by word. */
 const NAME = sql<string>`coalesce(nullif(nodes.alias, ''), nullif(nodes.machine_alias, ''), nodes.id)`;
-const TEXT = sql<string>`lower(nodes.id || ' ' || nodes.ip || ' ' || nodes.alias || ' ' || nodes.machine_alias)`;
+const TEXT = sql<string>`${ID} || ' ' || lower(nodes.ip) || ' ' || ${ALIAS} || ' ' || ${MACHINE_ALIAS}`;
 
 /** Its first mark is written some seconds after a node's first check-in. */
 const SEEN_OR_MADE = sql<number>`coalesce(seen.at, nodes.created_at)`;
@@ -322,16 +324,16 @@ class Listing {
 }
 
 function textsOf({ where }: NodeSearch): readonly RawBuilder<string>[] {
-  if (where === "id") return [sql`lower(nodes.id)`];
+  if (where === "id") return [ID];
   if (where === "ip") return [sql`nodes.ip`];
-  if (where === "alias") return [sql`lower(nodes.alias)`, sql`lower(nodes.machine_alias)`];
+  if (where === "alias") return [ALIAS, MACHINE_ALIAS];
   return [TEXT];
 }
 
-/** @param text in lower case */
+/** @param text folded */
 function like(text: RawBuilder<string>, { text: wanted }: NodeSearch): RawBuilder<SqlBool> {
-  const pattern = `%${wanted.toLowerCase().replace(/[\\%_]/g, "\\$&")}%`;
-  return sql`${text} LIKE ${pattern} ESCAPE '\\'`;
+  const pattern = `%${fold(wanted).replace(/[\\%_]/g, "\\$&")}%`;
+  return sql`(${text}) LIKE ${pattern} ESCAPE '\\'`;
 }
 
 function compare<T extends string | number>(a: T, b: T): number {

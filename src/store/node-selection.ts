@@ -1,5 +1,7 @@
 /** Which nodes somebody means. */
 import { type Kysely, type RawBuilder, sql } from "kysely";
+import { type Notation, translatePattern } from "../rollout/fold.ts";
+import { ALIAS, MACHINE_ALIAS } from "./folded.ts";
 import { hasLabel } from "./labels.ts";
 import { withSeen } from "./node-list.ts";
 import type { Tables } from "./tables.ts";
@@ -40,10 +42,7 @@ export function selectedNodes(db: Kysely<Tables>, applicationNo: number, selecti
 }
 
 function hasAlias(pattern: string): RawBuilder<boolean> {
-  const like = pattern
-    .toLowerCase()
-    .replace(/[\\%_]/g, "\\$&")
-    .replaceAll("*", "%")
-    .replaceAll("?", "_");
-  return sql<boolean>`lower(coalesce(nullif(nodes.alias, ''), nodes.machine_alias)) LIKE ${like} ESCAPE '\\'`;
+  return sql<boolean>`coalesce(nullif(${ALIAS}, ''), ${MACHINE_ALIAS}) LIKE ${translatePattern(pattern, LIKE)} ESCAPE '\\'`;
 }
+
+const LIKE: Notation = { any: "%", one: "_", literal: (text) => text.replace(/[\\%_]/g, "\\$&") };

@@ -253,6 +253,11 @@ export interface Tables {
     held: string | null;
     own_group: string | null;
     labels: string | null;
+    /** As they are searched; see `keptFold`. */
+    folded_id: string | null;
+    folded_alias: string | null;
+    folded_machine_alias: string | null;
+    folded_labels: string | null;
   };
   seen: { node_no: number; at: number };
   past_grants: {

@@ -23,8 +23,8 @@ describe("applications", () => {
     expect(body.applications.map(({ name }: { name: string }) => name)).toEqual(["Three", "Two", "One"]);
     const last = (await api.get("/apps?page=2&perpage=3").expect(200)).body;
     expect(last.applications[0]).toMatchObject({ id: FLATCAR, product_id: null, instances: { count: 0 } });
-    expect(last.applications[0].groups).toHaveLength(8);
-    expect(last.applications[0].channels).toHaveLength(8);
+    expect(last.applications[0].groups).toHaveLength(10);
+    expect(last.applications[0].channels).toHaveLength(10);
     expect((await api.get("/apps?page=9&perpage=10").expect(200)).body).toMatchObject({
       totalCount: 4,
       count: 0,
@@ -48,9 +48,9 @@ describe("applications", () => {
   it("are cloned: channels without packages, groups with their policies", async () => {
     await api.point(STABLE, await api.aPackage("4230.2.1"));
     const { body } = await api.post(`/apps?clone_from=${FLATCAR}`, { name: "Copy" }).expect(200);
-    expect(body.channels).toHaveLength(8);
+    expect(body.channels).toHaveLength(10);
     expect(body.channels.every(({ package_id }: { package_id: null }) => package_id === null)).toBe(true);
-    expect(body.groups).toHaveLength(8);
+    expect(body.groups).toHaveLength(10);
     expect(body.groups[0].application_id).toBe(body.id);
     expect(
       body.groups.every(({ channel }: { channel: { application_id: string } }) => channel.application_id === body.id),
@@ -185,7 +185,7 @@ describe("channels", () => {
     const { body } = await api.post(`${A}/channels`, { name: "lts-2026", color: "#123456", arch: 1 }).expect(200);
     expect(body).toMatchObject({ name: "lts-2026", package_id: null, package: null, application_id: FLATCAR });
     const { body: list } = await api.get(`${A}/channels?perpage=100`).expect(200);
-    expect(list.totalCount).toBe(9);
+    expect(list.totalCount).toBe(11);
     expect(list.channels[0].name).toBe("alpha");
     await api.put(`${A}/channels/${body.id}`, { ...body, color: "#654321", arch: 2 }).expect(200);
     expect((await api.get(`${A}/channels/${body.id}`).expect(200)).body).toMatchObject({ color: "#654321", arch: 1 });
@@ -280,7 +280,7 @@ describe("groups", () => {
       policy_period_interval: "15 minutes",
       rollout_in_progress: false,
     });
-    expect((await api.get(`${A}/groups?perpage=100`).expect(200)).body.totalCount).toBe(9);
+    expect((await api.get(`${A}/groups?perpage=100`).expect(200)).body.totalCount).toBe(11);
     await api.del(`${A}/groups/${body.id}`).expect(204);
     await api.get(`${A}/groups/${body.id}`).expect(404);
   });

@@ -7,6 +7,7 @@ import { seedFleet } from "../../src/admin/fleet.ts";
 import { fleetJsonSchema, readFleetFile } from "../../src/fleet/document.ts";
 import { type Api, anApi, FLATCAR, GROUP, packageBody, STABLE } from "./api.ts";
 
+const LTS = "ce12d83c-49df-46ad-a071-d50a531cbe3b";
 const CONFIG = resolve(import.meta.dirname, "../../config");
 
 let api: Api;
@@ -62,7 +63,12 @@ const WHOLE: Fleet = {
           track: "all",
           channel: { name: "slow", arch: "amd64" },
           strategy: { preset: "careful", after: [{ group: "Canaries", bake: "1d" }] },
-          maintenance_windows: [{ days: ["sat"], from: "22:00", to: "04:00" }],
+          maintenance_windows: [
+            { days: ["sat"], from: "22:00", to: "04:00" },
+            { from: "Fri 22:00", to: "Mon 06:00" },
+            { from: "Thu 23:00", length: "1h30m" },
+            { from: "20:00", to: "24:00" },
+          ],
         },
         { name: "Canaries", track: null, channel: null, policy: { updates_enabled: false, max_updates_per_period: 5 } },
       ],
@@ -279,6 +285,48 @@ describe("a fleet's document", () => {
     expect((await plan(fleet)).changes).toEqual([]);
   });
 
+  describe("with ids of its own for names and tracks that are taken", () => {
+    const lts = { name: "lts", arch: "amd64" };
+    const [channelId, groupId] = ["0a2deb70-37be-4026-853f-bfdd6b347bbe", "1a2deb70-37be-4026-853f-bfdd6b347bbe"];
+    const theirs = (name: string) => ({
+      applications: [
+        {
+          id: FLATCAR,
+          name: "Flatcar Container Linux",
+          channels: [{ id: channelId, ...lts }],
+          groups: [{ id: groupId, name, track: "lts", channel: lts }],
+        },
+      ],
+    });
+
+    it.each(["LTS (AMD64)", "Ours"])(
+      "takes the place of what a new server starts with, when pruning: %s",
+      async (name) => {
+        for (const verb of ["plan", "apply"]) await api.post(`/fleet/${verb}`, { fleet: theirs(name) }).expect(409);
+        await apply(theirs(name), true);
+        const [flatcar] = (await exported()).applications;
+        expect(flatcar.channels).toMatchObject([{ id: channelId, ...lts }]);
+        expect(flatcar.groups).toMatchObject([{ id: groupId, name, track: "lts", channel: lts }]);
+        expect((await plan(theirs(name), true)).changes).toEqual([]);
+      },
+    );
+
+    it("does not put an end to rollouts by that", async () => {
+      await api.point(LTS, await api.aPackage("3510.3.6"));
+      const fleet = theirs("LTS (AMD64)");
+      const { body } = await api.post("/fleet/apply", { fleet, prune: true }).expect(409);
+      expect(body.errors[0].path).toBe("applications.0.groups.0.id");
+    });
+
+    it("gives a group the name of one that is pruned", async () => {
+      const [flatcar] = (await exported()).applications;
+      const [stable, beta] = flatcar.groups;
+      const renamed = { ...flatcar, groups: [{ ...stable, name: beta.name }] };
+      await apply({ applications: [renamed] }, true);
+      expect((await exported()).applications[0].groups).toMatchObject([{ id: stable.id, name: beta.name }]);
+    });
+  });
+
   it.each([
     ["an unknown field", (one: Fleet) => (one.applications[0].grups = []), "fleet.applications.0.grups", 400],
     [
@@ -363,7 +411,15 @@ describe("a fleet's document", () => {
 
   it("is what a new server starts with, and its schema is published beside it", async () => {
     const { applications } = readFleetFile(join(CONFIG, "flatcar.yaml"));
-    expect(applications[0]?.groups).toHaveLength(8);
+    const [flatcar] = applications;
+    const all = ["stable", "beta", "alpha", "edge", "lts"].flatMap((name) =>
+      ["amd64", "aarch64"].map((arch) => ({ name, arch })),
+    );
+    expect(flatcar?.channels?.map(({ name, arch }) => ({ name, arch }))).toEqual(expect.arrayContaining(all));
+    expect(flatcar?.groups?.map(({ channel, track }) => [channel, track])).toEqual(
+      expect.arrayContaining(all.map((channel) => [channel, channel.name])),
+    );
+    expect([flatcar?.channels, flatcar?.groups]).toMatchObject([{ length: 10 }, { length: 10 }]);
     expect(JSON.parse(readFileSync(join(CONFIG, "fleet.schema.json"), "utf8"))).toEqual(
       JSON.parse(JSON.stringify(fleetJsonSchema())),
     );

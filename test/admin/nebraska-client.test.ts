@@ -400,7 +400,7 @@ describe("the pages of a web console", () => {
     const names = (list: readonly { name: string; arch: number }[] | null | undefined) =>
       list?.map(({ name, arch }) => `${name} ${arch}`);
     expect(names(items[0]?.channels)).toEqual(
-      ["alpha", "beta", "edge", "stable"].flatMap((name) => [`${name} 1`, `${name} 2`]),
+      ["alpha", "beta", "edge", "lts", "stable"].flatMap((name) => [`${name} 1`, `${name} 2`]),
     );
     expect(items[0]?.groups).toEqual((await client.groups(FLATCAR).list({ perpage: 100 })).items);
 
@@ -498,8 +498,12 @@ describe("the pages of a web console", () => {
       { status: 2, version: "4230.2.1", error_code: null },
     ]);
     expect(await nodes.history(failed, { limit: 1 })).toHaveLength(1);
+    expect(await client.rename(failed, "Straße 7")).toMatchObject({ id: failed, alias: "Straße 7" });
+    for (const searchFilter of ["alias", "All"])
+      expect(await found({ searchFilter, searchValue: "STRASSE" })).toEqual([failed]);
     expect(await client.rename(failed, "rack 7")).toMatchObject({ id: failed, alias: "rack 7" });
     expect(await found({ searchFilter: "alias", searchValue: "rack" })).toEqual([failed]);
+    expect(await found({ searchFilter: "All", searchValue: "STRASSE" })).toEqual([]);
     expect(await refusal(nodes.read("d".repeat(32)))).toBe(404);
     expect(await refusal(client.rename("d".repeat(32), "x"))).toBe(404);
   });
@@ -520,6 +524,13 @@ describe("moving over", () => {
     await client.groups(lab.id).create(aGroup(policy));
     const other = { application_id: lab.id, type: 4, filename: "", size: "", hash: "" };
     await client.packages(lab.id).create(aRelease("1.0.0", other));
+    // LTS, as people have set it up by hand: where a new server has its own.
+    const { channels, groups } = await client.apps.read(FLATCAR);
+    const lts = { application_id: FLATCAR, name: "lts", arch: 1, color: "#14b9d6" };
+    for (const { id, track } of groups ?? []) if (track === "lts") await client.groups(FLATCAR).delete(id);
+    for (const { id, name } of channels ?? []) if (name === "lts") await client.channels(FLATCAR).delete(id);
+    const { id: channelId } = await client.channels(FLATCAR).create(lts);
+    await client.groups(FLATCAR).create(aGroup({ name: "LTS (AMD64)", track: "lts", channel_id: channelId }));
 
     const fresh = await aTurnout();
     const directory = mkdtempSync(join(tmpdir(), "turnout-moving-"));

@@ -1,7 +1,9 @@
 /** What people do to nodes, on a real database, with check-ins before and after. */
+import fc from "fast-check";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { Conductor } from "../../src/checkin/conductor.ts";
 import { type CheckInRequest, Decisions } from "../../src/checkin/decisions.ts";
+import { matchesPattern } from "../../src/rollout/fold.ts";
 import type { CheckIn } from "../../src/rollout/model/check-in.ts";
 import { deleteNodes, holdNodes, labelNodes, letNodesGo, moveNodes } from "../../src/store/node-care.ts";
 import { type NodeRow, withSeen } from "../../src/store/node-list.ts";
@@ -195,14 +197,19 @@ describe("a filter", () => {
   const ids = async (filter: NodeSelection) =>
     (await selectedNodes(world.store.read, 1, filter).select("nodes.id").orderBy("nodes.no").execute()).map(({ id }) => Number.parseInt(id, 16)); // biome-ignore format: one line
 
-  it("finds labels exactly, whatever stands in their values", async () => {
-    const labels = [{ rack: "7" }, { rack: "77" }, { Rack: "7" }, { rack: "Lab" }, { rack: "lab" }, { note: '"rack":"7"' }, { note: 'x\\","rack":"7' }, { rack: 'a\\' }, { rack: 'a"' }, { rack: "50%" }, { rack: "50_" }, {}]; // biome-ignore format: one line
+  it("finds labels by their very names, whatever stands in their values", async () => {
+    const labels = [{ rack: "7" }, { rack: "77" }, { Rack: "7" }, { rack: "München" }, { rack: "lab" }, { note: '"rack":"7"' }, { note: 'x\\","rack":"7' }, { rack: 'a\\' }, { rack: 'a"' }, { rack: "50%" }, { rack: "50_" }, {}]; // biome-ignore format: one line
     await reasons(...labels.map((_, n) => check(n + 1)));
     for (const [n, one] of labels.entries()) await tend([n + 1], (tx, rows) => labelNodes(tx, rows, { ...one }));
     for (const [n, one] of labels.slice(0, -1).entries()) {
       expect(await ids({ labels: { ...one } }), JSON.stringify(one)).toEqual([n + 1]);
     }
     expect(await ids({ labels: { rack: null } })).toEqual([3, 6, 7, 12]);
+    expect(await ids({ labels: { rack: "MÜNCHEN" } })).toEqual([4]);
+    expect(await ids({ labels: { rack: "LAB" } })).toEqual([5]);
+    await tend([4], (tx, rows) => labelNodes(tx, rows, { rack: "8" }));
+    expect(await ids({ labels: { rack: "München" } })).toEqual([]);
+    expect(await ids({ labels: { rack: "8" } })).toEqual([4]);
     expect(await ids({ labels: { rack: "7", note: "none" } })).toEqual([]);
   });
 
@@ -213,6 +220,35 @@ describe("a filter", () => {
     expect(await ids({ alias: "L?B_?" })).toEqual([3]);
     expect(await ids({ alias: "web-2" })).toEqual([2]);
     expect(await ids({ alias: "%" })).toEqual([]);
+  });
+
+  it("finds aliases in any case of any script, also when a node has changed its own", async () => {
+    await reasons(check(1, { machineAlias: "MÜNCHEN-1" }), check(2, { machineAlias: "münchen-2" }), check(3, { machineAlias: "Straße" }), check(4, { machineAlias: "İstanbul" }), check(5, { machineAlias: "x" })); // biome-ignore format: one line
+    expect(await ids({ alias: "mÜnchen-?" })).toEqual([1, 2]);
+    expect(await ids({ alias: "STRASSE" })).toEqual([3]);
+    expect(await ids({ alias: "istanbul" })).toEqual([4]);
+    await reasons(check(1, { machineAlias: "ZÜRICH-1" }), check(5, { machineAlias: "KÖLN" }));
+    expect(await ids({ alias: "münchen-*" })).toEqual([2]);
+    expect(await ids({ alias: "zürich-1" })).toEqual([1]);
+    expect(await ids({ alias: "Köln" })).toEqual([5]);
+  });
+
+  it("finds the very nodes that a stage with the same pattern includes", async () => {
+    const letters = fc.constantFrom("a", "A", "ü", "Ü", "u\u0308", "ß", "ss", "S", "İ", "ı", "i", "I", "Σ", "ς", "ﬁ", "Ａ", "＊", "%", "_", "\\", "🚂"); // biome-ignore format: one line
+    const aliases = fc.sample(fc.array(letters, { maxLength: 4 }), { numRuns: 60, seed: 7 }).map((all) => all.join(""));
+    const checks = aliases.map((machineAlias, n) => check(n + 1, { machineAlias }));
+    await reasons(...checks);
+    await fc.assert(
+      fc.asyncProperty(
+        fc.array(fc.oneof(letters, fc.constantFrom("*", "?")), { minLength: 1, maxLength: 4 }),
+        async (parts) => {
+          const alias = parts.join("");
+          const included = aliases.flatMap((name, n) => (matchesPattern(alias, name) ? [n + 1] : []));
+          expect(await ids({ alias })).toEqual(included);
+        },
+      ),
+      { numRuns: 200 },
+    );
   });
 
   it("finds those that are held, and those that have not been seen for long", async () => {

@@ -90,6 +90,8 @@ describe("taking care of one node", () => {
   });
 
   it("deletes a node, but not without --yes where nobody can be asked", async () => {
+    await server.omaha(checks({ machineId: machine(9), alias: "FÄLSCHLICH" }));
+    expect(await done("nodes", "delete", "fälschlich", "--yes")).toBe(`deleted node ${machine(9)}\n`);
     await server.omaha(checks({ machineId: machine(9), alias: "mistake" }));
     expect(await refused("nodes", "delete", "mistake")).toContain("say --yes where nobody can be asked");
     expect(await done("nodes", "delete", "mistake", "--yes")).toBe(`deleted node ${machine(9)}\n`);

@@ -19,7 +19,7 @@ describe("turnout apps", () => {
   it("makes, shows, lists, changes and deletes applications, by name, product id or id", async () => {
     const made = await json("apps", "create", "Lab", "--product-id", "io.example.lab", "--clone-from", FLATCAR);
     expect(made).toMatchObject({ name: "Lab", product_id: "io.example.lab" });
-    expect(made.groups).toHaveLength(8);
+    expect(made.groups).toHaveLength(10);
     expect(await done("apps", "list")).toMatch(/^APPLICATION +ID +PRODUCT ID +NODES\nLab +\S+ +io\.example\.lab +0\n/);
     expect((await json("apps", "list")).totalCount).toBe(2);
     for (const name of ["lab", "IO.example.lab", made.id]) {
@@ -130,19 +130,19 @@ describe("turnout channels", () => {
     });
     expect(await done("channels", "list")).toMatch(/^stable \(amd64\) +4230\.2\.1 +e06064ad/m);
     expect(await done("rollouts", "list", "--group", STABLE_GROUP)).toMatch(/4230\.2\.1 +running/);
-    expect(await done("channels", "create", "lts", "--arch", "amd64", "--package", "4081.2.0")).toMatch(
+    expect(await done("channels", "create", "nightly", "--arch", "amd64", "--package", "4081.2.0")).toMatch(
       /^package +4081\.2\.0$/m,
     );
-    expect(await json("channels", "set", "lts", "--package", "none", "--color", "red")).toMatchObject({
+    expect(await json("channels", "set", "nightly", "--package", "none", "--color", "red")).toMatchObject({
       package: null,
       color: "red",
     });
-    expect(await done("channels", "show", "lts")).toMatch(
-      /^channel +lts \(amd64\)\nid +\S+\ncolor +red\npackage +none\n/,
+    expect(await done("channels", "show", "nightly")).toMatch(
+      /^channel +nightly \(amd64\)\nid +\S+\ncolor +red\npackage +none\n/,
     );
-    expect((await json("channels", "delete", "lts", "--yes")).name).toBe("lts");
-    expect(await refused("channels", "show", "lts")).toMatch(
-      /no channel "lts"; there are: alpha \(amd64\), alpha \(aarch64\), /,
+    expect((await json("channels", "delete", "nightly", "--yes")).name).toBe("nightly");
+    expect(await refused("channels", "show", "nightly")).toMatch(
+      /no channel "nightly"; there are: alpha \(amd64\), alpha \(aarch64\), /,
     );
   });
 
@@ -206,7 +206,7 @@ describe("turnout groups", () => {
       /^maintenance-windows +-\nfreezes +-\nstrategy +100 %, starting slowly \(10\) \(the server's default\)\n/m,
     );
     expect(await done("groups", "list")).toMatch(/^Cage +\S+ +stable \(aarch64\) +- +off$/m);
-    expect((await json("groups", "list")).groups).toHaveLength(9);
+    expect((await json("groups", "list")).groups).toHaveLength(11);
     expect(await done("groups", "delete", "Cage", "--yes")).toBe('deleted group "Cage"\n');
   });
 
@@ -215,13 +215,18 @@ describe("turnout groups", () => {
       "--maintenance-windows",
       "fri-mon 20:00-23:00",
       "06:00-07:00",
+      "Fri 22:00 to Mon 06:00",
+      "Thu 23:00 + 1h30m",
+      "sat 00:00-00:00",
       "--freezes",
       "2026-12-20..2027-01-06",
       "--preset",
       "fast",
     ];
     const shown = await done("groups", "set", STABLE_GROUP, ...args);
-    expect(shown).toMatch(/^maintenance-windows +fri-mon 20:00-23:00; 06:00-07:00$/m);
+    expect(shown).toMatch(
+      /^maintenance-windows +fri-mon 20:00-23:00; 06:00-07:00; fri 22:00 to mon 06:00; thu 23:00 \+ 1h30m; sat 00:00-24:00$/m,
+    );
     expect(shown).toMatch(/^freezes +2026-12-20\.\.2027-01-06$/m);
     expect(shown).toMatch(/^strategy +10 % \(1h\), 100 %$/m);
   });
@@ -243,6 +248,7 @@ describe("turnout groups", () => {
       ["--safe-mode", "maybe", "Write on or off."],
       ["--maintenance-windows", "at night", 'Write days and times, e.g. "mon-thu 22:00-04:00"'],
       ["--maintenance-windows", "moon 22:00-04:00", '"moon" is no day; write e.g. mon, or mon-thu.'],
+      ["--maintenance-windows", "fri 22:00 to moon 06:00", '"moon" is no day; write e.g. mon.'],
       ["--freezes", "2026", 'Write two days and why, e.g. "2026-12-20..2027-01-06 holidays".'],
       ["--max-updates-per-period", "-1", "Write a whole number."],
       ["--preset", "slow", "Allowed choices are guarded, careful, normal, fast, hotfix."],

@@ -57,8 +57,29 @@ it("windows and freezes are read as they are shown", () => {
     "mon-thu 22:00-04:00",
     "sat,sun 00:00-23:59",
     "fri-mon 20:00-23:00",
+    "sat,sun 20:00-24:00",
+    "thu 23:00 + 1h30m",
+    "22:00 + 1h",
+    "fri 22:00 to mon 06:00",
   ])
     expect(windowText(readWindow(text))).toBe(text);
+  for (const [text, window] of [
+    ["Fri 22:00 to Mon 06:00", { from: "fri 22:00", to: "mon 06:00" }],
+    ["Fri 22:00-Mon 06:00", { from: "fri 22:00", to: "mon 06:00" }],
+    ["fri 22:00 - mon 06:00", { from: "fri 22:00", to: "mon 06:00" }],
+    ["22:00 to 04:00", { from: "22:00", to: "04:00" }],
+    ["Mon-Thu 22:00 - 04:00", { days: ["mon", "tue", "wed", "thu"], from: "22:00", to: "04:00" }],
+    ["Thu  23:00+1h30m", { days: ["thu"], from: "23:00", length: "1h30m" }],
+    ["sat,sun 23:30 + 60 minutes", { days: ["sat", "sun"], from: "23:30", length: "60 minutes" }],
+  ] as const)
+    expect(readWindow(text)).toEqual(window);
+  expect(windowText({ from: "Thu 23:00", length: "1h30m" })).toBe("thu 23:00 + 1h30m");
+  // What could be taken for nothing at all is shown as what it is.
+  expect(windowText({ days: ["sat"], from: "00:00", to: "00:00" })).toBe("sat 00:00-24:00");
+  expect(windowText({ from: "22:00", to: "22:00" })).toBe("22:00 + 24h");
+  expect(windowText({ from: "Fri 22:00", to: "fri 22:00" })).toBe("fri 22:00 + 7d");
+  for (const text of ["fri 22:00 to", "mon-wed 22:00 to fri 06:00", "22:00", "+ 1h"])
+    expect(() => readWindow(text)).toThrow("Write days and times");
   expect(readWindow("MON,wed-fri 22:00-04:00").days).toEqual(["mon", "wed", "thu", "fri"]);
   for (const text of ["2026-12-20..2027-01-06", "2026-12-20T18:00..2027-01-06 the holidays, as always"])
     expect(freezeText(readFreeze(text))).toBe(text);

@@ -70,7 +70,16 @@ describe("a strategy that comes in", () => {
   it("says what is wrong with windows and freezes", () => {
     expect(complaints(windowsSchema, [{ days: ["mon"], from: "22:00", to: "04:00" }])).toEqual([]);
     expect(complaints(windowsSchema, [{ from: "22:00", to: "4" }])).toEqual([
-      '0: "4" is not a time of day; write e.g. "22:30"',
+      '0: "4" is not a time of day; write e.g. "22:30", or "Fri 22:30"',
+    ]);
+    for (const window of [
+      { from: "20:00", to: "24:00" },
+      { from: "Fri 22:00", to: "Mon 06:00" },
+      { from: "Thu 23:00", length: "1h30m" },
+    ])
+      expect(windowsSchema.parse([window])).toEqual([window]);
+    expect(complaints(windowsSchema, [{ from: "Fri 22:00", length: "8d" }])).toEqual([
+      '0: "8d" is too long: a window is open for 7 days at most',
     ]);
     expect(complaints(windowsSchema, [{ days: ["moonday"], from: "22:00", to: "04:00" }])[0]).toContain("0.days.0");
     expect(complaints(freezesSchema, [{ from: "2026-12-20", to: "2027-01-06", reason: "holidays" }])).toEqual([]);

@@ -1,5 +1,6 @@
 /** Nodes straight into their tables, with the counts that check-ins would have kept. */
 import { NODE_STATUSES, type NodeStatus } from "../../src/rollout/model/node.ts";
+import { keptFold, keptFoldOfLabels } from "../../src/store/folded.ts";
 import type { InProcess } from "./in-process.ts";
 
 export interface FilledNode {
@@ -38,8 +39,9 @@ const HELD = JSON.stringify({ at: 0, by: "somebody", why: "" });
 export function fill({ db }: InProcess, nodes: readonly FilledNode[]): void {
   const node = db.prepare<unknown[]>(`
     INSERT INTO nodes (no, id, application_no, group_no, version, arch, machine_alias, alias, ip, oem, oem_version, aleph_version,
-                       boot_id, broken_quotes, created_at, status, status_at, held, labels)
-    VALUES (?, ?, 1, ?, ?, 1, ?, ?, ?, 'azure', '', '', '', 0, 0, ?, 0, ?, ?)`);
+                       boot_id, broken_quotes, created_at, status, status_at, held, labels,
+                       folded_id, folded_alias, folded_machine_alias, folded_labels)
+    VALUES (?, ?, 1, ?, ?, 1, ?, ?, ?, 'azure', '', '', '', 0, 0, ?, 0, ?, ?, ?, ?, ?, ?)`);
   const seen = db.prepare<unknown[]>("INSERT INTO seen (node_no, at) VALUES (?, ?)");
   const count = db.prepare<unknown[]>(`
     INSERT INTO node_counts (group_no, version, status, count)
@@ -57,6 +59,10 @@ export function fill({ db }: InProcess, nodes: readonly FilledNode[]): void {
       status,
       held ? HELD : null,
       labels && JSON.stringify(labels),
+      keptFold(id),
+      keptFold(alias),
+      keptFold(machineAlias),
+      labels && keptFoldOfLabels(labels),
     );
     seen.run(no, seenAt);
     count.run(groupNo, version, status);

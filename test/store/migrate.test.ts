@@ -5,11 +5,13 @@ import Database from "better-sqlite3";
 import { describe, expect, it } from "vitest";
 import { loadCounters } from "../../src/store/counters.ts";
 import { loadFleet } from "../../src/store/fleet.ts";
+import { listNodes, type NodeFilter } from "../../src/store/node-list.ts";
 import { recount } from "../../src/store/recount.ts";
 import { sessionOn } from "../../src/store/sqlite/connection.ts";
 import { kyselyOver } from "../../src/store/sqlite/dialect.ts";
 import { migrate, NewerDatabase } from "../../src/store/sqlite/migrate.ts";
 
+const NOW = Date.UTC(2026, 2, 4, 12);
 const FOLDER = resolve(import.meta.dirname, "../../migrations/sqlite");
 
 describe("migrations", () => {
@@ -37,6 +39,52 @@ describe("migrations", () => {
     expect(() => migrate(db, 1, folder)).toThrow();
     expect(db.prepare("SELECT name FROM sqlite_master WHERE name = 'half'").all()).toEqual([]);
     expect(db.prepare("SELECT max(number) AS newest FROM migrations").get()).not.toEqual({ newest: 9998 });
+  });
+
+  it("make nodes found by names that were there before, in any case of any script", async () => {
+    const folder = mkdtempSync(join(tmpdir(), "turnout-unfolded-"));
+    for (const name of readdirSync(FOLDER)) {
+      if (name < "0015") cpSync(join(FOLDER, name), join(folder, name));
+    }
+    const db = new Database(":memory:");
+    migrate(db, 1, folder);
+    const node = db.prepare(`
+      INSERT INTO nodes (id, application_no, group_no, version, arch, machine_alias, alias, ip, oem, oem_version, aleph_version, boot_id,
+        broken_quotes, created_at, status, status_at, labels)
+      VALUES (?, 1, 1, '4081.2.0', 1, ?, ?, '192.0.2.1', '', '', '', '', 0, ?, 'unknown', 1, ?)`);
+    node.run("a", "MÜNCHEN-1", "", NOW, '{"site":"KÖLN"}');
+    node.run("b", "x", "Straße", NOW, '{"site":"Lab"}');
+    node.run("c", "plain", "", NOW, '{"site":"lab"}');
+    node.run("Ä", "", "", NOW, null);
+    db.exec("INSERT INTO node_counts VALUES (1, '4081.2.0', 'unknown', 4)");
+    migrate(db, 2);
+    const session = sessionOn(db);
+    const kysely = kyselyOver({ acquire: async () => session, release: async () => {} });
+    const listed = async (filter: Partial<NodeFilter>) => {
+      const all = {
+        groupNo: 1,
+        within: "1d",
+        statuses: null,
+        version: null,
+        search: null,
+        held: null,
+        label: null,
+      } as const;
+      const page = { limit: 10, start: 0 };
+      const { rows } = await listNodes(kysely, { ...all, ...filter }, { by: "name", descending: false }, page, NOW);
+      return rows.map(({ id }) => id);
+    };
+    for (const where of ["alias", "anywhere"] as const) {
+      expect(await listed({ search: { where, text: "münchen" } })).toEqual(["a"]);
+      expect(await listed({ search: { where, text: "STRASSE" } })).toEqual(["b"]);
+      expect(await listed({ search: { where, text: "PLAIN" } })).toEqual(["c"]);
+    }
+    expect(await listed({ search: { where: "id", text: "ä" } })).toEqual(["Ä"]);
+    expect(await listed({ label: { name: "site", value: "Köln" } })).toEqual(["a"]);
+    expect(await listed({ label: { name: "site", value: "LAB" } })).toEqual(["b", "c"]);
+    // What is in the schema for good is read and written by other programs, too.
+    const schema = db.prepare<[], string>("SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL").pluck().all();
+    expect(schema.join("\n")).not.toMatch(/fold(_labels)?\(/);
   });
 
   it("bring rollouts of the first schema along, counters and all", async () => {

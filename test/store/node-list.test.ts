@@ -27,12 +27,12 @@ function aFleet(nodes: number): FilledNode[] {
       groupNo: n % 7 === 3 ? 2 : 1,
       version: n % 3 === 0 ? "4230.2.1" : "4081.2.0",
       status: someStatus(n % 4),
-      alias: n % 5 === 0 ? `Rack${n % 10}_%` : "",
-      machineAlias: n % 4 === 0 ? `web-${n % 8}` : "",
+      alias: n % 5 === 0 ? `Rack${n % 10}_%` : n % 13 === 0 ? "Straße" : "",
+      machineAlias: n % 4 === 0 ? `web-${n % 8}` : n % 11 === 0 ? "MÜNCHEN" : "",
       ip: `192.0.2.${(n * 37) % 50}`,
       seenAt: NOW - (n % 40) * 5 * MINUTE,
       held: n % 9 === 0,
-      labels: n % 6 === 0 ? { rack: String(n % 4), site: 'rack":"1' } : null,
+      labels: n % 6 === 0 ? { rack: String(n % 4), site: 'rack":"1' } : n % 17 === 0 ? { rack: "KÖLN" } : null,
     }),
   );
   return [...fleet, aFilledNode(nodes + 1, { id: "{b7d94e2c-61f8-4a0f-9d33-55aa10c2e8f4}", seenAt: NOW })];
@@ -40,7 +40,8 @@ function aFleet(nodes: number): FilledNode[] {
 
 /** The same, without any cleverness. */
 function expected(fleet: readonly FilledNode[], filter: NodeFilter, { by, descending }: NodeOrder): FilledNode[] {
-  const text = filter.search?.text.toLowerCase() ?? "";
+  const small = (text: string): string => text.toLowerCase().replace("ß", "ss");
+  const text = small(filter.search?.text ?? "");
   const searched = ({ id, ip, alias, machineAlias }: FilledNode): string[] => {
     const aliases = [alias, machineAlias];
     const of = { id: [id], ip: [ip], alias: aliases, anywhere: [id, ip, ...aliases] };
@@ -64,8 +65,11 @@ function expected(fleet: readonly FilledNode[], filter: NodeFilter, { by, descen
     .filter((node) => filter.statuses?.includes(node.status) ?? true)
     .filter((node) => filter.version === null || filter.version === node.version)
     .filter((node) => filter.held === null || filter.held === node.held)
-    .filter((node) => filter.label === null || node.labels?.[filter.label.name] === filter.label.value)
-    .filter((node) => searched(node).some((one) => one.toLowerCase().includes(text)))
+    .filter(
+      (node) =>
+        filter.label === null || small(node.labels?.[filter.label.name] ?? "none") === small(filter.label.value),
+    )
+    .filter((node) => searched(node).some((one) => small(one).includes(text)))
     .sort((a, b) => compare(a, b) * (descending ? -1 : 1));
 }
 
@@ -77,12 +81,17 @@ const filters = fc.record<NodeFilter>({
   search: fc.option(
     fc.record<NodeSearch>({
       where: fc.constantFrom("id", "alias", "ip", "anywhere"),
-      text: fc.constantFrom("2.1", "RACK", "web-4", "_%", "%", "9e", "nothing like it"),
+      text: fc.constantFrom("2.1", "RACK", "web-4", "_%", "%", "9e", "münch", "STRASS", "nothing like it"),
     }),
   ),
   held: fc.option(fc.boolean()),
   label: fc.option(
-    fc.constantFrom({ name: "rack", value: "1" }, { name: "rack", value: "" }, { name: "r", value: "1" }),
+    fc.constantFrom(
+      { name: "rack", value: "Köln" },
+      { name: "rack", value: "1" },
+      { name: "rack", value: "" },
+      { name: "r", value: "1" },
+    ),
   ),
 });
 const orders = fc.record<NodeOrder>({ by: fc.constantFrom("name", "ip", "seen"), descending: fc.boolean() });

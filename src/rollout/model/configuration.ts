@@ -87,13 +87,14 @@ export interface Policy {
   readonly updateTimeoutMs: number;
 }
 
-/** A weekly window on the wall clock of the group's time zone: across midnight when it ends before it starts. */
+/** A weekly window on the wall clock of the group's time zone. */
 export interface Window {
   /** On which it opens: 1 Monday to 7 Sunday. */
   readonly days: readonly number[];
-  /** Minutes after midnight, 0 to 1439. The same twice: a whole day. */
+  /** Minutes after midnight, 0 to 1439. */
   readonly from: number;
-  readonly to: number;
+  /** 1 to 10,080: a whole week. */
+  readonly lengthMinutes: number;
 }
 
 /** From `startsAt` up to, not including, `endsAt`. */

@@ -8,9 +8,9 @@ export interface Match {
   readonly versions: string | null;
   /** Bare machine ids: lower case, no braces or dashes. */
   readonly ids: readonly string[] | null;
-  /** Of the alias, with `*` for any characters and `?` for one. */
+  /** Of the alias, in any case, with `*` for any characters and `?` for one. */
   readonly alias: string | null;
-  /** All of these, with these values. */
+  /** All of these names, with these values, folded. */
   readonly labels: Labels | null;
 }
 

@@ -20,13 +20,15 @@ export function prepareCheckIns(db: Database.Database) {
         arch, oem, oem_version, aleph_version, boot_id, broken_quotes,
         status, status_at,
         rollout_no, grant_group_no, grant_version, from_version, needs_reboot, granted_at, attempt, grant_boot_id, deadline, error_code,
-        failure, cell, watched_until
-      ) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`),
+        failure, cell, watched_until, folded_id, folded_machine_alias
+      ) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`),
     describeNode: db.prepare<unknown[]>(`
       UPDATE nodes
       SET arch = ?, oem = ?, oem_version = ?, aleph_version = ?, boot_id = ?, broken_quotes = ?
       WHERE no = ?`),
-    renameNode: db.prepare<[string, number]>("UPDATE nodes SET machine_alias = ? WHERE no = ?"),
+    renameNode: db.prepare<[string, string | null, number]>(
+      "UPDATE nodes SET machine_alias = ?, folded_machine_alias = ? WHERE no = ?",
+    ),
     readdressNode: db.prepare<[string, number]>("UPDATE nodes SET ip = ? WHERE no = ?"),
     regroupNode: db.prepare<[number, number]>("UPDATE nodes SET group_no = ? WHERE no = ?"),
     rebootNode: db.prepare<[string | null, number]>("UPDATE nodes SET grant_boot_id = ? WHERE no = ?"),

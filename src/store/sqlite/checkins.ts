@@ -11,6 +11,7 @@ import type { Changes } from "../../rollout/model/outcome.ts";
 import { SLOT_MS } from "../census.ts";
 import { countersAsTexts, toGroupCounters, toRolloutCounters } from "../counters.ts";
 import { loadFleet } from "../fleet.ts";
+import { keptFold } from "../folded.ts";
 import { MIRRORS_KEPT } from "../mirroring.ts";
 import { recordChange, SYSTEM } from "../rollouts.ts";
 import type { CheckInStore, DueNode, Durability, NodeKey, NodeWrite } from "../store.ts";
@@ -59,6 +60,8 @@ export function sqliteCheckIns(db: Database.Database, kysely: Kysely<Tables>): C
       node.ip,
       ...describing(node),
       ...standing(node),
+      keptFold(node.id),
+      keptFold(node.machineAlias),
     );
     nodeCounts.add(node, 1);
     return Number(lastInsertRowid);
@@ -67,7 +70,8 @@ export function sqliteCheckIns(db: Database.Database, kysely: Kysely<Tables>): C
   /** An index is touched when a column of it is set, to whatever: so only what differs is set. */
   function updateNode(no: number, before: Node, node: Node): void {
     if (!describedAlike(before, node)) sql.describeNode.run(...describing(node), no);
-    if (before.machineAlias !== node.machineAlias) sql.renameNode.run(node.machineAlias, no);
+    if (before.machineAlias !== node.machineAlias)
+      sql.renameNode.run(node.machineAlias, keptFold(node.machineAlias), no);
     if (before.ip !== node.ip) sql.readdressNode.run(node.ip, no);
     if (before.groupNo !== node.groupNo) sql.regroupNode.run(node.groupNo, no);
     if (standsAlike(before, node)) {

@@ -1,7 +1,12 @@
-/** Plain SQL files, forward only, each in a transaction of its own together with the record that it ran. */
+/**
+ * Plain SQL files, forward only, each in a transaction of its own together with the record that it ran. Beyond SQLite's own
+ * functions they have `fold` and `fold_labels`, which nothing that stays in the schema may use: other programs lack them.
+ */
 import { readdirSync, readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import type Database from "better-sqlite3";
+import { fold } from "../../rollout/fold.ts";
+import { keptFoldOfStoredLabels } from "../folded.ts";
 
 const FOLDER = fileURLToPath(new URL("../../../migrations/sqlite/", import.meta.url));
 const FILE_NAME = /^(\d{4})_[a-z0-9_]+\.sql$/;
@@ -53,6 +58,10 @@ export function migrate(db: Database.Database, now: number, folder: string = FOL
   db.exec(
     "CREATE TABLE IF NOT EXISTS migrations (number INTEGER PRIMARY KEY, name TEXT NOT NULL, applied_at INTEGER NOT NULL) STRICT",
   );
+  if (pending.length > 0) {
+    db.function("fold", { deterministic: true }, (text) => fold(String(text)));
+    db.function("fold_labels", { deterministic: true }, (text) => keptFoldOfStoredLabels(String(text)));
+  }
   for (const { number, name } of pending) {
     const sql = readFileSync(`${folder}/${name}`, "utf8");
     db.transaction(() => {
