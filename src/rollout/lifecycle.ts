@@ -151,7 +151,7 @@ export function advance(progress: Progress, policy: Policy | null, to: NodeStatu
   const activity = badEnd(to);
   if (activity === null) return;
   progress.note({ ...activity, groupNo: grant.groupNo, version: grant.version, ofNode: true });
-  if (policy?.safeMode) progress.brake(grant, "safe mode: the first node did not come through");
+  if (policy?.safeMode) progress.brake(grant, "the first node did not come through");
 }
 
 /** A failure sticks to the node until it completes, also while it tries again. */

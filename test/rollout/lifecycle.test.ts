@@ -247,7 +247,7 @@ describe("a deadline", () => {
     const world = new World(aFleet([aGroup({ policy: { safeMode: true } })]));
     world.checkIn(aCheckIn());
     world.now += HOUR;
-    expect(expired(world, world.now)?.disableUpdates).toMatchObject({ groupNo: 1 });
+    expect(expired(world, world.now)?.stopUpdates).toMatchObject({ groupNo: 1 });
   });
 
   it("is kept also when the grant's group is gone", () => {
