@@ -19,7 +19,7 @@ import { createChannel, deleteChannel, toChannel, updateChannel } from "./channe
 import type { Tx } from "./context.ts";
 import { deleteFloor, setFloor } from "./floors.ts";
 import { type GroupBody, groupBody } from "./group-bodies.ts";
-import { toGroup } from "./group-objects.ts";
+import { isTurnedOn, toGroup } from "./group-objects.ts";
 import { createGroup, deleteGroup, updateGroup } from "./groups.ts";
 import type { ApplicationRow, ChannelRow, GroupRow, PackageRow } from "./lookups.ts";
 import type { Audit } from "./operation.ts";
@@ -241,7 +241,8 @@ class Applying {
       description: wanted.description ?? present?.description,
       channel_id: channel === undefined ? present?.channel_id : (channel?.id ?? null),
       track: wanted.track === undefined ? present?.track : wanted.track,
-      policy_updates_enabled: kept("updates_enabled"),
+      policy_updates_enabled:
+        policy.updates_enabled ?? (row === undefined ? FIRST_POLICY.updates_enabled : isTurnedOn(row)),
       policy_safe_mode: kept("safe_mode"),
       policy_office_hours: kept("office_hours"),
       policy_timezone: kept("timezone"),

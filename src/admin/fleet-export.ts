@@ -6,7 +6,7 @@ import type { z } from "zod";
 import { archName, type fleetObject, typeName } from "../fleet/document.ts";
 import { compareVersions } from "../rollout/version.ts";
 import type { Db } from "./context.ts";
-import { toGroup } from "./group-objects.ts";
+import { isTurnedOn, toGroup } from "./group-objects.ts";
 import type { ApplicationRow, ChannelRow } from "./lookups.ts";
 import { type PackageObject, toPackages } from "./package-objects.ts";
 
@@ -113,7 +113,8 @@ async function groupsOf(db: Db, { no }: ApplicationRow, channels: readonly Chann
       track: group.track === group.id ? null : group.track,
       channel: channel === undefined ? null : { name: channel.name, arch: archName(channel.arch) },
       policy: {
-        updates_enabled: group.policy_updates_enabled,
+        // What a person has set: what safe mode has stopped is no configuration.
+        updates_enabled: isTurnedOn(row),
         safe_mode: group.policy_safe_mode,
         office_hours: group.policy_office_hours,
         timezone: group.policy_timezone,

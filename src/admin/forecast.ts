@@ -36,7 +36,7 @@ export function forecastOperations(): readonly Operation[] {
       const plan = planOf(body, {
         version: versionOf(body, group),
         strategy: await strategyOf(read, group.no),
-        policy: group.policy,
+        policy: { ...group.policy, updatesEnabled: group.policy.updatesEnabled && group.updatesStopped === null },
         now,
       });
       const since = now - plan.strategy.activeWithinMs;

@@ -7,6 +7,9 @@ import { appliedDocument } from "./site-document.ts";
 /** What the document of the central server says, and what would move its channels. Nodes, rollouts and files are the site's own. */
 const CENTRALS: ReadonlySet<string> = new Set(["application", "package", "channel", "floor", "group", "upstream"]);
 
+/** Of a group: whether its updates are on, and what safe mode has stopped here, with the reason why somebody lets them go on. */
+const SITES_OWN = /^(policy_updates_enabled|updates_stopped(_by|\..*)?|reason)$/;
+
 interface Change {
   readonly subject: string;
   readonly id: string;
@@ -29,7 +32,7 @@ export async function checkIsOurs(tx: Tx, { subject, id, applicationId, before, 
     subject === "group" &&
     before !== null &&
     after !== null &&
-    fieldsBetween(before, after).every(({ field }) => field === "policy_updates_enabled");
+    fieldsBetween(before, after).every(({ field }) => SITES_OWN.test(field));
   const where = `the configuration of this application comes from ${row.url}: change it there`;
   if (!isSwitch) {
     throw new Problem(409, `${where}. Here, rollouts can be steered, and a group's updates turned off`);

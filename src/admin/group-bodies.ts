@@ -6,6 +6,7 @@ import { parseInterval } from "../rollout/interval.ts";
 import { ARCH } from "../rollout/model/arch.ts";
 import type { StrategyDocument } from "../rollout/strategy.ts";
 import { checkFreeze, type FreezeDocument } from "../rollout/windows.ts";
+import { stopOf } from "../store/fleet.ts";
 import { readOnly, type Tx } from "./context.ts";
 import type { ApplicationRow, GroupRow } from "./lookups.ts";
 import { invalid } from "./problem.ts";
@@ -38,7 +39,16 @@ export const groupBody = z.strictObject({
   strategy: strategySchema.nullish(),
   maintenance_windows: windowsSchema.optional(),
   freezes: freezesSchema.optional(),
-  ...readOnly("id", "created_ts", "rollout_in_progress", "application_id", "channel", "effective_strategy"),
+  ...readOnly(
+    "id",
+    "created_ts",
+    "rollout_in_progress",
+    "application_id",
+    "channel",
+    "effective_strategy",
+    "updates_stopped_by",
+    "updates_stopped",
+  ),
 });
 export type GroupBody = z.output<typeof groupBody>;
 
@@ -70,7 +80,7 @@ export async function columnsOf(
     description: body.description ?? "",
     channel_no: channel?.no ?? null,
     track,
-    policy_updates_enabled: Number(body.policy_updates_enabled ?? before?.policy_updates_enabled ?? 1),
+    policy_updates_enabled: Number(turnedOn(body, before) ?? before?.policy_updates_enabled ?? 1),
     policy_safe_mode: Number(body.policy_safe_mode ?? before?.policy_safe_mode ?? 0),
     policy_office_hours: Number(body.policy_office_hours ?? before?.policy_office_hours ?? 0),
     policy_timezone: body.policy_timezone,
@@ -87,6 +97,18 @@ export async function columnsOf(
   }
   checkFreezes(JSON.parse(freezes), zone);
   return columns;
+}
+
+/**
+ * What the person says; undefined: nothing. While something has stopped the updates, they are shown as off: who sends the whole
+ * object back, and in it what has stopped them, has not turned them off.
+ */
+function turnedOn(
+  { policy_updates_enabled: enabled, updates_stopped_by: by }: GroupBody,
+  before: GroupRow | null,
+): boolean | undefined {
+  const isAsShown = enabled === false && before?.updates_stopped != null && by === stopOf(before.updates_stopped)?.by;
+  return isAsShown ? undefined : enabled;
 }
 
 /** In the group's zone, which may be another than the one they were written for. */

@@ -4,10 +4,20 @@ import { freezesSchema, strategyObject, windowsSchema } from "../fleet/strategy.
 import { grantedTotal } from "../rollout/counters.ts";
 import { strategyInFull } from "../rollout/strategy.ts";
 import { toRolloutCounters } from "../store/counters.ts";
+import { stopOf } from "../store/fleet.ts";
 import { effectiveStrategy } from "../store/rollouts.ts";
 import { channelObject, toChannels } from "./channels.ts";
 import { type Db, timestamp } from "./context.ts";
 import type { GroupRow } from "./lookups.ts";
+
+const stopObject = z.object({
+  since: z.iso.datetime(),
+  reason: z.string(),
+  /** That the node was granted, which did not come through. */
+  version: z.string(),
+  rollout_id: z.uuid().nullable(),
+  instance_id: z.string(),
+});
 
 export const groupObject = z
   .object({
@@ -18,6 +28,7 @@ export const groupObject = z
     rollout_in_progress: z.boolean(),
     application_id: z.uuid(),
     channel_id: z.uuid().nullable(),
+    /** Whether anything is granted: false when a person has turned updates off, or when something has stopped them. */
     policy_updates_enabled: z.boolean(),
     policy_safe_mode: z.boolean(),
     policy_office_hours: z.boolean(),
@@ -30,6 +41,9 @@ export const groupObject = z
     effective_strategy: strategyObject,
     maintenance_windows: windowsSchema,
     freezes: freezesSchema,
+    /** Null: nothing; whether they are on is a person's setting alone. */
+    updates_stopped_by: z.enum(["safe-mode"]).nullable(),
+    updates_stopped: stopObject.nullable(),
     channel: channelObject.optional(),
     track: z.string(),
   })
@@ -56,6 +70,7 @@ export async function toGroup(db: Db, row: GroupRow): Promise<GroupObject> {
       ? []
       : await db.selectFrom("channels").selectAll().where("no", "=", row.channel_no).execute();
   const [channel] = await toChannels(db, channels);
+  const stop = stopOf(row.updates_stopped);
   return {
     id: row.id,
     name: row.name,
@@ -64,7 +79,7 @@ export async function toGroup(db: Db, row: GroupRow): Promise<GroupObject> {
     rollout_in_progress: await rolloutInProgress(db, row.no, channels[0]?.package_no ?? null),
     application_id: application.id,
     channel_id: channel?.id ?? null,
-    policy_updates_enabled: row.policy_updates_enabled === 1,
+    policy_updates_enabled: stop === null && isTurnedOn(row),
     policy_safe_mode: row.policy_safe_mode === 1,
     policy_office_hours: row.policy_office_hours === 1,
     policy_timezone: row.policy_timezone,
@@ -75,9 +90,28 @@ export async function toGroup(db: Db, row: GroupRow): Promise<GroupObject> {
     effective_strategy: strategyInFull(await effectiveStrategy(db, row.strategy)) as StrategyView,
     maintenance_windows: JSON.parse(row.maintenance_windows),
     freezes: JSON.parse(row.freezes),
+    updates_stopped_by: stop?.by ?? null,
+    updates_stopped: stop && {
+      since: timestamp(stop.at),
+      reason: stop.why,
+      version: stop.version,
+      rollout_id: stop.rolloutId,
+      instance_id: stop.nodeId,
+    },
     ...(channel === undefined ? {} : { channel }),
     track: row.track,
   };
+}
+
+/** A person's setting, whatever has stopped the updates. */
+export function isTurnedOn(row: GroupRow): boolean {
+  return row.policy_updates_enabled === 1;
+}
+
+/** What a person has set of it, and what has stopped it: for the audit log, and to tell whether it has changed. */
+export function stateOf(group: GroupObject, row: GroupRow): object {
+  const { id, created_ts: _, rollout_in_progress: __, channel: ___, track, ...state } = group;
+  return { ...state, policy_updates_enabled: isTurnedOn(row), track: track === id ? null : track };
 }
 
 /** From the first grant of the channel's package until its rollout is completed. */

@@ -1,10 +1,11 @@
 /** Groups: the nodes that share a policy. */
 import { randomUUID } from "node:crypto";
 import { z } from "zod";
+import { NotPossible } from "../rollout/run.ts";
 import { nextNumber } from "../store/numbers.ts";
 import type { Tx } from "./context.ts";
 import { columnsOf, type GroupBody, groupBody } from "./group-bodies.ts";
-import { type GroupObject, groupObject, toGroup, toGroups } from "./group-objects.ts";
+import { type GroupObject, groupObject, stateOf, toGroup, toGroups } from "./group-objects.ts";
 import { type ApplicationRow, countOf, findApplication, findGroup, type GroupRow } from "./lookups.ts";
 import { type Audit, type Operation, operation } from "./operation.ts";
 import { listOrNullOf, orNull, pageQuery, placeOf } from "./paging.ts";
@@ -59,7 +60,7 @@ const getGroup = operation({
     const application = await findApplication(call.read, call.params.app);
     const row = await findGroup(call.read, application, call.params.group);
     const group = await toGroup(call.read, row);
-    call.tag(stateOf(group));
+    call.tag(stateOf(group, row));
     return group;
   },
 });
@@ -77,9 +78,10 @@ const putGroup = operation({
     call.configure(async (tx, _now, audit) => {
       const application = await findApplication(tx, call.params.app);
       const before = await findGroup(tx, application, call.params.group);
-      call.expect(stateOf(await toGroup(tx, before)));
-      const after = await updateGroup(tx, application, before, call.body, audit);
-      call.tag(stateOf(after));
+      call.expect(stateOf(await toGroup(tx, before), before));
+      const row = await updateGroup(tx, application, before, call.body, audit);
+      const after = await toGroup(tx, row);
+      call.tag(stateOf(after, row));
       return after;
     }),
 });
@@ -96,12 +98,56 @@ const removeGroup = operation({
     call.configure(async (tx, _now, audit) => {
       const application = await findApplication(tx, call.params.app);
       const row = await findGroup(tx, application, call.params.group);
-      call.expect(stateOf(await toGroup(tx, row)));
+      call.expect(stateOf(await toGroup(tx, row), row));
       await deleteGroup(tx, row, audit);
     }),
 });
 
-export const groupOperations: readonly Operation[] = [listGroups, postGroup, getGroup, putGroup, removeGroup];
+const resumeUpdates = operation({
+  id: "resumeUpdates",
+  method: "post",
+  path: "/apps/:app/groups/:group/resume-updates",
+  tag: TAG,
+  summary: "Let a group's updates go on that safe mode has stopped: one node first, again",
+  description:
+    "Nothing else does, `policy_updates_enabled: true` neither. If a person has turned updates off besides, they stay off.",
+  role: "operator",
+  body: z.strictObject({ reason: z.string().min(1).max(1_000).default("by hand") }),
+  bodyOptional: true,
+  answer: groupObject,
+  handle: (call) =>
+    call.configure(async (tx, _now, audit) => {
+      const application = await findApplication(tx, call.params.app);
+      const before = await findGroup(tx, application, call.params.group);
+      const group = await toGroup(tx, before);
+      call.expect(stateOf(group, before));
+      if (group.updates_stopped_by === null) {
+        throw new NotPossible(
+          `safe mode has not stopped the updates of group "${group.name}": there is nothing to resume`,
+        );
+      }
+      const row = await tx
+        .updateTable("groups")
+        .set({ updates_stopped: null })
+        .where("no", "=", before.no)
+        .returningAll()
+        .executeTakeFirstOrThrow();
+      const after = await toGroup(tx, row);
+      const { reason } = call.body;
+      await audit({ ...subject(group), before: stateOf(group, before), after: { ...stateOf(after, row), reason } });
+      call.tag(stateOf(after, row));
+      return after;
+    }),
+});
+
+export const groupOperations: readonly Operation[] = [
+  listGroups,
+  postGroup,
+  getGroup,
+  putGroup,
+  removeGroup,
+  resumeUpdates,
+];
 
 export async function createGroup(
   tx: Tx,
@@ -118,7 +164,7 @@ export async function createGroup(
     .returningAll()
     .executeTakeFirstOrThrow();
   const group = await toGroup(tx, row);
-  await audit({ ...subject(group), before: null, after: stateOf(group) });
+  await audit({ ...subject(group), before: null, after: stateOf(group, row) });
   return group;
 }
 
@@ -128,7 +174,7 @@ export async function updateGroup(
   row: GroupRow,
   body: GroupBody,
   audit: Audit,
-): Promise<GroupObject> {
+): Promise<GroupRow> {
   const before = await toGroup(tx, row);
   const columns = await columnsOf(tx, application, body, row.id, row);
   const changed = await tx
@@ -138,21 +184,16 @@ export async function updateGroup(
     .returningAll()
     .executeTakeFirstOrThrow();
   const group = await toGroup(tx, changed);
-  await audit({ ...subject(group), before: stateOf(before), after: stateOf(group) });
-  return group;
+  await audit({ ...subject(group), before: stateOf(before, row), after: stateOf(group, changed) });
+  return changed;
 }
 
 export async function deleteGroup(tx: Tx, row: GroupRow, audit: Audit): Promise<void> {
   const group = await toGroup(tx, row);
   await tx.deleteFrom("groups").where("no", "=", row.no).execute();
-  await audit({ ...subject(group), before: stateOf(group), after: null });
+  await audit({ ...subject(group), before: stateOf(group, row), after: null });
 }
 
 function subject({ id, application_id: applicationId }: GroupObject) {
   return { subject: "group", id, applicationId, groupId: id };
-}
-
-/** What a person has set of it: for the audit log, and to tell whether it has changed. */
-function stateOf({ id, created_ts: _, rollout_in_progress: __, channel: ___, track, ...state }: GroupObject): object {
-  return { ...state, track: track === id ? null : track };
 }

@@ -1,6 +1,6 @@
 /** The documents that sites get: made once for all that ask, until the configuration moves. */
 import { archName } from "../fleet/document.ts";
-import { loadPackages, toArch } from "../store/fleet.ts";
+import { loadPackages, stopOf, toArch } from "../store/fleet.ts";
 import type { Store } from "../store/store.ts";
 import type { Db } from "./context.ts";
 import { etagOf } from "./etag.ts";
@@ -94,7 +94,7 @@ export async function hostedPackages(db: Db): Promise<SiteDocument["hosted"]> {
 
 /**
  * Of each group and package the newest rollout, if it is halted or aborted, or was when its channel moved on: sites that still wait
- * for the files of what came next still roll it out.
+ * for the files of what came next still roll it out. While safe mode has stopped a group's updates, all of its rollouts are as if halted.
  */
 async function stoppedRollouts(db: Db): Promise<SiteDocument["stopped"]> {
   const rows = await db
@@ -102,17 +102,22 @@ async function stoppedRollouts(db: Db): Promise<SiteDocument["stopped"]> {
     .innerJoin("packages", "packages.no", "rollouts.package_no")
     .innerJoin("groups", "groups.no", "rollouts.group_no")
     .innerJoin("applications", "applications.no", "groups.application_no")
-    .select(["rollouts.no", "state", "packages.version", "packages.arch"])
+    .select(["rollouts.no", "state", "packages.version", "packages.arch", "groups.updates_stopped"])
     .select(["applications.id as application", "groups.id as group"])
     .where("rollouts.no", "in", newestRollouts(db))
     .where((eb) =>
-      eb.or([eb("state", "in", ["halted", "aborted"]), eb("rollouts.no", "in", supersededWhileHalted(db))]),
+      eb.or([
+        eb("state", "in", ["halted", "aborted"]),
+        eb("rollouts.no", "in", supersededWhileHalted(db)),
+        eb.and([eb("groups.updates_stopped", "is not", null), eb("present", "=", 1)]),
+      ]),
     )
     .orderBy("rollouts.no", "desc")
     .limit(MAX_STOPPED)
     .execute();
   const stopped: SiteDocument["stopped"] = [];
-  for (const { no, version, arch, application, group, state } of rows) {
+  for (const { no, version, arch, application, group, state, updates_stopped } of rows) {
+    const stop = state === "halted" || state === "aborted" ? null : stopOf(updates_stopped);
     const line = await db
       .selectFrom("rollout_history")
       .select("reason")
@@ -127,7 +132,8 @@ async function stoppedRollouts(db: Db): Promise<SiteDocument["stopped"]> {
       version,
       arch: archName(toArch(arch)),
       state: state === "aborted" ? "aborted" : "halted",
-      reason: line?.reason ?? "",
+      reason:
+        stop === null ? (line?.reason ?? "") : `safe mode has stopped updates there: ${stop.why} with ${stop.version}`,
     });
   }
   return stopped.reverse();

@@ -10,6 +10,7 @@ const text = z.string().max(2_000);
 /** What nodes make up must not fill the central server's disk. */
 export const MAX_NODE_ROWS = 2_000;
 export const MAX_ROLLOUT_ROWS = 1_000;
+export const MAX_STOPPED_ROWS = 1_000;
 
 const nodeRow = z.object({
   group: z.uuid(),
@@ -32,6 +33,15 @@ const rolloutRow = z.object({
   counters: countersObject.partial({ relapsed: true }),
 });
 
+/** A group whose updates safe mode has stopped there. */
+const stoppedRow = z.object({
+  group: z.uuid(),
+  since: z.iso.datetime(),
+  /** That its first node did not come through with. */
+  version: z.string().max(255),
+  reason: text,
+});
+
 export const siteReport = z
   .object({
     instance: z.uuid(),
@@ -50,6 +60,8 @@ export const siteReport = z
     /** Nodes that are in none of the rows: there are too many versions. */
     other_nodes: count,
     rollouts: z.array(rolloutRow).max(MAX_ROLLOUT_ROWS),
+    /** Sites of older versions say nothing of them. */
+    stopped_groups: z.array(stoppedRow).max(MAX_STOPPED_ROWS).default([]),
   })
   .meta({ id: "SiteReport" });
 export type SiteReport = z.output<typeof siteReport>;

@@ -35,10 +35,17 @@ const siteFields = {
   statuses: z.record(z.string(), z.int()),
   /** Rollouts that are halted there. */
   halted: z.int(),
+  /** Groups whose updates safe mode has stopped there. */
+  stopped: z.int(),
 };
 const siteSummary = z.object(siteFields).meta({ id: "SiteSummary" });
 const siteObject = z
-  .object({ ...siteFields, nodes: siteReport.shape.nodes, rollouts: siteReport.shape.rollouts })
+  .object({
+    ...siteFields,
+    nodes: siteReport.shape.nodes,
+    rollouts: siteReport.shape.rollouts,
+    stopped_groups: siteReport.shape.stopped_groups,
+  })
   .meta({ id: "Site" });
 
 type SiteRow = Selectable<Tables["sites"]>;
@@ -137,8 +144,8 @@ export function siteOperations({
     answer: siteObject,
     async handle({ read, params }) {
       const row = await findSite(read, params.site);
-      const { nodes, rollouts } = reportOf(row);
-      return { ...(await toSummary(documents, row)), nodes, rollouts };
+      const { nodes, rollouts, stopped_groups } = reportOf(row);
+      return { ...(await toSummary(documents, row)), nodes, rollouts, stopped_groups };
     },
   });
 
@@ -222,5 +229,6 @@ async function toSummary(documents: SiteDocuments, row: SiteRow): Promise<z.inpu
     total_nodes: total,
     statuses,
     halted: report.rollouts.filter(({ state }) => state === "halted").length,
+    stopped: report.stopped_groups.length,
   };
 }

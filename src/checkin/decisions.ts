@@ -11,7 +11,7 @@ import type { CheckIn } from "../rollout/model/check-in.ts";
 import type { Counters } from "../rollout/model/counters.ts";
 import type { Fleet } from "../rollout/model/fleet.ts";
 import type { Node } from "../rollout/model/node.ts";
-import type { AppStatus, Changes, Offer, Outcome, Reason, Standing } from "../rollout/model/outcome.ts";
+import type { AppStatus, Changes, Offer, Outcome, Reason, Standing, StopUpdates } from "../rollout/model/outcome.ts";
 import { rebased } from "../rollout/quota.ts";
 import { gated } from "../rollout/run.ts";
 import type { MirrorAsked } from "../store/mirroring.ts";
@@ -270,7 +270,7 @@ class Batch {
     this.#nodes.set(nodeKey(node), node);
     this.#writes.push({ before, changes });
     this.#writtenAt.push(seenAt);
-    if (changes.disableUpdates !== null) await this.#disableUpdates(changes.disableUpdates.groupNo);
+    if (changes.stopUpdates !== null) await this.#stopUpdates(changes.stopUpdates, now);
     for (const { entered } of changes.transitions) {
       if (entered?.failure != null) await this.#askGate(entered.rolloutNo, now);
     }
@@ -305,8 +305,9 @@ class Batch {
     if (this.fleet.groupByNo.has(standing.groupNo)) this.#touchedGroups.add(standing.groupNo);
   }
 
-  async #disableUpdates(groupNo: number): Promise<void> {
-    await this.#store.disableUpdates(groupNo);
+  async #stopUpdates({ groupNo, rolloutNo, ...about }: StopUpdates, now: number): Promise<void> {
+    const rolloutId = this.fleet.rolloutByNo.get(rolloutNo)?.id ?? null;
+    await this.#store.stopUpdates(groupNo, { by: "safe-mode", at: now, rolloutId, ...about });
     this.fleet = await this.#store.fleet();
   }
 

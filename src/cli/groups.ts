@@ -17,7 +17,7 @@ import {
 import { appPath, archOption, channelName, findChannel, findGroup, groupsOf } from "./naming.ts";
 import type { GroupView } from "./objects.ts";
 import { presetOption, readStrategyFile } from "./strategy-file.ts";
-import { facts, onOff, printJson, printJsonList, say, table } from "./terminal.ts";
+import { facts, note, onOff, printJson, printJsonList, say, shortTime, table } from "./terminal.ts";
 import { freezeText, readFreeze, readWindow, windowText } from "./windows.ts";
 
 const NAME = text("--name <name>", "name", "another name");
@@ -25,7 +25,7 @@ const FIELDS: readonly Field[] = [
   text("--description <text>", "description", "what it is for"),
   textOrNone("--track <track>", "track", "what its nodes have as GROUP; none: the group's id"),
   onOffField("--updates-enabled", "policy_updates_enabled", "whether anything is granted at all"),
-  onOffField("--safe-mode", "policy_safe_mode", "one node first; its failure turns updates off"),
+  onOffField("--safe-mode", "policy_safe_mode", "one node first; its failure stops updates, see resume-updates"),
   onOffField("--office-hours", "policy_office_hours", "only Monday to Friday, 09:00 to 17:00"),
   text("--timezone <zone>", "policy_timezone", "of windows and office hours, e.g. Europe/Berlin"),
   text("--period-interval <interval>", "policy_period_interval", 'e.g. "15 minutes"'),
@@ -59,6 +59,9 @@ export function groupsCommand(): Command {
   settings(one("set", "change a group; what is not named stays"), [NAME, ...FIELDS])
     .addHelpText("after", SET_HELP)
     .action(acting(set));
+  one("resume-updates", "let updates go on that safe mode has stopped: one node first, again")
+    .option("--reason <text>", "why; the audit log keeps it")
+    .action(acting(resumeUpdates));
   one("delete", "delete a group; its nodes move to another one with their next check-in")
     .addOption(yesOption())
     .action(acting(remove));
@@ -95,7 +98,7 @@ export function groupTable(groups: readonly GroupView[]): string {
     group.track,
     group.channel === undefined ? null : channelName(group.channel),
     group.channel?.package?.version ?? null,
-    onOff(group.policy_updates_enabled),
+    group.updates_stopped === null ? onOff(group.policy_updates_enabled) : "stopped",
   ]);
   return table(["GROUP", "TRACK", "CHANNEL", "VERSION", "UPDATES"], rows);
 }
@@ -120,7 +123,9 @@ async function set(name: string, options: GroupOptions): Promise<void> {
   const seen = await api.seen<GroupView>(path);
   const changes = await changesOf(api, app, options, seen.value);
   if (Object.keys(changes).length === 0) throw nothingToChange();
-  print(await api.change(path, seen, changes), options);
+  // What is shown as off because safe mode has stopped it is no setting; what is asked for here is.
+  const said = "policy_updates_enabled" in changes ? { updates_stopped_by: null } : {};
+  print(await api.change(path, seen, { ...changes, ...said }), options);
 }
 
 /** @param before a channel of the same architecture is meant, where none is named. */
@@ -135,6 +140,22 @@ async function changesOf(api: Api, app: string, options: GroupOptions, before: G
   if (strategy !== undefined) changes.strategy = strategy === "none" ? null : readStrategyFile(strategy);
   if (preset !== undefined) changes.strategy = { preset };
   return changes;
+}
+
+async function resumeUpdates(name: string, options: AppOptions & { readonly reason?: string }): Promise<void> {
+  const api = new Api(options.server);
+  const app = await appPath(api, options.app);
+  const path = `${app}/groups/${(await findGroup(api, app, name)).id}`;
+  const { reason } = options;
+  const group = await api.call<GroupView>(
+    "POST",
+    `${path}/resume-updates`,
+    reason === undefined ? undefined : { reason },
+  );
+  print(group, options);
+  if (!group.policy_updates_enabled) {
+    note(`a person has turned updates off besides: turnout groups set "${group.name}" --updates-enabled on`);
+  }
 }
 
 async function remove(name: string, options: AppOptions & { readonly yes?: true }): Promise<void> {
@@ -164,6 +185,7 @@ function described(group: GroupView): string {
     ["track", group.track],
     ["channel", channel === undefined ? null : `${channelName(channel)}, ${target}`],
     ["updates-enabled", onOff(group.policy_updates_enabled)],
+    ...stopFacts(group),
     ["safe-mode", onOff(group.policy_safe_mode)],
     ["office-hours", onOff(group.policy_office_hours)],
     ["timezone", group.policy_timezone],
@@ -174,6 +196,13 @@ function described(group: GroupView): string {
     ["freezes", group.freezes.map(freezeText).join("; ") || null],
     ["strategy", strategyText(group)],
   ]);
+}
+
+function stopFacts({ name, updates_stopped: stop }: GroupView): (readonly [string, string])[] {
+  if (stop === null) return [];
+  const { since, reason, version, instance_id: node } = stop;
+  const why = `by safe mode since ${shortTime(since)}: ${reason} with ${version} (${node})`;
+  return [["stopped", `${why}; once you know why: turnout groups resume-updates "${name}"`]];
 }
 
 function strategyText({ strategy, effective_strategy: effective }: GroupView): string {

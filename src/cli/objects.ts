@@ -31,6 +31,14 @@ export interface GroupView {
   readonly effective_strategy: StrategyView;
   readonly maintenance_windows: readonly WindowView[];
   readonly freezes: readonly FreezeView[];
+  /** Null: nothing. */
+  readonly updates_stopped_by: "safe-mode" | null;
+  readonly updates_stopped: {
+    readonly since: string;
+    readonly reason: string;
+    readonly version: string;
+    readonly instance_id: string;
+  } | null;
 }
 
 export interface StrategyView {

@@ -20,6 +20,7 @@ interface Site {
   readonly up_to_date: boolean;
   readonly total_nodes: number;
   readonly halted: number;
+  readonly stopped: number;
   readonly error: string | null;
 }
 
@@ -83,9 +84,10 @@ export function needsOfLinks({ central, failing_upstreams: upstreams, sites }: L
     ...upstreams
       .filter(({ failures }) => failures >= FAILURES_TOLD)
       .map(({ channel, error }) => `the upstream of ${channel}: ${error}`),
-    ...sites.flatMap(({ name, halted, error }) => [
+    ...sites.flatMap(({ name, halted, stopped, error }) => [
       ...(error === null ? [] : [`site ${name}: ${error}`]),
       ...(halted === 0 ? [] : [`site ${name}: ${several(halted, "rollout")} halted`]),
+      ...(stopped === 0 ? [] : [`site ${name}: safe mode has stopped the updates of ${several(stopped, "group")}`]),
     ]),
   ];
 }

@@ -48,6 +48,7 @@ interface GroupStatus {
   readonly channel: string | null;
   readonly version: string | null;
   readonly updates_enabled: boolean;
+  readonly updates_stopped_by: GroupView["updates_stopped_by"];
   readonly nodes: Statistics;
   /** Those that are not over. */
   readonly rollouts: readonly Rollout[];
@@ -116,6 +117,7 @@ async function askGroup(api: Api, path: string, group: GroupView): Promise<Group
     channel: group.channel?.name ?? null,
     version: group.channel?.package?.version ?? null,
     updates_enabled: group.policy_updates_enabled,
+    updates_stopped_by: group.updates_stopped_by,
     nodes,
     rollouts: rollouts.filter(({ state }) => OPEN.includes(state)),
   };
@@ -123,9 +125,12 @@ async function askGroup(api: Api, path: string, group: GroupView): Promise<Group
 
 function needsOf(group: GroupView, rollouts: readonly Rollout[]): string[] {
   const needs = rollouts.flatMap((one) => needsOfRollout(one).map((need) => `the rollout of ${one.version} ${need}`));
-  // That is what safe mode does when its first node fails.
-  if (group.policy_safe_mode && !group.policy_updates_enabled) {
-    needs.push("updates are off, in safe mode; a person has to turn them on again");
+  const { updates_stopped: stop } = group;
+  if (stop !== null) {
+    needs.push(
+      `safe mode has stopped updates since ${shortTime(stop.since)}: ${stop.reason} with ${stop.version}; ` +
+        `turnout groups resume-updates lets them go on`,
+    );
   }
   return needs.map((need) => `${group.name}: ${need}`);
 }
@@ -165,16 +170,23 @@ function scopeOf({ applications, groups }: Principal): string {
 
 function groupTable(groups: readonly GroupStatus[]): string {
   if (groups.length === 0) return "no groups\n";
-  const rows = groups.map(({ name, channel, version, updates_enabled: enabled, nodes }) => [
-    name,
-    channel === null ? null : `${channel} → ${version ?? "nothing"}${enabled ? "" : ", updates off"}`,
-    nodes.total,
-    nodes.complete,
-    nodes.update_granted + nodes.downloading + nodes.downloaded + nodes.installed,
-    nodes.onhold,
-    nodes.error,
-  ]);
+  const rows = groups.map(
+    ({ name, channel, version, updates_enabled: enabled, updates_stopped_by: stoppedBy, nodes }) => [
+      name,
+      channel === null ? null : `${channel} → ${version ?? "nothing"}${updatesText(enabled, stoppedBy)}`,
+      nodes.total,
+      nodes.complete,
+      nodes.update_granted + nodes.downloading + nodes.downloaded + nodes.installed,
+      nodes.onhold,
+      nodes.error,
+    ],
+  );
   return table(["GROUP", "CHANNEL", "NODES", "COMPLETE", "UNDER WAY", "ON HOLD", "FAILED"], rows);
+}
+
+function updatesText(enabled: boolean, stoppedBy: GroupStatus["updates_stopped_by"]): string {
+  if (stoppedBy !== null) return ", updates stopped";
+  return enabled ? "" : ", updates off";
 }
 
 function rolloutRows({ name, rollouts }: GroupStatus): string[][] {

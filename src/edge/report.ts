@@ -4,12 +4,11 @@ import type { HeldChannel } from "../admin/central.ts";
 import type { Db } from "../admin/context.ts";
 import { timestamp } from "../admin/context.ts";
 import { toCountersView } from "../admin/rollout-views.ts";
-import { MAX_NODE_ROWS, MAX_ROLLOUT_ROWS, type SiteReport } from "../admin/site-report.ts";
+import { MAX_NODE_ROWS, MAX_ROLLOUT_ROWS, MAX_STOPPED_ROWS, type SiteReport } from "../admin/site-report.ts";
 import { archName } from "../fleet/document.ts";
 import { emptyTally } from "../rollout/counters.ts";
-
 import { loadCounters } from "../store/counters.ts";
-import { loadParts } from "../store/fleet.ts";
+import { loadParts, stopOf } from "../store/fleet.ts";
 
 const MAX_TEXT = 2_000;
 /** The central server takes bodies up to 1 MiB. */
@@ -33,9 +32,10 @@ export async function makeReport(db: Db, { instance, version, error, now }: Repo
   const groups = await db
     .selectFrom("groups")
     .innerJoin("applications", "applications.no", "groups.application_no")
-    .select(["groups.no", "groups.id", "applications.id as application"])
+    .select(["groups.no", "groups.id", "groups.updates_stopped", "applications.id as application"])
     .execute();
-  const ours = new Map(groups.filter((one) => applications.includes(one.application)).map(({ no, id }) => [no, id]));
+  const ofOurs = groups.filter((one) => applications.includes(one.application));
+  const ours = new Map(ofOurs.map(({ no, id }) => [no, id]));
   return fitting({
     instance,
     version,
@@ -46,6 +46,7 @@ export async function makeReport(db: Db, { instance, version, error, now }: Repo
     held: held.length,
     ...(await nodesOf(db, ours)),
     rollouts: await rolloutsOf(db, ours),
+    stopped_groups: ofOurs.flatMap(stoppedRow).slice(0, MAX_STOPPED_ROWS),
   });
 }
 
@@ -58,6 +59,15 @@ export function fitting(report: SiteReport, maxBytes = MAX_REPORT_BYTES): SiteRe
   const dropped = nodes.slice(kept.length).reduce((sum, row) => sum + row.nodes, 0);
   const newest = rollouts.slice(Math.ceil(rollouts.length / 2));
   return fitting({ ...report, nodes: kept, other_nodes: others + dropped, rollouts: newest }, maxBytes);
+}
+
+function stoppedRow(group: {
+  readonly id: string;
+  readonly updates_stopped: string | null;
+}): SiteReport["stopped_groups"] {
+  const stop = stopOf(group.updates_stopped);
+  if (stop === null) return [];
+  return [{ group: group.id, since: timestamp(stop.at), version: stop.version, reason: stop.why }];
 }
 
 type Groups = ReadonlyMap<number, string>;

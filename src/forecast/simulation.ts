@@ -228,9 +228,9 @@ class Simulation {
       if (transition.grants) this.#record.grants(index, this.#standing);
       if (entered?.failure != null) this.#move(gated(this.#rollout, this.#standing, at), at);
     }
-    if (changes.disableUpdates !== null) {
+    if (changes.stopUpdates !== null) {
       this.#updatesOn = false;
-      this.#record.note(at, this.#rollout, changes.disableUpdates.reason);
+      this.#record.note(at, this.#rollout, `safe mode: ${changes.stopUpdates.why}`);
       this.#fleet = fleetOf(this.#scenario, this.#rollout, false);
     }
   }
@@ -445,6 +445,7 @@ function fleetOf({ policy }: Scenario, rollout: Rollout, updatesOn: boolean): Fl
     track: "forecast",
     channel,
     policy: { ...policy, updatesEnabled: updatesOn && policy.updatesEnabled },
+    updatesStopped: null,
   };
   const applications = [{ no: 1, id: APP_ID, productId: null, name: "forecast" }];
   return buildFleet(rollout.revision, { applications, groups: [group], rollouts: [rollout] });

@@ -156,7 +156,7 @@ function messageOf(one: Happened, errorCode: number | null, reason: string | nul
       return `${rollout} is completed${because}`;
     case "rollout-halted":
       return reason === null
-        ? `${rollout} is stopped: safe mode has turned the group's updates off, its first node did not come through`
+        ? `${rollout} is stopped: its first node did not come through, and safe mode has stopped the group's updates until a person resumes them`
         : `${rollout} is halted${because}`;
     case "rollout-paused":
       return `${rollout} is paused${because}`;

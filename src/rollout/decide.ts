@@ -17,7 +17,7 @@ import type { AppStatus, Changes, Offer, Outcome, Reason, TraceStep } from "./mo
 import type { Rollout } from "./model/rollout.ts";
 import { isValidNode, newNode, updated } from "./node.ts";
 import { withOneCodebase } from "./one-codebase.ts";
-import { heldBackBy, offerHeldBackBy, type PolicyQuestion } from "./policy.ts";
+import { factsOfStop, heldBackBy, NOT_STOPPED, offerHeldBackBy, type PolicyQuestion } from "./policy.ts";
 import { Progress } from "./progress.ts";
 import { retryAt } from "./retry.ts";
 import { waitsFor } from "./run.ts";
@@ -31,7 +31,7 @@ const UNCHANGED: Changes = {
   pastGrants: [],
   events: [],
   activities: [],
-  disableUpdates: null,
+  stopUpdates: null,
 };
 
 /** The rules' verdicts, and the last of them as the answer. */
@@ -261,6 +261,10 @@ function mirror(group: Group, checkIn: CheckIn, trace: TraceStep[]): Verdict {
   if (!available) return stopped("files-missing");
   step(trace, "updates enabled", group.policy.updatesEnabled, { group: group.name });
   if (!group.policy.updatesEnabled) return stopped("updates-disabled");
+  if (group.updatesStopped !== null) {
+    trace.push({ rule: NOT_STOPPED, verdict: "stop", facts: factsOfStop(group.name, group.updatesStopped) });
+    return stopped("stopped-by-safe-mode");
+  }
   const readable = checkIn.multiManifest || offer.manifests.length === 1;
   step(trace, "takes several manifests", readable, { manifests: offer.manifests.length });
   if (!readable) return stopped("floors-need-multi-manifest");

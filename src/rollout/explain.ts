@@ -140,6 +140,8 @@ const WORDS: Readonly<Record<string, Wording>> = {
   },
   "updates enabled": ({ group }, holds) =>
     holds ? `updates are enabled in group "${group}"` : `updates are disabled in group "${group}"`,
+  "not stopped by safe mode": ({ group, since, why, version }) =>
+    `safe mode has stopped the updates of group "${group}" since ${time(since)}: ${why} with ${version}; a person has to resume them (resume-updates)`,
   freeze: ({ reason, until }, holds) =>
     holds ? "no freeze holds now" : `a freeze holds${reason ? ` (${reason})` : ""} until ${time(until)}`,
   "maintenance window": ({ timezone, until }, holds) =>

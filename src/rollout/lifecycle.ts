@@ -224,7 +224,7 @@ export function advance(
   // Late, and in a rollout that is over, it only counts.
   const isOver = rollout === undefined || rollout.state === "aborted";
   if (policy?.safeMode && !(hadCompleted && isOver)) {
-    progress.brake(grant, "safe mode: the first node did not come through", hadCompleted);
+    progress.brake(grant, "the first node did not come through", hadCompleted);
   }
 }
 

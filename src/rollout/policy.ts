@@ -1,7 +1,7 @@
 /** The rules that may hold an update back, in their order. Each has its own reason. */
 import { groupCounters, inFlight, rolloutCounters } from "./counters.ts";
 import { breachesOf, closedSlice, describeBreach, isInSlice, sliceName } from "./health.ts";
-import { type Group, UNLIMITED_UPDATES } from "./model/configuration.ts";
+import { type Group, UNLIMITED_UPDATES, type UpdatesStop } from "./model/configuration.ts";
 import type { Counters } from "./model/counters.ts";
 import type { Fleet } from "./model/fleet.ts";
 import type { Node } from "./model/node.ts";
@@ -42,12 +42,27 @@ interface Rule {
 
 const NOT_IN_FORCE: Verdict = { holds: null, facts: {} };
 
+/** The rule's name. */
+export const NOT_STOPPED = "not stopped by safe mode";
+
+export function factsOfStop(group: string, { at, why, version, nodeId }: UpdatesStop): TraceStep["facts"] {
+  return { group, since: at, why, version, node: nodeId };
+}
+
 const RULES: readonly Rule[] = [
   {
     name: "updates enabled",
     reason: "updates-disabled",
     onOffers: "always",
     ask: ({ group }) => ({ holds: group.policy.updatesEnabled, facts: { group: group.name } }),
+  },
+  {
+    name: NOT_STOPPED,
+    reason: "stopped-by-safe-mode",
+    onOffers: "always",
+    ask({ group: { name, updatesStopped } }) {
+      return updatesStopped === null ? NOT_IN_FORCE : { holds: false, facts: factsOfStop(name, updatesStopped) };
+    },
   },
   {
     name: "freeze",

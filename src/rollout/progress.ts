@@ -4,7 +4,7 @@ import { ACTIVITY, type Activity, SEVERITY } from "./model/activity.ts";
 import type { OmahaEvent } from "./model/check-in.ts";
 import type { Counters } from "./model/counters.ts";
 import type { Grant, Node, NodeStatus } from "./model/node.ts";
-import type { Changes, DisableUpdates, LoggedEvent, PastGrant, Transition } from "./model/outcome.ts";
+import type { Changes, LoggedEvent, PastGrant, StopUpdates, Transition } from "./model/outcome.ts";
 
 /** Most check-ins change nothing: until something does, these stand for all the lists. */
 const NOTHING: readonly never[] = [];
@@ -17,7 +17,7 @@ export class Progress {
   #pastGrants: PastGrant[] | null = null;
   #events: LoggedEvent[] | null = null;
   #activities: Activity[] | null = null;
-  #disableUpdates: DisableUpdates | null = null;
+  #stopUpdates: StopUpdates | null = null;
 
   constructor(node: Node, counters: Counters, now: number) {
     this.node = node;
@@ -70,12 +70,12 @@ export class Progress {
   }
 
   /**
-   * Safe mode's brake: while no other node has completed the rollout, a failure turns the group's updates off.
+   * Safe mode's brake: while no other node has completed the rollout, a failure stops the group's updates.
    * @param hadCompleted the node that failed is still counted as complete.
    */
-  brake({ rolloutNo, groupNo, version }: Grant, reason: string, hadCompleted: boolean): void {
+  brake({ rolloutNo, groupNo, version }: Grant, why: string, hadCompleted: boolean): void {
     if (rolloutCounters(this.#counters, rolloutNo).total.complete > Number(hadCompleted)) return;
-    this.#disableUpdates = { groupNo, rolloutNo, reason };
+    this.#stopUpdates = { groupNo, rolloutNo, version, nodeId: this.node.id, why };
     this.note({ class: ACTIVITY.rolloutFailed, severity: SEVERITY.error, groupNo, version, ofNode: false });
   }
 
@@ -86,7 +86,7 @@ export class Progress {
       pastGrants: this.#pastGrants ?? NOTHING,
       events: this.#events ?? NOTHING,
       activities: this.#activities ?? NOTHING,
-      disableUpdates: this.#disableUpdates,
+      stopUpdates: this.#stopUpdates,
     };
   }
 }

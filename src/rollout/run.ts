@@ -316,6 +316,9 @@ export function outlook(rollout: Rollout, fleet: Fleet, counters: RolloutCounter
     case "halted":
       return { on: "a person to resume or abort it", until: null };
     case "running": {
+      if (fleet.groupByNo.get(rollout.groupNo)?.updatesStopped != null) {
+        return { on: "a person to resume the group's updates, which safe mode has stopped", until: null };
+      }
       if (rollout.awaitsApproval) return { on: `a person to open stage ${rollout.stage + 2}`, until: null };
       const then = isLast(rollout)
         ? "completion"

@@ -12,6 +12,7 @@ import type {
   Group,
   Package,
   PackageFile,
+  UpdatesStop,
 } from "../rollout/model/configuration.ts";
 import type { Fleet } from "../rollout/model/fleet.ts";
 import type { ClosedSlice, Completion, Finished, Rollout, RolloutState } from "../rollout/model/rollout.ts";
@@ -221,7 +222,12 @@ function toGroup(row: Selectable<Tables["groups"]>, channels: ReadonlyMap<number
         .map((freeze) => readFreeze(freeze, row.policy_timezone))
         .sort((a, b) => a.startsAt - b.startsAt),
     },
+    updatesStopped: stopOf(row.updates_stopped),
   };
+}
+
+export function stopOf(text: string | null): UpdatesStop | null {
+  return text === null ? null : (JSON.parse(text) as UpdatesStop); // written by `stopUpdates` alone
 }
 
 function toRollout(row: Selectable<Tables["rollouts"]>, target: Package): Rollout {

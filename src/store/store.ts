@@ -6,6 +6,7 @@
  */
 import type { Kysely, Transaction } from "kysely";
 import type { Activity } from "../rollout/model/activity.ts";
+import type { UpdatesStop } from "../rollout/model/configuration.ts";
 import type { Counters, RolloutCounters } from "../rollout/model/counters.ts";
 import type { Fleet } from "../rollout/model/fleet.ts";
 import type { Node } from "../rollout/model/node.ts";
@@ -57,8 +58,8 @@ export interface CheckInStore {
   writeSeen(seen: readonly (readonly [nodeNo: number, at: number])[]): Promise<void>;
   /** Mirrors that asked; of all there are, so many are kept. */
   writeMirrors(asked: readonly MirrorAsked[]): Promise<void>;
-  /** Safe mode's brake: turns the group's updates off and moves the revision. */
-  disableUpdates(groupNo: number): Promise<void>;
+  /** Safe mode's brake: stops the group's updates, if nothing has stopped them yet, and moves the revision. */
+  stopUpdates(groupNo: number, stop: UpdatesStop): Promise<void>;
   /** The gate's move: writes what becomes of the rollout, its history and its activity, and moves the revision. */
   changeRollout(rollout: Rollout, change: Change, counters: RolloutCounters, now: number): Promise<void>;
   writeActivity(activity: Activity, instanceId: string | null): Promise<void>;

@@ -99,6 +99,7 @@ export interface Tables {
     strategy: string | null;
     maintenance_windows: Generated<string>;
     freezes: Generated<string>;
+    updates_stopped: string | null;
     created_at: number;
   };
   rollouts: {

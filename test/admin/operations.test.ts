@@ -3,7 +3,7 @@ import { generateKeyPairSync } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { asksAsNebraska } from "../clients/nebraska-syncer.ts";
-import { aTurnout, checks, FLATCAR, STABLE_GROUP, type TestTurnout } from "../e2e/turnout.ts";
+import { aTurnout, checks, FLATCAR, reports, STABLE_GROUP, type TestTurnout } from "../e2e/turnout.ts";
 import { EMPTY_REPORT } from "../edge/site-report.ts";
 import { groupBody, packageBody, STABLE } from "./api.ts";
 import { aSession } from "./auth/session-row.ts";
@@ -160,6 +160,21 @@ async function walk(): Promise<void> {
   await api.call("retryFailedNodes", { params: rollout });
   await api.call("listFailedNodes", { params: rollout });
   await api.call("abortRollout", { params: rollout, body: { reason: "enough" } });
+
+  const plain = packageBody("4459.2.0", { application_id: app.app });
+  const package_id = (await api.call("createPackage", { params: app, body: plain })).body.id;
+  const pointed = { name: "braked", color: "#ff0000", arch: 1, package_id };
+  const channel_id = (await api.call("createChannel", { params: app, body: pointed })).body.id;
+  const braked = groupBody({ name: "Braked", channel_id, track: "braked", policy_safe_mode: true });
+  const { id: brakedId } = (await api.call("createGroup", { params: app, body: braked })).body;
+  const said = { machineId: "f2", track: "braked" };
+  for (const xml of [checks(said), reports(3, 0, said, 9)]) await turnout.omaha(xml.replaceAll(FLATCAR, app.app));
+  const stopped = await api.call("getGroup", { params: { ...app, group: brakedId } });
+  await api.call("resumeUpdates", {
+    params: { ...app, group: brakedId },
+    body: { reason: "its disk was full" },
+    headers: { "If-Match": stopped.headers.get("etag") ?? "" },
+  });
 
   const { body: fleet } = await api.call("exportFleet");
   await api.call("fleetSchema");

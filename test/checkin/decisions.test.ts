@@ -124,11 +124,21 @@ describe("a batch", () => {
     await reasons(request(aCheckIn()));
     expect(await reasons(request(aReport(anEvent(3, 0))), request(aCheckIn({ machineId: machine(2) })))).toEqual([
       "no-update-check",
-      "updates-disabled",
+      "stopped-by-safe-mode",
     ]);
-    expect(all("SELECT policy_updates_enabled AS enabled FROM groups WHERE name = 'Stable (AMD64)'")).toEqual([
-      { enabled: 0 },
-    ]);
+    // What a person has set is left alone.
+    const [group] = all<{ enabled: number; stopped: string }>(
+      "SELECT policy_updates_enabled AS enabled, updates_stopped AS stopped FROM groups WHERE name = 'Stable (AMD64)'",
+    );
+    expect(group?.enabled).toBe(1);
+    expect(JSON.parse(group?.stopped ?? "null")).toEqual({
+      by: "safe-mode",
+      at: NOW,
+      why: "the first node did not come through",
+      version: "4230.2.1",
+      rolloutId: all<{ id: string }>("SELECT id FROM rollouts")[0]?.id,
+      nodeId: aCheckIn().machineId,
+    });
     expect(all("SELECT class FROM activity ORDER BY no")).toEqual([{ class: 2 }, { class: 5 }, { class: 4 }]);
   });
 
@@ -239,7 +249,7 @@ describe("time", () => {
     await reasons(request(aCheckIn()));
     now += 2 * HOUR;
     await decisions.expireDue(now);
-    expect(await reasons(request(aCheckIn({ machineId: machine(2) })))).toEqual(["updates-disabled"]);
+    expect(await reasons(request(aCheckIn({ machineId: machine(2) })))).toEqual(["stopped-by-safe-mode"]);
   });
 
   it("writes marks in chunks, the newest of each node, and keeps them when that fails", async () => {

@@ -96,7 +96,7 @@ describe("turnout status", () => {
     expect(JSON.parse(await done("status", "--json"))).toMatchObject({ needs: [], who: { role: "admin" } });
   });
 
-  it("exits with 3 when a rollout is paused or halted, waits for approval, or safe mode has turned updates off", async () => {
+  it("exits with 3 when a rollout is paused or halted, or waits for approval; updates that a person has turned off need nobody", async () => {
     const group = ["--group", "Stable (AMD64)"];
     const needs = async (): Promise<string> => {
       const { code, out, err } = await turnout(["status"]);
@@ -114,9 +114,54 @@ describe("turnout status", () => {
     await done("rollouts", "abort", ...group);
     expect(await done("status")).toContain("all is well");
     await done("groups", "set", "Stable (AMD64)", "--safe-mode", "on", "--updates-enabled", "off");
-    expect(await needs()).toContain("updates are off, in safe mode; a person has to turn them on again");
-    await done("groups", "set", "Stable (AMD64)", "--safe-mode", "off");
-    await done("status");
+    expect(await done("status")).toMatch(/ 4230\.2\.1, updates off .*\n(.*\n)*all is well\n$/);
+    await done("groups", "set", "Stable (AMD64)", "--safe-mode", "off", "--updates-enabled", "on");
+  });
+
+  it("exits with 3 when safe mode has stopped updates, and says how they go on; a person's setting is kept apart", async () => {
+    const other = await aTurnout();
+    const group = "Stable (AMD64)";
+    const at = async (...args: string[]) => {
+      const { code, out, err } = await caught([...args, "--server", other.url]);
+      return { code, out, err };
+    };
+    await other.setPolicy({ policy_safe_mode: true });
+    await other.release("4230.2.1");
+    await other.omaha(checks({ machineId: machine(1) }));
+    await other.omaha(reports(3, 0, { machineId: machine(1) }, 9));
+    const needs = await at("status");
+    expect(needs.code).toBe(3);
+    expect(needs.out).toMatch(
+      /^! Stable \(AMD64\): safe mode has stopped updates since .+ UTC: the first node did not come through with 4230\.2\.1; turnout groups resume-updates lets them go on$/m,
+    );
+    expect(needs.out).toMatch(/^Stable \(AMD64\) +stable → 4230\.2\.1, updates stopped /m);
+    expect((await at("groups", "list")).out).toMatch(/^Stable \(AMD64\) .* stopped$/m);
+    expect((await at("groups", "set", group, "--updates-enabled", "on")).out).toMatch(
+      new RegExp(
+        `^stopped +by safe mode since .+: .+ \\(${machine(1)}\\); once you know why: turnout groups resume-updates "Stable \\(AMD64\\)"$`,
+        "m",
+      ),
+    );
+    await at("groups", "set", group, "--description", "racks 1 to 7");
+    const resumed = await at("groups", "resume-updates", group, "--reason", "its disk was full");
+    expect([resumed.code, resumed.err]).toEqual([0, ""]);
+    expect(resumed.out).toMatch(/^updates-enabled +on\nsafe-mode +on$/m);
+    expect((await at("status")).out).toContain("all is well");
+    expect(await at("groups", "resume-updates", group)).toMatchObject({
+      code: 1,
+      err: `turnout: safe mode has not stopped the updates of group "${group}": there is nothing to resume\n`,
+    });
+
+    await other.omaha(checks({ machineId: machine(2) }));
+    await other.omaha(reports(3, 0, { machineId: machine(2) }, 9));
+    expect((await at("status")).code).toBe(3);
+    await at("groups", "set", group, "--updates-enabled", "off");
+    const off = await at("groups", "resume-updates", group);
+    expect(off.err).toBe(
+      `a person has turned updates off besides: turnout groups set "${group}" --updates-enabled on\n`,
+    );
+    expect(off.out).toMatch(/^updates-enabled +off\nsafe-mode +on$/m);
+    await other.close();
   });
 
   it("exits with 3 when the gate has closed a slice of a rollout that goes on", async () => {

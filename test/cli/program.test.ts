@@ -57,7 +57,7 @@ describe("the turnout command", () => {
     [["grups"], "turnout: unknown command 'grups' (Did you mean groups?); there are: status, nodes, "],
     [
       ["groups", "lst"],
-      "turnout: unknown command 'lst' (Did you mean list?); there are: list, show, create, set, delete",
+      "turnout: unknown command 'lst' (Did you mean list?); there are: list, show, create, set, resume-updates, delete",
     ],
     [
       ["groups", "list", "--jsn"],

@@ -153,13 +153,15 @@ describe("policies", () => {
     expect(first.length).toBe(1);
     await server.omaha(reports(3, 0, { machineId: first[0] ?? "" }, 268435465));
     const group = await server.api("GET", `/apps/${FLATCAR}/groups/${STABLE_GROUP}`);
-    expect(group).toMatchObject({ policy_updates_enabled: false });
+    expect(group).toMatchObject({ policy_updates_enabled: false, updates_stopped_by: "safe-mode" });
     const { activities } = await server.api<{ activities: { class: number; severity: number }[] }>(
       "GET",
       `/activity?start=2026-03-01T00:00:00Z&end=2026-03-31T00:00:00Z`,
     );
     expect(activities).toContainEqual(expect.objectContaining({ class: 4, severity: 4 }));
     expect(await server.omaha(checks({ machineId: ids[5] ?? "" }))).not.toContain("<manifest");
+    await server.api("POST", `/apps/${FLATCAR}/groups/${STABLE_GROUP}/resume-updates`);
+    expect(await server.omaha(checks({ machineId: ids[5] ?? "" }))).toContain("<manifest");
   });
 
   it("in safe mode go on for all after the first node's success", async () => {

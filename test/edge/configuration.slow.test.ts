@@ -1,5 +1,6 @@
 import { generateKeyPairSync } from "node:crypto";
 import { describe, expect, it } from "vitest";
+import { caught } from "../cli/caught.ts";
 import { checks, FLATCAR, pings, release, reports, STABLE_CHANNEL, STABLE_GROUP } from "../e2e/turnout.ts";
 import { EMPTY_REPORT } from "./site-report.ts";
 import {
@@ -268,6 +269,39 @@ describe("at the site", () => {
     await changeGroup(central.api, { policy_updates_enabled: true });
     await round(site);
     expect(await site.api("GET", GROUP)).toMatchObject({ policy_updates_enabled: true });
+  });
+
+  it("what its safe mode has stopped stays so, whatever comes from there; it is told there, and resumed here", async () => {
+    const central = await world.central();
+    await release(central.api, "4230.2.1");
+    await changeGroup(central.api, { policy_safe_mode: true });
+    const site = await world.site(central);
+    await round(site);
+    await site.omaha(checks());
+    await site.omaha(reports(3, 0, {}, 9));
+    await round(site);
+    for (const enabled of [false, true]) {
+      await changeGroup(central.api, { policy_updates_enabled: enabled, description: `turn ${enabled}` });
+      await round(site);
+      expect(await site.api("GET", GROUP)).toMatchObject({
+        policy_updates_enabled: false,
+        updates_stopped_by: "safe-mode",
+        description: `turn ${enabled}`,
+      });
+    }
+    await round(site);
+    expect(await central.api("GET", "/sites/berlin")).toMatchObject({
+      stopped: 1,
+      halted: 0,
+      stopped_groups: [{ group: STABLE_GROUP, version: "4230.2.1", reason: "the first node did not come through" }],
+    });
+    expect((await caught(["status", "--server", central.url], { environment: { TURNOUT_TOKEN: ADMIN } })).out).toMatch(
+      /^! site berlin: safe mode has stopped the updates of 1 group$/m,
+    );
+    await site.api("POST", `${GROUP}/resume-updates`, { reason: "its disk was full" });
+    await round(site);
+    expect(await site.api("GET", GROUP)).toMatchObject({ policy_updates_enabled: true, updates_stopped_by: null });
+    expect(await central.api("GET", "/sites/berlin")).toMatchObject({ stopped: 0, stopped_groups: [] });
   });
 
   it("everything is its own again when it is started without a central server", async () => {

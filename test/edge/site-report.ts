@@ -12,4 +12,5 @@ export const EMPTY_REPORT: SiteReport = {
   nodes: [],
   other_nodes: 0,
   rollouts: [],
+  stopped_groups: [],
 };

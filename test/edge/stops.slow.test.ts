@@ -56,6 +56,38 @@ describe("a rollout that is halted at the central server", () => {
     await round(site);
     expect(await stateHere()).toMatchObject({ state: "aborted" });
   });
+
+  it("is so as well when safe mode has stopped its group there, until somebody there resumes updates", async () => {
+    const central = await world.central();
+    await release(central.api, "4230.2.1");
+    await changeGroup(central.api, { strategy: STAGES, policy_safe_mode: true });
+    const site = await world.site(central);
+    await round(site);
+    const machineId = "c".repeat(32);
+    const first = async () => {
+      const { rollouts } = await site.api<{ rollouts: { state: string }[] }>("GET", `${GROUP}/rollouts`);
+      return rollouts[0]?.state;
+    };
+    await changeGroup(central.api, { strategy: { stages: [{ percent: 100 }] } });
+    await central.turnout.omaha(checks({ machineId }));
+    await central.turnout.omaha(reports(3, 0, { machineId }, 9));
+    expect(await central.api("GET", GROUP)).toMatchObject({ updates_stopped_by: "safe-mode" });
+    await round(site);
+    expect(await first()).toBe("halted");
+    const { rollouts } = await site.api<{ rollouts: { id: string }[] }>("GET", `${GROUP}/rollouts`);
+    const { history } = await site.api<{ history: { reason: string }[] }>(
+      "GET",
+      `${GROUP}/rollouts/${rollouts[0]?.id}`,
+    );
+    expect(history.at(-1)?.reason).toBe(
+      "halted at the central server: safe mode has stopped updates there: the first node did not come through with 4230.2.1",
+    );
+    // The switch of the group is a person's, here as there.
+    expect(await site.api("GET", GROUP)).toMatchObject({ policy_updates_enabled: true, updates_stopped_by: null });
+    await central.api("POST", `${GROUP}/resume-updates`, { reason: "its disk was full" });
+    await round(site);
+    expect(await first()).toBe("running");
+  });
 });
 
 describe("a rollout that is halted at the site", () => {

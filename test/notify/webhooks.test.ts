@@ -141,11 +141,12 @@ describe("a webhook", () => {
     expect(world.receiver.received.map(({ body }) => body.message)).toEqual(
       expect.arrayContaining([
         `Node ${machine(1)} fell back from 4230.2.1 to its old version`,
-        'The rollout of 4230.2.1 to group "Stable (AMD64)" is stopped: safe mode has turned the group\'s updates off, its first node did not come through',
+        'The rollout of 4230.2.1 to group "Stable (AMD64)" is stopped: its first node did not come through, and safe mode has stopped the group\'s updates until a person resumes them',
       ]),
     );
     world.receiver.received.length = 0;
-    await world.server.setPolicy({ policy_updates_enabled: true, policy_safe_mode: false });
+    await world.server.setPolicy({ policy_safe_mode: false });
+    await world.server.api("POST", `/apps/${FLATCAR}/groups/${STABLE_GROUP}/resume-updates`);
     for (const n of [2, 3, 4]) await world.nodeFails(n);
     await world.tell();
     expect(world.receiver.received.map(({ body }) => [body.type, body.severity, body.message])).toEqual([

@@ -68,6 +68,7 @@ export const aGroup = (changes: Partial<Omit<Group, "policy">> & { policy?: Part
   name: "Stable",
   track: "stable",
   channel: aChannel(),
+  updatesStopped: null,
   ...changes,
   policy: aPolicy(changes.policy),
 });

@@ -341,8 +341,9 @@ describe("policy", () => {
     );
     world.counters.groups.set(1, { inFlight: 1, slices: [] });
     const { trace } = world.checkIn(aCheckIn());
-    expect(trace.slice(-8).map(({ rule, verdict }) => [rule, verdict])).toEqual([
+    expect(trace.slice(-9).map(({ rule, verdict }) => [rule, verdict])).toEqual([
       ["updates enabled", "pass"],
+      ["not stopped by safe mode", "skip"],
       ["freeze", "skip"],
       ["maintenance window", "skip"],
       ["office hours", "pass"],
@@ -369,14 +370,42 @@ describe("safe mode", () => {
     expect(world.checkIn(aCheckIn({ machineId: machine(3) })).reason).toBe("granted");
   });
 
-  it("turns updates off when the first node fails, and says so", () => {
+  it("stops updates when the first node fails, and says so", () => {
     const world = safe();
     world.checkIn(aCheckIn());
     const { changes } = world.checkIn(aReport(anEvent(3, 0, { errorCode: 268435466 })));
-    expect(changes.disableUpdates).toMatchObject({ groupNo: 1, rolloutNo: 1 });
+    expect(changes.stopUpdates).toEqual({
+      groupNo: 1,
+      rolloutNo: 1,
+      version: "4230.2.1",
+      nodeId: aCheckIn().machineId,
+      why: "the first node did not come through",
+    });
     expect(changes.activities.map((activity) => [activity.class, activity.severity, activity.ofNode])).toEqual([
       [5, 4, true],
       [4, 4, false],
+    ]);
+  });
+
+  it("holds all back while it has stopped updates, also what has begun, until a person resumes them", () => {
+    const stop = { by: "safe-mode", at: NOON, why: "x", version: "4230.2.1", rolloutId: null, nodeId: "n" } as const;
+    const world = new World();
+    world.checkIn(aCheckIn({ machineId: machine(1) }));
+    world.checkIn(aCheckIn({ machineId: machine(2) }));
+    world.checkIn(aReport(anEvent(13, 1), { machineId: machine(2) }));
+    const going = world.fleet;
+    world.fleet = aFleet([aGroup({ updatesStopped: stop })]);
+    for (const n of [1, 2, 3]) {
+      expect(world.checkIn(aCheckIn({ machineId: machine(n) })).reason).toBe("stopped-by-safe-mode");
+    }
+    expect([1, 2].map((n) => world.node(machine(n)).status)).toEqual(["on-hold", "downloading"]);
+    world.fleet = aFleet([aGroup({ updatesStopped: stop, policy: { updatesEnabled: false } })]);
+    expect(world.checkIn(aCheckIn({ machineId: machine(3) })).reason).toBe("updates-disabled");
+    world.fleet = going;
+    expect([1, 2, 3].map((n) => world.checkIn(aCheckIn({ machineId: machine(n) })).reason)).toEqual([
+      "granted",
+      "offered-again",
+      "granted",
     ]);
   });
 
@@ -385,10 +414,10 @@ describe("safe mode", () => {
     world.checkIn(aCheckIn({ machineId: machine(1) }));
     world.checkIn(aCheckIn({ machineId: machine(1), version: "4230.2.1" }));
     world.checkIn(aCheckIn({ machineId: machine(2) }));
-    expect(world.checkIn(aReport(anEvent(3, 0), { machineId: machine(2) })).changes.disableUpdates).toBeNull();
+    expect(world.checkIn(aReport(anEvent(3, 0), { machineId: machine(2) })).changes.stopUpdates).toBeNull();
     const other = new World();
     other.checkIn(aCheckIn());
-    expect(other.checkIn(aReport(anEvent(3, 0))).changes.disableUpdates).toBeNull();
+    expect(other.checkIn(aReport(anEvent(3, 0))).changes.stopUpdates).toBeNull();
   });
 });
 
@@ -485,6 +514,8 @@ describe("a mirror", () => {
     expect(new World(aFleet([aGroup({ policy: { updatesEnabled: false } })])).checkIn(mirror()).reason).toBe(
       "updates-disabled",
     );
+    const stop = { by: "safe-mode", at: NOON, why: "x", version: "4230.2.1", rolloutId: null, nodeId: "n" } as const;
+    expect(new World(aFleet([aGroup({ updatesStopped: stop })])).checkIn(mirror()).reason).toBe("stopped-by-safe-mode");
     const listed = aFleet([aGroup({ channel: aChannel({ package: aPackage({ blacklistedChannelNos: [1] }) }) })]);
     expect(new World(listed).checkIn(mirror()).reason).toBe("blacklisted");
     expect(

@@ -88,6 +88,14 @@ const checkIn: fc.Arbitrary<CheckIn> = fc.oneof(
   },
 );
 
+const STOP = {
+  by: "safe-mode",
+  at: NOON,
+  why: "it fell back",
+  version: "1.0.0",
+  rolloutId: null,
+  nodeId: "n",
+} as const;
 const windows = [readWindow({ from: "08:00", to: "13:30" })];
 const policy = fc.record({
   windows: fc.constantFrom([], [], windows),
@@ -126,8 +134,9 @@ const fleet = fc
     stage: fc.integer({ min: 0, max: 2 }),
     closed: fc.boolean(),
     undoes: fc.boolean(),
+    stopped: fc.constantFrom(false, false, false, true),
   })
-  .map(({ policies, target, withFloor, type, state, document, stage, closed, undoes }) => {
+  .map(({ policies, target, withFloor, type, state, document, stage, closed, undoes, stopped }) => {
     const floors = withFloor ? [{ package: aPackage({ version: "4152.0.0", type }), reason: null }] : [];
     const channel = (no: number) => aChannel({ no, floors, package: aPackage({ version: target, type }) });
     const groups = policies.map((one, index) =>
@@ -137,6 +146,7 @@ const fleet = fc
         track: index === 0 ? "stable" : "beta",
         channel: channel(index + 1),
         policy: { ...one, periodMs: 20 * MINUTE },
+        updatesStopped: stopped && index === 0 ? STOP : null,
       }),
     );
     const slice = { by: "oem", value: "vmware" } as const;

@@ -255,7 +255,7 @@ describe("an update that a person drops on the node", () => {
     const { changes } = world.checkIn(
       aReport(anEvent(3, 0, { errorCode: 44 })), // as a report of its own, so that it is not first again itself
     );
-    expect(changes.disableUpdates).toBeNull();
+    expect(changes.stopUpdates).toBeNull();
     expect(world.checkIn(other).reason).toBe("granted");
   });
 
@@ -415,7 +415,7 @@ describe("after success", () => {
         world.checkIn(aCheckIn({ machineId }));
         world.checkIn(aCheckIn({ machineId, version: "4230.2.1", bootId: "{boot-2}" }));
       }
-      expect(world.checkIn(back()).changes.disableUpdates !== null).toBe(stops);
+      expect(world.checkIn(back()).changes.stopUpdates !== null).toBe(stops);
     }
   });
 
@@ -426,7 +426,7 @@ describe("after success", () => {
     const rollouts = state === "superseded" ? [] : world.fleet.rollouts.map((one) => ({ ...one, state }));
     world.fleet = buildFleet(2, { ...world.fleet, rollouts });
     const { changes } = world.checkIn(back());
-    expect(changes.disableUpdates).toBeNull();
+    expect(changes.stopUpdates).toBeNull();
     expect(world.node().status).toBe("rolled-back");
     expect(world.counters.rollouts.get(1)?.total).toMatchObject({ complete: 0, "rolled-back": 1 });
   });
@@ -504,7 +504,7 @@ describe("a deadline", () => {
     const world = new World(aFleet([aGroup({ policy: { safeMode: true } })]));
     world.checkIn(aCheckIn());
     world.now += HOUR;
-    expect(expired(world, world.now)?.disableUpdates).toMatchObject({ groupNo: 1 });
+    expect(expired(world, world.now)?.stopUpdates).toMatchObject({ groupNo: 1 });
   });
 
   it("is kept also when the grant's group is gone", () => {

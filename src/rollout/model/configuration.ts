@@ -104,6 +104,17 @@ export interface Freeze {
   readonly reason: string;
 }
 
+/** Safe mode's brake: its first node did not come through, and nothing is granted until a person resumes updates. */
+export interface UpdatesStop {
+  readonly by: "safe-mode";
+  readonly at: number;
+  readonly why: string;
+  /** What the node was granted, by which rollout; null: it is none of the present ones. */
+  readonly version: string;
+  readonly rolloutId: string | null;
+  readonly nodeId: string;
+}
+
 export interface Group {
   readonly no: number;
   readonly id: string;
@@ -112,4 +123,6 @@ export interface Group {
   readonly track: string;
   readonly channel: Channel | null;
   readonly policy: Policy;
+  /** Apart from `policy.updatesEnabled`, which is a person's. Null: nothing has stopped them. */
+  readonly updatesStopped: UpdatesStop | null;
 }

@@ -29,6 +29,7 @@ export const REASONS = [
   "no-rollout",
   "rollout-not-running",
   "updates-disabled",
+  "stopped-by-safe-mode", // its first node did not come through; a person resumes updates
   "freeze",
   "outside-window",
   "outside-office-hours",
@@ -131,11 +132,13 @@ export interface LoggedEvent {
   readonly previousVersion: string;
 }
 
-/** A decision that reaches beyond the node: safe mode's first node failed, so the group's updates go off. */
-export interface DisableUpdates {
+/** A decision that reaches beyond the node: safe mode's first node failed, so the group's updates are stopped. */
+export interface StopUpdates {
   readonly groupNo: number;
   readonly rolloutNo: number;
-  readonly reason: string;
+  readonly version: string;
+  readonly nodeId: string;
+  readonly why: string;
 }
 
 /** Everything that one check-in changes. Written in one transaction. */
@@ -146,7 +149,7 @@ export interface Changes {
   readonly pastGrants: readonly PastGrant[];
   readonly events: readonly LoggedEvent[];
   readonly activities: readonly Activity[];
-  readonly disableUpdates: DisableUpdates | null;
+  readonly stopUpdates: StopUpdates | null;
 }
 
 export interface Outcome {

@@ -98,7 +98,10 @@ export function prepareCheckIns(db: Database.Database) {
         SELECT no FROM mirroring_servers
         ORDER BY asked > 1 DESC, last_at DESC, no DESC
         LIMIT -1 OFFSET ?)`),
-    disableUpdates: db.prepare<[number]>("UPDATE groups SET policy_updates_enabled = 0 WHERE no = ?"),
+    // The first is what a person looks for.
+    stopUpdates: db.prepare<[string, number]>(
+      "UPDATE groups SET updates_stopped = ? WHERE no = ? AND updates_stopped IS NULL",
+    ),
     recentActivity: db
       .prepare<[number | null, number, string, number], number>(`
       SELECT no FROM activity

@@ -236,9 +236,9 @@ export function sqliteCheckIns(db: Database.Database, kysely: Kysely<Tables>): C
       await recordChange(kysely, rollout, change, counters, SYSTEM, now);
     },
 
-    async disableUpdates(groupNo) {
+    async stopUpdates(groupNo, stop) {
       translatingFaults(() => {
-        sql.disableUpdates.run(groupNo);
+        sql.stopUpdates.run(JSON.stringify(stop), groupNo);
         sql.moveRevision.run();
       });
     },
