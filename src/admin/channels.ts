@@ -1,6 +1,7 @@
 /** Channels: a named pointer to a package, for one architecture. */
 import { randomUUID } from "node:crypto";
 import { z } from "zod";
+import { FIRST_COLOR } from "../fleet/document.ts";
 import { ACTIVITY, SEVERITY } from "../rollout/model/activity.ts";
 import { noteActivity } from "../store/activity.ts";
 import { nextNumber } from "../store/numbers.ts";
@@ -21,7 +22,8 @@ import { deleteUpstreamOf } from "./sync.ts";
 
 export const channelBody = z.strictObject({
   name: z.string().min(1).max(25),
-  color: z.string().min(1).max(25),
+  /** Empty or left out: a new channel's first one, or the one that it has. */
+  color: z.string().max(25).optional(),
   arch: z.int().min(0).max(3),
   application_id: z.string().optional(),
   package_id: z.string().nullish(),
@@ -150,7 +152,7 @@ export async function createChannel(
   audit: Audit,
   id: string = randomUUID(),
 ): Promise<ChannelObject> {
-  const { name, color, arch } = body;
+  const { name, arch } = body;
   const row = await tx
     .insertInto("channels")
     .values({
@@ -158,7 +160,7 @@ export async function createChannel(
       id,
       application_no: application.no,
       name,
-      color,
+      color: body.color || FIRST_COLOR,
       arch,
       package_no: null,
       created_at: now,
@@ -191,7 +193,8 @@ export async function updateChannel(
     .where("no", "!=", row.no)
     .executeTakeFirst();
   if (twin !== undefined) throw taken(body);
-  await tx.updateTable("channels").set({ name: body.name, color: body.color }).where("no", "=", row.no).execute();
+  const color = body.color || row.color;
+  await tx.updateTable("channels").set({ name: body.name, color }).where("no", "=", row.no).execute();
   await point(tx, application, row, body, now);
   const channel = await toChannel(tx, await channelByNo(tx, row.no));
   await audit({ ...subject(channel), before: stateOf(before), after: stateOf(channel) });

@@ -195,6 +195,25 @@ describe("channels", () => {
     await api.put(`${A}/channels/${STABLE}`, { name: "beta", color: "#1", arch: 1 }).expect(409);
   });
 
+  it("need neither a color nor the application once more: left out or empty, they are as they are", async () => {
+    const made = (await api.post(`${A}/channels`, { name: "one", arch: 1 }).expect(200)).body;
+    expect(made.color).toMatch(/^#[\da-f]{6}$/);
+    const empty = { name: "two", arch: 1, color: "", application_id: "", package_id: "" };
+    expect((await api.post(`${A}/channels`, empty).expect(200)).body).toMatchObject({
+      color: made.color,
+      application_id: FLATCAR,
+      package_id: null,
+    });
+    const path = `${A}/channels/${made.id}`;
+    await api.put(path, { name: "one", arch: 1, color: "red" }).expect(200);
+    for (const color of ["", undefined]) {
+      expect((await api.put(path, { ...empty, name: "one", color }).expect(200)).body.color).toBe("red");
+    }
+    await api.put(path, { name: "one", arch: 1, color: "x".repeat(26) }).expect(400);
+    const body = packageBody("4230.2.1", { application_id: "" });
+    expect((await api.post(`${A}/packages`, body).expect(200)).body.application_id).toBe(FLATCAR);
+  });
+
   it("leave their groups without one when they go", async () => {
     await api.del(`${A}/channels/${STABLE}`).expect(204);
     const { body } = await api.get(`${A}/groups/${GROUP}`).expect(200);

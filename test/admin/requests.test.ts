@@ -80,13 +80,7 @@ describe("requests that make no sense", () => {
       .send({ name: "x", description: "x".repeat(2 << 20) })
       .expect(413);
     expect(large.body.detail).toBe("the body is larger than 1 MiB");
-    for (const path of [
-      "/apps?page=x",
-      "/apps?perpage=0",
-      "/apps?perpage=1001",
-      "/apps?page=-1",
-      "/apps?page=1&page=2",
-    ]) {
+    for (const path of ["/apps?page=x", "/apps?perpage=0", "/apps?page=-1", "/apps?page=1&page=2"]) {
       await api.get(path).expect(400);
     }
     for (const path of [
