@@ -5,6 +5,7 @@ import { FIRST_COLOR } from "../fleet/document.ts";
 import { ACTIVITY, SEVERITY } from "../rollout/model/activity.ts";
 import { noteActivity } from "../store/activity.ts";
 import { nextNumber } from "../store/numbers.ts";
+import { checkComplete, isFollowed } from "./completeness.ts";
 import { type Db, readOnly, type Tx, timestamp } from "./context.ts";
 import {
   type ApplicationRow,
@@ -257,6 +258,7 @@ async function point(
   if (await isBlacklisted(tx, target.no, channel.no))
     throw invalid("package_id", "the package blacklists this channel", 409);
   if (channel.package_no === target.no) return;
+  if (await isFollowed(tx, channel)) await checkComplete(tx, target, "package_id");
   await tx.updateTable("channels").set({ package_no: target.no }).where("no", "=", channel.no).execute();
   const about = { application_no: application.no, channel_no: channel.no, version: target.version };
   await noteActivity(tx, ACTIVITY.channelPackageUpdated, SEVERITY.info, about, now);

@@ -16,6 +16,7 @@ import {
 } from "../fleet/document.ts";
 import { appBody, createApp, deleteApp, updateApp } from "./apps.ts";
 import { createChannel, deleteChannel, toChannel, updateChannel } from "./channels.ts";
+import { checkComplete } from "./completeness.ts";
 import type { Tx } from "./context.ts";
 import { deleteFloor, setFloor } from "./floors.ts";
 import { type GroupBody, groupBody } from "./group-bodies.ts";
@@ -158,6 +159,7 @@ class Applying {
     const present = await toChannel(this.#tx, row);
     const { package: version, name, color = present.color } = wanted;
     const target = version == null ? null : await this.#package("package", version, row.arch);
+    if (target !== null && target.no !== row.package_no) await checkComplete(this.#tx, target, "package");
     const body = {
       name,
       color,

@@ -71,6 +71,8 @@ export interface PackageView {
   readonly size: string | null;
   readonly hash: string | null;
   readonly hosting: string;
+  /** What it lacks; until it has it, nobody is offered it. */
+  readonly missing: readonly string[];
   readonly created_ts: string;
   readonly flatcar_action: { readonly sha256: string } | null;
   readonly extra_files: readonly FileView[] | null;

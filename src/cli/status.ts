@@ -1,5 +1,6 @@
 /** `turnout status`: the server, the fleet and its rollouts at a glance; the exit code says whether a person is needed. */
 import { Command } from "commander";
+import { inWords } from "../rollout/missing.ts";
 import { Api, acting, jsonOption, type ServerOptions, serverOption } from "./api.ts";
 import { EXIT } from "./exit-codes.ts";
 import type { ApplicationView, GroupView } from "./objects.ts";
@@ -123,6 +124,12 @@ async function askGroup(api: Api, path: string, group: GroupView): Promise<Group
 
 function needsOf(group: GroupView, rollouts: readonly Rollout[]): string[] {
   const needs = rollouts.flatMap((one) => needsOfRollout(one).map((need) => `the rollout of ${one.version} ${need}`));
+  const { name: channel, package: target } = group.channel ?? {};
+  if (target && target.missing.length > 0) {
+    needs.push(
+      `channel ${channel} points to ${target.version}, which lacks ${inWords(target.missing)}: nobody gets it`,
+    );
+  }
   // That is what safe mode does when its first node fails.
   if (group.policy_safe_mode && !group.policy_updates_enabled) {
     needs.push("updates are off, in safe mode; a person has to turn them on again");

@@ -6,6 +6,7 @@ import { newCell } from "./cell.ts";
 import { grantedTotal, isInFlight, rolloutCounters } from "./counters.ts";
 import { findApplication, findGroup, rollbackKey, rolloutKey } from "./fleet.ts";
 import { live, takeBack } from "./lifecycle.ts";
+import { inWords } from "./missing.ts";
 import { ACTIVITY, SEVERITY } from "./model/activity.ts";
 import { ARCH } from "./model/arch.ts";
 import type { CheckIn } from "./model/check-in.ts";
@@ -95,6 +96,10 @@ function updateCheck(
     if (!behind) return stopped("up-to-date");
   }
   const unfit = unfitFor(target, progress.node, checkIn, trace);
+  if (unfit === "incomplete-package") {
+    const { version } = target.package;
+    progress.note({ ...NO_PACKAGE, groupNo: group.no, version, ofNode: false, oncePerDay: true });
+  }
   if (unfit !== null) return stopped(unfit);
 
   const rollout = rollback ?? fleet.rolloutByTarget.get(rolloutKey(group.no, target.package.no));
@@ -161,6 +166,9 @@ function unfitFor(target: Target, node: Node, checkIn: CheckIn, trace: TraceStep
   const allowed = !wanted.blacklistedChannelNos.includes(channel.no);
   step(trace, "not blacklisted", allowed, { channel: channel.name, package: wanted.version });
   if (!allowed) return "blacklisted";
+  const complete = wanted.missing.length === 0;
+  step(trace, "package complete", complete, { package: wanted.version, missing: inWords(wanted.missing) });
+  if (!complete) return "incomplete-package";
   const available = wanted.urls.length > 0;
   step(trace, "files to be had", available, { package: wanted.version });
   if (!available) return "files-missing";
@@ -256,6 +264,10 @@ function mirror(group: Group, checkIn: CheckIn, trace: TraceStep[]): Verdict {
   );
   step(trace, "not blacklisted", allowed, { channel: target.channel.name });
   if (!allowed) return stopped("blacklisted");
+  const lacking = offer.manifests.find((manifest) => manifest.package.missing.length > 0)?.package ?? null;
+  const missing = inWords(lacking?.missing ?? []);
+  step(trace, "package complete", lacking === null, { package: (lacking ?? target.last).version, missing });
+  if (lacking !== null) return stopped("incomplete-package");
   const available = offer.manifests.every((manifest) => manifest.package.urls.length > 0);
   step(trace, "files to be had", available, { package: target.last.version });
   if (!available) return stopped("files-missing");

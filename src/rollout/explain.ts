@@ -112,6 +112,8 @@ const WORDS: Readonly<Record<string, Wording>> = {
     holds
       ? `${version ?? "it"} may be offered in channel "${channel}"`
       : `${version ?? "a package"} is blacklisted in channel "${channel}"`,
+  "package complete": ({ package: version, missing }, holds) =>
+    holds ? `${version} lacks nothing` : `${version} is incomplete: it lacks ${missing}`,
   "files to be had": ({ package: version }, holds) =>
     holds
       ? `the files of ${version} can be downloaded`

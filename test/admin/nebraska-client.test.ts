@@ -148,12 +148,9 @@ describe("a release script", () => {
         400,
       );
     }
-    // As a Flatcar package it lacks everything that update_engine needs.
+    // As a Flatcar package it has an address and a hash that update_engine can't read.
     expect(await refusal(client.packages(app.id).update(made.id, { ...body, type: 1 }))).toBe(400);
     const nearly = aRelease("1.0.0", { application_id: app.id, type: 1 });
-    expect(
-      await refusal(client.packages(app.id).update(made.id, without(nearly, "flatcar_action") as PackageConfig)),
-    ).toBe(400);
     // update_engine reads no base64 without its padding, or with another alphabet.
     for (const hash of [SHA1.slice(0, -1), SHA1.replace("+", "-"), ` ${SHA1}`, "x"]) {
       expect(await refusal(client.packages(app.id).update(made.id, { ...nearly, hash })), hash).toBe(400);
@@ -280,6 +277,88 @@ describe("a tool that keeps objects as they are declared", () => {
     expect(channel_id).toBeNull();
     expect(await groups.update(STABLE_GROUP, { ...alone, description: "alone" })).toMatchObject({ track: "stable" });
     expect(await refusal(groups.create(aGroup({ track: "stable" })))).toBe(409);
+  });
+});
+
+/** What its six acceptance tests ask for, with every field as it sends it: what a configuration leaves out is empty. */
+describe("a Terraform provider", () => {
+  const path = `/apps/${FLATCAR}`;
+  const bare = (version: string, changes: object = {}) => ({
+    application_id: FLATCAR,
+    arch: 1,
+    channels_blacklist: null,
+    description: "",
+    filename: "",
+    flatcar_action: { sha256: "" },
+    hash: "",
+    size: "",
+    type: 1,
+    url: "http://fake-address/",
+    version,
+    ...changes,
+  });
+  interface Made {
+    readonly id: string;
+    readonly name: string;
+    readonly arch: number;
+  }
+  const make = (plural: string, body: object) => turnout.api<Made>("POST", `${path}/${plural}`, body);
+  const aChannelOf = (id: string, changes: object = {}) =>
+    make("channels", { name: "terraform-test", color: "", package_id: id, application_id: "", arch: 1, ...changes });
+  /** Reads each as it stands, and takes all of it away again, what depends on others first. */
+  async function readAndDestroy(...made: readonly (readonly [plural: string, one: Made])[]): Promise<void> {
+    for (const [plural, one] of made) expect(await turnout.api("GET", `${path}/${plural}/${one.id}`)).toEqual(one);
+    for (const [plural, one] of made) await turnout.api("DELETE", `${path}/${plural}/${one.id}`);
+  }
+  const found = async (plural: string, query: string, { id }: Made): Promise<void> => {
+    const answer = await turnout.api(`GET`, `${path}/${plural}?page=1&perpage=${query}`);
+    expect(answer[plural]).toContainEqual(expect.objectContaining({ id }));
+  };
+
+  it("makes a channel of a package that says only where it is, and finds it in the list", async () => {
+    const pack = await make("packages", bare("0.0.0"));
+    const channel = await aChannelOf(pack.id, { name: "test-terraform", color: "#1fbb86" });
+    expect(channel).toMatchObject({ name: "test-terraform", arch: 1, package_id: pack.id, color: "#1fbb86", application_id: FLATCAR }); // biome-ignore format: one line
+    await found("channels", "100000", channel);
+    await readAndDestroy(["channels", channel], ["packages", pack]);
+  });
+
+  it("makes a package that a channel must not point to, and finds it in the list", async () => {
+    const other = await make("packages", bare("0.1.0"));
+    const channel = await aChannelOf(other.id);
+    const wanted = { description: "Test package", filename: "test.tgz", size: "465881871", hash: SHA1 };
+    const pack = await make("packages", bare("0.0.0", { ...wanted, channels_blacklist: [channel.id] }));
+    expect(pack).toMatchObject({ ...wanted, version: "0.0.0", type: 1, arch: 1, url: "http://fake-address/", missing: ["flatcar_action.sha256"] }); // biome-ignore format: one line
+    await found("packages", "100000&searchVersion=0.0.0", pack);
+    await readAndDestroy(["packages", pack], ["channels", channel], ["packages", other]);
+  });
+
+  it("makes a group of such a channel, changes it, and finds it in the list", async () => {
+    const pack = await make("packages", bare("0.0.0"));
+    const channel = await aChannelOf(pack.id);
+    const wanted = {
+      name: "terraform-test",
+      track: "terraform-test",
+      description: "Test description",
+      channel_id: channel.id,
+      policy_updates_enabled: false,
+      policy_safe_mode: true,
+      policy_office_hours: true,
+      policy_timezone: "Europe/Berlin",
+      policy_period_interval: "10 minutes",
+      policy_max_updates_per_period: 10,
+      policy_update_timeout: "35 minutes",
+    };
+    const group = await make("groups", wanted);
+    expect(group).toMatchObject({ ...wanted, rollout_in_progress: false, application_id: FLATCAR });
+    expect(await turnout.api("PUT", `${path}/groups/${group.id}`, wanted)).toEqual(group);
+    await found("groups", "10000", group);
+    // Whoever asks there is offered nothing, also when updates are on.
+    const open = { ...wanted, policy_updates_enabled: true, policy_safe_mode: false, policy_office_hours: false };
+    await turnout.api("PUT", `${path}/groups/${group.id}`, open);
+    expect(await turnout.omaha(checks({ track: "terraform-test", version: "0.0.0-dev" }))).toContain('"noupdate"');
+    await turnout.api("PUT", `${path}/groups/${group.id}`, wanted);
+    await readAndDestroy(["groups", group], ["channels", channel], ["packages", pack]);
   });
 });
 
@@ -587,8 +666,3 @@ describe("docs/nebraska-compatibility.md", () => {
     expect(known.filter((line) => /^[A-Z]/.test(line) && !named.includes(line))).toEqual([]);
   });
 });
-
-function without<T extends object>(object: T, key: keyof T): Partial<T> {
-  const { [key]: _, ...rest } = object;
-  return rest as Partial<T>; // all but one of its keys
-}

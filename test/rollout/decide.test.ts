@@ -1,6 +1,9 @@
 import { describe, expect, it } from "vitest";
+import { decide } from "../../src/rollout/decide.ts";
+import { rollbackKey, rolloutKey } from "../../src/rollout/fleet.ts";
 import { ARCH } from "../../src/rollout/model/arch.ts";
-import type { Floor, Group } from "../../src/rollout/model/configuration.ts";
+import type { Channel, Floor, Group } from "../../src/rollout/model/configuration.ts";
+import type { Rollout } from "../../src/rollout/model/rollout.ts";
 import { readWindow } from "../../src/rollout/windows.ts";
 import {
   aChannel,
@@ -15,8 +18,15 @@ import {
   HOUR,
   MINUTE,
   NOON,
+  noCounters,
   World,
 } from "./builders.ts";
+
+function aRollout(): Rollout {
+  const [rollout] = aFleet().rollouts;
+  if (rollout === undefined) throw new Error("a fleet without a rollout");
+  return rollout;
+}
 
 const machine = (n: number) => n.toString(16).padStart(32, "0");
 const floor = (version: string, reason: string | null = null): Floor => ({ package: aPackage({ version }), reason });
@@ -153,6 +163,38 @@ describe("the target", () => {
     );
     expect(outcome.reason).toBe("no-package");
     expect(outcome.changes.activities).toMatchObject([{ class: 1, severity: 3, oncePerDay: true, version: "0.0.0" }]);
+  });
+
+  it.each<[string, Partial<Channel>, string]>([
+    ["the target", { package: aPackage({ missing: ["size"] }) }, "4230.2.1"],
+    ["the target without a file", { package: aPackage({ missing: ["filename"], files: [] }) }, "4230.2.1"],
+    [
+      "a floor",
+      { floors: [{ package: aPackage({ version: "4100.0.0", missing: ["size"] }), reason: null }] },
+      "4100.0.0",
+    ],
+  ])(
+    "is offered to no node and no mirror while it lacks something as %s, also with a rollout from before",
+    (_, channel, version) => {
+      const fleet = aFleet([aGroup({ channel: aChannel(channel) })]);
+      const rollout = { ...aRollout(), package: aPackage({ version, missing: ["size"] }) };
+      const key = rolloutKey(rollout.groupNo, rollout.package.no);
+      const outcome = new World({ ...fleet, rolloutByTarget: new Map([[key, rollout]]) }).checkIn(aCheckIn());
+      expect(outcome).toMatchObject({ reason: "incomplete-package", offer: null, changes: { transitions: [] } });
+      expect(outcome.changes.activities).toMatchObject([{ class: 1, severity: 3, oncePerDay: true, version }]);
+      const mirror = aCheckIn({ syncer: true, multiManifest: true, machineId: "{mirror}" });
+      expect(new World(fleet).checkIn(mirror)).toMatchObject({ reason: "incomplete-package", offer: null });
+    },
+  );
+
+  it("is no way back while it lacks something", () => {
+    const world = new World();
+    world.checkIn(aCheckIn());
+    const node = { ...world.node(), status: "complete" as const, version: "4230.2.1" };
+    const back = { ...aRollout(), undoes: "4230.2.1", package: aPackage({ version: "4081.2.0", missing: ["size"] }) };
+    const fleet = { ...world.fleet, rollbackByVersion: new Map([[rollbackKey(back.groupNo, "4230.2.1"), back]]) };
+    const outcome = decide(fleet, node, aCheckIn({ version: "4230.2.1" }), "192.0.2.1", noCounters(), NOON);
+    expect(outcome).toMatchObject({ reason: "incomplete-package", offer: null });
   });
 
   it("is not for a node of another architecture, unless it is for all", () => {

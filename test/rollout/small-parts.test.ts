@@ -2,7 +2,9 @@ import { describe, expect, it } from "vitest";
 import { newCell } from "../../src/rollout/cell.ts";
 import { buildFleet, findGroup } from "../../src/rollout/fleet.ts";
 import { parseInterval } from "../../src/rollout/interval.ts";
+import { type Described, inWords, missingOf } from "../../src/rollout/missing.ts";
 import { ARCH } from "../../src/rollout/model/arch.ts";
+import type { MissingField } from "../../src/rollout/model/configuration.ts";
 import { percentile } from "../../src/rollout/percentile.ts";
 import { planRollouts } from "../../src/rollout/plan.ts";
 import { compareVersions, isVersion, matchesPrefix } from "../../src/rollout/version.ts";
@@ -37,6 +39,34 @@ describe("an interval", () => {
     "1h x",
     "0s",
   ])('"%s" is none', (text) => expect(parseInterval(text)).toBeNull());
+});
+
+describe("a Flatcar package", () => {
+  const whole = { type: 1, filename: "a.gz", size: "1234", sha256: "LIkA" };
+  it.each<[Partial<Described>, readonly MissingField[]]>([
+    [{}, []],
+    [{ filename: null }, ["filename"]],
+    [{ filename: "", size: "", sha256: "" }, ["filename", "size", "flatcar_action.sha256"]],
+    [{ size: "0" }, ["size"]],
+    [{ size: null, sha256: null }, ["size", "flatcar_action.sha256"]],
+    [{ type: 4, filename: null, size: null, sha256: null }, []],
+  ])("with %j lacks %j", (changes, missing) => expect(missingOf({ ...whole, ...changes })).toEqual(missing));
+
+  it("is said to lack it in words", () => {
+    expect(inWords(["size"])).toBe("size");
+    expect(inWords(["filename", "size", "flatcar_action.sha256"])).toBe("filename, size and flatcar_action.sha256");
+  });
+
+  it("has no rollout while it lacks something, and a rollout once it does not", () => {
+    const lacking = aPackage({ missing: ["size"] });
+    const floor = { package: aPackage({ version: "4100.0.0" }), reason: null };
+    const group = aGroup({ channel: aChannel({ package: lacking, floors: [floor] }) });
+    const { create } = planRollouts([group], []);
+    expect(create).toEqual([{ groupNo: 1, packageNo: floor.package.no }]);
+    const { rollouts } = aFleet();
+    expect(planRollouts([aGroup({ channel: aChannel({ package: lacking }) })], rollouts)).toEqual({ create: [], retire: [1] }); // biome-ignore format: one line
+    expect(planRollouts([aGroup()], []).create).toHaveLength(1);
+  });
 });
 
 describe("a version", () => {
