@@ -5,6 +5,7 @@
 import { newCell } from "./cell.ts";
 import { grantedTotal, isInFlight, rolloutCounters } from "./counters.ts";
 import { findApplication, findGroup, rollbackKey, rolloutKey } from "./fleet.ts";
+import { archName } from "./health.ts";
 import { live, takeBack } from "./lifecycle.ts";
 import { inWords } from "./missing.ts";
 import { ACTIVITY, SEVERITY } from "./model/activity.ts";
@@ -83,6 +84,7 @@ function updateCheck(
   counters: Counters,
   trace: TraceStep[],
 ): Verdict {
+  if (!isForIts(group, progress.node, trace)) return stopped("other-arch");
   const rollback = rollbackFor(fleet, group, checkIn, progress.node, trace);
   const target = rollback === null ? targetOf(group, checkIn.version) : targetBack(group, rollback);
   step(trace, "package to install", target !== null, { channel: group.channel?.name ?? null });
@@ -122,6 +124,14 @@ function updateCheck(
   }
   grant(group, rollout, progress, counters);
   return { reason: "granted", offer: offerOf(rollout.package) };
+}
+
+/** Whether anything that the group has can fit the node. Its track may be the id of a group for another architecture. */
+function isForIts({ id, track, channel }: Group, { arch, ownGroup }: Node, trace: TraceStep[]): boolean {
+  const fits = channel === null || channel.arch === arch || channel.arch === ARCH.all;
+  const facts = { node: archName(arch), group: channel && archName(channel.arch), track, byHand: ownGroup === id };
+  step(trace, "group for its architecture", fits, facts);
+  return fits;
 }
 
 /** The rollout that takes the node's version back, if it took that version from us. */

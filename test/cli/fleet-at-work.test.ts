@@ -119,6 +119,24 @@ describe("turnout status", () => {
     await done("status");
   });
 
+  it("exits with 3 when nodes are in a group for another architecture, and says what would help", async () => {
+    const other = await aTurnout();
+    const channel = await other.api("GET", `/apps/${FLATCAR}/channels/5dfe7b12-c94a-470d-a2b6-2eae78c5c9f5`);
+    const ask = () => other.omaha(checks({ track: STABLE_GROUP, board: "arm64-usr" }));
+    await ask();
+    expect(await caught(["status", "--server", other.url])).toMatchObject({ code: 0 });
+    await other.api("DELETE", `/apps/${FLATCAR}/channels/${channel.id}`);
+    await ask();
+    const { code, out } = await caught(["status", "--server", other.url]);
+    expect([code, out]).toEqual([
+      3,
+      expect.stringMatching(
+        /^! Stable \(AMD64\): 1 of its nodes is aarch64 \(e\.g\. \S+\), and it is for amd64: .+ the track "stable" and a channel for aarch64$/m,
+      ),
+    ]);
+    await other.close();
+  });
+
   it("exits with 3 when a group's channel points to a package that lacks something", async () => {
     const app = `/apps/${FLATCAR}`;
     const url = "https://updates.example.org/5000.0.0/";

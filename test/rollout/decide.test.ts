@@ -1,11 +1,13 @@
 import { describe, expect, it } from "vitest";
 import { decide } from "../../src/rollout/decide.ts";
+import { explain, nextCheckIn } from "../../src/rollout/explain.ts";
 import { rollbackKey, rolloutKey } from "../../src/rollout/fleet.ts";
 import { ARCH } from "../../src/rollout/model/arch.ts";
 import type { Channel, Floor, Group } from "../../src/rollout/model/configuration.ts";
 import type { Rollout } from "../../src/rollout/model/rollout.ts";
 import { readWindow } from "../../src/rollout/windows.ts";
 import {
+  APP_ID,
   aChannel,
   aCheckIn,
   aFleet,
@@ -195,6 +197,24 @@ describe("the target", () => {
     const fleet = { ...world.fleet, rollbackByVersion: new Map([[rollbackKey(back.groupNo, "4230.2.1"), back]]) };
     const outcome = decide(fleet, node, aCheckIn({ version: "4230.2.1" }), "192.0.2.1", noCounters(), NOON);
     expect(outcome).toMatchObject({ reason: "incomplete-package", offer: null });
+  });
+
+  it("is not for a node of another architecture, whatever its version, and explain says what would help", () => {
+    for (const version of ["4081.2.0", "4230.2.1", "4999.0.0"]) {
+      expect(new World().checkIn(aCheckIn({ track: GROUP_ID, arch: ARCH.aarch64, version })).reason).toBe("other-arch");
+    }
+    const none = aFleet([aGroup({ channel: aChannel({ package: null }) })]);
+    const world = new World(none);
+    expect(world.checkIn(aCheckIn({ track: GROUP_ID, arch: ARCH.aarch64 }))).toMatchObject({ reason: "other-arch", changes: { activities: [] } }); // biome-ignore format: one line
+    const told = () => explain(world.fleet, world.node(), nextCheckIn(world.node(), aGroup(), APP_ID), world.counters, NOON); // biome-ignore format: one line
+    expect(told()).toMatchObject({
+      reason: "other-arch",
+      text: 'its group is for amd64, and it is aarch64: a group with the track "stable" and a channel for aarch64 would take it',
+    });
+    world.tend({ ownGroup: GROUP_ID });
+    expect(told().text).toBe(
+      "its group is for amd64, and it is aarch64: a person has put it there, and has to move it elsewhere or back by its track",
+    );
   });
 
   it("is not for a node of another architecture, unless it is for all", () => {
