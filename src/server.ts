@@ -83,6 +83,7 @@ export function createHttpServer(app: Express, uploading: WeakSet<Duplex>, timeo
   server.on("clientError", (error: NodeJS.ErrnoException, socket) => {
     if (error.code === "ERR_HTTP_REQUEST_TIMEOUT" && uploading.has(socket)) return;
     if (error.code === "ECONNRESET" || !socket.writable || isAnswered(socket)) socket.destroy();
+    else if (error.code === "HPE_INVALID_URL") socket.end(UNREADABLE_URL);
     else socket.end(`HTTP/1.1 ${STATUS_LINES[error.code ?? ""] ?? "400 Bad Request"}\r\nConnection: close\r\n\r\n`);
   });
   return server;
@@ -92,6 +93,15 @@ export function createHttpServer(app: Express, uploading: WeakSet<Duplex>, timeo
 function isAnswered(socket: Duplex): boolean {
   return (socket as { _httpMessage?: { headersSent: boolean } | null })._httpMessage?.headersSent === true;
 }
+
+/** Clients of the API forget to encode what people search for, and such a request comes to none of its handlers. */
+const UNREADABLE_URL = (() => {
+  const detail =
+    'the URL has letters in it that must be percent-encoded, in UTF-8: "ü" is "%C3%BC"; curl does it with -G --data-urlencode';
+  const body = JSON.stringify({ type: "about:blank", title: "Bad Request", status: 400, detail, message: detail });
+  const headers = `Content-Type: application/problem+json\r\nContent-Length: ${Buffer.byteLength(body)}\r\nConnection: close`;
+  return `HTTP/1.1 400 Bad Request\r\n${headers}\r\n\r\n${body}`;
+})();
 
 /** What Node itself answers when nobody listens for such errors. */
 const STATUS_LINES: Readonly<Record<string, string>> = {

@@ -27,6 +27,19 @@ it("whoever sends no HTTP is told so", async () => {
   expect(await text(socket)).toBe("HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n");
 });
 
+it("whoever writes letters into a URL as they are is told how to write them", async () => {
+  for (const url of ["/api/apps?filter=tëst", "/api/apps/münchen"]) {
+    const socket = await aConnection();
+    socket.write(`GET ${url} HTTP/1.1\r\nHost: x\r\n\r\n`);
+    const [head = "", body = ""] = (await text(socket)).split("\r\n\r\n");
+    expect(head).toMatch(/^HTTP\/1\.1 400 Bad Request\r\n[\s\S]*^Content-Type: application\/problem\+json\r$/m);
+    expect(head).toContain(`Content-Length: ${Buffer.byteLength(body)}`);
+    const { status, detail, message } = JSON.parse(body);
+    expect([status, message]).toEqual([400, detail]);
+    expect(detail).toContain('"ü" is "%C3%BC"');
+  }
+});
+
 it("whoever sends no HTTP in the middle of an answer is cut off: nothing comes into it that is none of it", async () => {
   const socket = await aConnection();
   socket.write("GET / HTTP/1.1\r\nHost: x\r\n\r\n");

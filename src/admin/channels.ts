@@ -1,9 +1,11 @@
 /** Channels: a named pointer to a package, for one architecture. */
 import { randomUUID } from "node:crypto";
 import { z } from "zod";
+import { FIRST_COLOR } from "../fleet/document.ts";
 import { ACTIVITY, SEVERITY } from "../rollout/model/activity.ts";
 import { noteActivity } from "../store/activity.ts";
 import { nextNumber } from "../store/numbers.ts";
+import { checkComplete, isFollowed } from "./completeness.ts";
 import { type Db, readOnly, type Tx, timestamp } from "./context.ts";
 import {
   type ApplicationRow,
@@ -21,7 +23,8 @@ import { deleteUpstreamOf } from "./sync.ts";
 
 export const channelBody = z.strictObject({
   name: z.string().min(1).max(25),
-  color: z.string().min(1).max(25),
+  /** Empty or left out: a new channel's first one, or the one that it has. */
+  color: z.string().max(25).optional(),
   arch: z.int().min(0).max(3),
   application_id: z.string().optional(),
   package_id: z.string().nullish(),
@@ -150,7 +153,7 @@ export async function createChannel(
   audit: Audit,
   id: string = randomUUID(),
 ): Promise<ChannelObject> {
-  const { name, color, arch } = body;
+  const { name, arch } = body;
   const row = await tx
     .insertInto("channels")
     .values({
@@ -158,7 +161,7 @@ export async function createChannel(
       id,
       application_no: application.no,
       name,
-      color,
+      color: body.color || FIRST_COLOR,
       arch,
       package_no: null,
       created_at: now,
@@ -191,7 +194,8 @@ export async function updateChannel(
     .where("no", "!=", row.no)
     .executeTakeFirst();
   if (twin !== undefined) throw taken(body);
-  await tx.updateTable("channels").set({ name: body.name, color: body.color }).where("no", "=", row.no).execute();
+  const color = body.color || row.color;
+  await tx.updateTable("channels").set({ name: body.name, color }).where("no", "=", row.no).execute();
   await point(tx, application, row, body, now);
   const channel = await toChannel(tx, await channelByNo(tx, row.no));
   await audit({ ...subject(channel), before: stateOf(before), after: stateOf(channel) });
@@ -254,6 +258,7 @@ async function point(
   if (await isBlacklisted(tx, target.no, channel.no))
     throw invalid("package_id", "the package blacklists this channel", 409);
   if (channel.package_no === target.no) return;
+  if (await isFollowed(tx, channel)) await checkComplete(tx, target, "package_id");
   await tx.updateTable("channels").set({ package_no: target.no }).where("no", "=", channel.no).execute();
   const about = { application_no: application.no, channel_no: channel.no, version: target.version };
   await noteActivity(tx, ACTIVITY.channelPackageUpdated, SEVERITY.info, about, now);

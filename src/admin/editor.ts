@@ -1,5 +1,6 @@
 /** The admin API's own functions, for those who change the configuration without a request: upstreams, imports. */
 import type { Clock } from "../clock.ts";
+import { inWords } from "../rollout/missing.ts";
 import { PACKAGE_TYPE } from "../rollout/model/configuration.ts";
 import { appendAudit } from "../store/audit.ts";
 import { settleConfiguration } from "../store/rollouts.ts";
@@ -11,7 +12,7 @@ import { setFloor } from "./floors.ts";
 import { checkIsOurs } from "./governed.ts";
 import type { Audit } from "./operation.ts";
 import { packageBody } from "./package-bodies.ts";
-import { toPackages } from "./package-objects.ts";
+import { type PackageObject, toPackages } from "./package-objects.ts";
 import { createPackage, updatePackage } from "./packages.ts";
 import { Problem, validated } from "./problem.ts";
 
@@ -64,7 +65,7 @@ function deskAt(tx: Tx, now: number, audit: Audit): Desk {
     now,
     audit,
     async createPackage(application, release) {
-      await createPackage(tx, application, validated(packageBody, bodyOf(release)), now, audit);
+      mustBeComplete(await createPackage(tx, application, validated(packageBody, bodyOf(release)), now, audit));
     },
     async completePackage(application, row, release) {
       const [object] = await toPackages(tx, [row]);
@@ -84,10 +85,10 @@ function deskAt(tx: Tx, now: number, audit: Audit): Desk {
         filename: present.filename || made.filename,
         size: Number(present.size ?? 0) > 0 ? present.size : made.size,
         hash: present.hash || made.hash,
-        flatcar_action: present.flatcar_action ?? made.flatcar_action,
+        flatcar_action: present.flatcar_action?.sha256 ? present.flatcar_action : made.flatcar_action,
         extra_files: [...filled, ...added],
       };
-      await updatePackage(tx, application, row, body, now, audit);
+      mustBeComplete(await updatePackage(tx, application, row, body, now, audit));
     },
     async pointChannel(application, channelNo, packageId) {
       const channel = await channelByNo(tx, channelNo);
@@ -99,6 +100,11 @@ function deskAt(tx: Tx, now: number, audit: Audit): Desk {
       await setFloor(tx, await channelByNo(tx, channelNo), floor, reason, now, audit);
     },
   };
+}
+
+/** What comes from an upstream is whole, or is not taken. @throws Problem 409 */
+function mustBeComplete({ version, missing }: PackageObject): void {
+  if (missing.length > 0) throw new Problem(409, `package ${version} is incomplete: it lacks ${inWords(missing)}`);
 }
 
 function channelByNo(tx: Tx, no: number) {

@@ -16,6 +16,7 @@ import {
 } from "../fleet/document.ts";
 import { appBody, createApp, deleteApp, updateApp } from "./apps.ts";
 import { createChannel, deleteChannel, toChannel, updateChannel } from "./channels.ts";
+import { checkComplete } from "./completeness.ts";
 import type { Tx } from "./context.ts";
 import { deleteFloor, setFloor } from "./floors.ts";
 import { type GroupBody, groupBody } from "./group-bodies.ts";
@@ -161,6 +162,7 @@ class Applying {
     const present = await toChannel(this.#tx, row);
     const { package: version, name, color = present.color } = wanted;
     const target = version == null ? null : await this.#package("package", version, row.arch);
+    if (target !== null && target.no !== row.package_no) await checkComplete(this.#tx, target, "package");
     const body = {
       name,
       color,
@@ -245,7 +247,8 @@ class Applying {
         policy.updates_enabled ?? (row === undefined ? FIRST_POLICY.updates_enabled : isTurnedOn(row)),
       policy_safe_mode: kept("safe_mode"),
       policy_office_hours: kept("office_hours"),
-      policy_timezone: kept("timezone"),
+      // None, too, is one that is kept.
+      policy_timezone: present === null ? kept("timezone") : (policy.timezone ?? present.policy_timezone),
       policy_period_interval: kept("period_interval"),
       policy_max_updates_per_period: kept("max_updates_per_period"),
       policy_update_timeout: kept("update_timeout"),

@@ -2,6 +2,7 @@
 import { z } from "zod";
 import { compareVersions } from "../rollout/version.ts";
 import { channelObject, isBlacklisted, toChannels } from "./channels.ts";
+import { checkComplete } from "./completeness.ts";
 import type { Db, Tx } from "./context.ts";
 import { type ChannelRow, findApplication, findChannel, findPackage, type PackageRow } from "./lookups.ts";
 import { type Audit, type Operation, operation } from "./operation.ts";
@@ -140,6 +141,7 @@ export async function setFloor(
   if (await isBlacklisted(tx, floor.no, channel.no))
     throw invalid("package", "the package blacklists this channel", 409);
   const before = await floorOf(tx, channel, floor);
+  if (before === null) await checkComplete(tx, floor, "package");
   await tx
     .insertInto("channel_floors")
     .values({ channel_no: channel.no, package_no: floor.no, reason, created_at: now })

@@ -7,6 +7,7 @@ import { ARCH } from "../rollout/model/arch.ts";
 import type { StrategyDocument } from "../rollout/strategy.ts";
 import { checkFreeze, type FreezeDocument } from "../rollout/windows.ts";
 import { stopOf } from "../store/fleet.ts";
+import { checkChannelComplete } from "./completeness.ts";
 import { readOnly, type Tx } from "./context.ts";
 import type { ApplicationRow, GroupRow } from "./lookups.ts";
 import { invalid } from "./problem.ts";
@@ -28,6 +29,8 @@ export const groupBody = z.strictObject({
   policy_office_hours: z.boolean().optional(),
   policy_timezone: z
     .string()
+    .nullable()
+    .transform((zone) => zone ?? "")
     .refine((zone) => zone === "" || IANAZone.isValidZone(zone), 'must be a time zone\'s name, e.g. "Europe/Berlin"'),
   policy_period_interval: interval,
   policy_max_updates_per_period: z
@@ -72,6 +75,10 @@ export async function columnsOf(
         .executeTakeFirst()
     : null;
   if (channel === undefined) throw invalid("channel_id", "there is no such channel in this application");
+  // In a new group nobody waits yet.
+  if (before !== null && channel !== null && channel.no !== before.channel_no) {
+    await checkChannelComplete(tx, channel.no, "channel_id");
+  }
   const track = body.track || id;
   await checkUnique(tx, application, body.name, track, channel, before);
   if (body.strategy) await checkAfter(tx, application, { id, name: body.name, track }, body.strategy);

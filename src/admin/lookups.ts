@@ -21,9 +21,12 @@ export async function findApplication(db: Db, name: string): Promise<Application
   return row;
 }
 
-/** @param named by a body, its UUID or product id: clients say again there what the path says. @throws Problem 400 */
+/**
+ * @param named by a body, its UUID or product id: clients say again there what the path says, or leave it empty.
+ * @throws Problem 400
+ */
 export function checkApplication({ id, product_id }: ApplicationRow, named: string | undefined): void {
-  if (named === undefined || [id, product_id?.toLowerCase()].includes(named.toLowerCase())) return;
+  if (!named || [id, product_id?.toLowerCase()].includes(named.toLowerCase())) return;
   throw invalid("application_id", `must be ${id}, the application of the path`);
 }
 

@@ -55,7 +55,7 @@ export function openApiDocument(operations: readonly Operation[], version: strin
       version,
       description:
         "The admin API of Turnout, the update server for Flatcar Container Linux fleets. Lists are paged with `page` and `perpage`, or with `after` and the last id. " +
-        +"Times are RFC 3339. Errors are RFC 9457 problem details. What is answered with an `ETag` can be changed with `If-Match`.",
+        "Times are RFC 3339. Errors are RFC 9457 problem details. What is answered with an `ETag` can be changed with `If-Match`.",
       license: { name: "Apache-2.0", identifier: "Apache-2.0" },
     },
     servers: [{ url: "/" }],

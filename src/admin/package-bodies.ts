@@ -30,7 +30,7 @@ const fileName = z
 
 const action = z.strictObject({
   event: z.enum(["preinstall", "install", "postinstall", "update"]).optional(),
-  sha256: z.string().max(64),
+  sha256: z.string().max(64).nullish(),
   chromeos_version: z.string().max(255).optional(),
   needs_admin: z.boolean().optional(),
   is_delta: z.boolean().optional(),
@@ -67,7 +67,7 @@ const fields = z.strictObject({
   channels_blacklist: z.array(z.string()).max(1_000).nullish(),
   flatcar_action: action.nullish(),
   extra_files: z.array(extraFile).max(1_000).nullish(),
-  ...readOnly("id", "created_ts", "is_floor", "floor_reason"),
+  ...readOnly("id", "created_ts", "missing", "is_floor", "floor_reason"),
 });
 
 export const packageBody = fields.superRefine((body, context) => {
@@ -100,9 +100,6 @@ export async function checkPackage(
   before: PackageRow | null,
 ): Promise<void> {
   checkApplication(application, body.application_id);
-  if (body.type === PACKAGE_TYPE.flatcar && !body.flatcar_action && !(await hasAction(tx, before))) {
-    throw invalid("flatcar_action", 'a Flatcar package needs one: { "sha256": base64 of the payload\'s SHA-256 }');
-  }
   const twin = await tx
     .selectFrom("packages")
     .select("no")
@@ -116,30 +113,19 @@ export async function checkPackage(
   await checkBlacklist(tx, application, body, before);
 }
 
-/** update_engine takes no answer without these: a package that lacks them would make every node of a fleet fail. */
+/** What update_engine can't read. What is not there at all may come later: see `missingOf`. */
 function* complaints(body: z.output<typeof fields>): Generator<[path: (string | number)[], message: string]> {
   const sha1 = (hash: string | null | undefined) => !hash || isBase64(hash, SHA1_BYTES);
   const url = URL.parse(body.url);
   if (url === null || !/^https?:$/.test(url.protocol)) yield [["url"], "must be an http or https URL"];
-  if (!body.filename) yield [["filename"], "a Flatcar package needs one"];
-  if (!(Number(body.size ?? 0) > 0)) yield [["size"], "a Flatcar package needs one, more than 0 bytes"];
   if (!sha1(body.hash)) yield [["hash"], "must be the SHA-1, in base64"];
-  if (body.flatcar_action && !isBase64(body.flatcar_action.sha256, SHA256_BYTES)) {
+  const sha256 = body.flatcar_action?.sha256;
+  if (sha256 && !isBase64(sha256, SHA256_BYTES)) {
     yield [["flatcar_action", "sha256"], "must be the SHA-256 of the payload, in base64"];
   }
   for (const [index, { hash }] of (body.extra_files ?? []).entries()) {
     if (!sha1(hash)) yield [["extra_files", index, "hash"], "must be the SHA-1, in base64"];
   }
-}
-
-async function hasAction(tx: Tx, before: PackageRow | null): Promise<boolean> {
-  if (before === null) return false;
-  const action = await tx
-    .selectFrom("flatcar_actions")
-    .select("id")
-    .where("package_no", "=", before.no)
-    .executeTakeFirst();
-  return action !== undefined;
 }
 
 async function checkBlacklist(
@@ -197,7 +183,7 @@ async function writeAction(tx: Tx, packageNo: number, given: z.infer<typeof acti
     value === undefined ? (present ?? otherwise) : Number(value);
   const columns = {
     event: given.event ?? before?.event ?? "postinstall",
-    sha256: given.sha256,
+    sha256: given.sha256 ?? before?.sha256 ?? "",
     chromeos_version: given.chromeos_version ?? before?.chromeos_version ?? "",
     needs_admin: flag(given.needs_admin, before?.needs_admin, 0),
     is_delta: flag(given.is_delta, before?.is_delta, 0),

@@ -1,6 +1,8 @@
 /** Packages as the API shows them. */
 import type { Selectable } from "kysely";
 import { z } from "zod";
+import { missingOf } from "../rollout/missing.ts";
+import { MISSING_FIELDS } from "../rollout/model/configuration.ts";
 import type { Tables } from "../store/tables.ts";
 import { type Db, timestamp } from "./context.ts";
 import type { PackageRow } from "./lookups.ts";
@@ -42,6 +44,8 @@ export const packageObject = z
     hash: z.string().nullable(),
     created_ts: z.iso.datetime(),
     hosting: z.enum(["first", "only"]),
+    /** What it lacks: until then it is offered to nobody. Empty: it is complete. */
+    missing: z.array(z.enum(MISSING_FIELDS)),
     channels_blacklist: z.array(z.uuid()).nullable(),
     application_id: z.uuid(),
     flatcar_action: flatcarAction.nullable(),
@@ -96,6 +100,7 @@ async function toSome(db: Db, rows: readonly PackageRow[]): Promise<PackageObjec
       size: row.size,
       hash: row.hash,
       hosting: row.hosting === "only" ? "only" : "first",
+      missing: [...missingOf({ ...row, sha256: action?.sha256 ?? null })],
       created_ts: timestamp(row.created_at),
       channels_blacklist: orNull((blacklists.get(row.no) ?? []).map(({ id }) => id)),
       application_id: applications.get(row.application_no) ?? "",

@@ -2,6 +2,7 @@
 import { randomUUID } from "node:crypto";
 import { z } from "zod";
 import { compareVersions } from "../rollout/version.ts";
+import { checkStaysComplete } from "./completeness.ts";
 import type { Tx } from "./context.ts";
 import { type ApplicationRow, findApplication, findPackage, type PackageRow } from "./lookups.ts";
 import { type Audit, type Operation, operation } from "./operation.ts";
@@ -38,6 +39,7 @@ const postPackage = operation({
   path: "/apps/:app/packages",
   tag: TAG,
   summary: "Add a package; nothing is offered before a channel points to it",
+  description: "What a Flatcar package lacks is in `missing`. It may come later; until then it is offered to nobody.",
   role: "admin",
   body: packageBody,
   answer: packageObject,
@@ -143,6 +145,7 @@ export async function updatePackage(
   await tx.updateTable("packages").set(columnsOf(body)).where("no", "=", row.no).execute();
   await writeParts(tx, row.no, body, now);
   const after = await shown(tx, row.no);
+  await checkStaysComplete(tx, row, before.missing, after.missing);
   await audit({ ...subject(after), before: stateOf(before), after: stateOf(after) });
   return after;
 }
@@ -172,7 +175,8 @@ function stateOf({
   created_ts: __,
   flatcar_action: action,
   extra_files: files,
-  floor_reason: ___,
+  missing: ___,
+  floor_reason: ____,
   ...state
 }: PackageObject): object {
   return {

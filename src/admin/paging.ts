@@ -5,6 +5,7 @@
 import { z } from "zod";
 import { invalid, type Problem } from "./problem.ts";
 
+/** One answer has a size that can be borne. */
 const MAX_PER_PAGE = 1_000;
 
 export const wholeNumber = (min: number, max: number) =>
@@ -15,10 +16,19 @@ export const wholeNumber = (min: number, max: number) =>
     .refine((value) => value >= min && value <= max, `must be between ${min} and ${max}`)
     .meta({ wholeNumber: { minimum: min, maximum: max } });
 
+/** How many of something are wanted. Who asks for more than `max` gets `max`: clients of the older API ask for 100,000. */
+export const countUpTo = (max: number, min: 0 | 1 = 1) =>
+  z
+    .string()
+    .regex(/^\d{1,18}$/, "must be a whole number")
+    .transform((text) => Math.min(Number(text), max))
+    .refine((value) => value >= min, `must be ${min} or more`)
+    .meta({ wholeNumber: { minimum: min } });
+
 /** Fields for a query's schema. */
 export const pageQuery = {
   page: wholeNumber(0, 1_000_000).default(1),
-  perpage: wholeNumber(1, MAX_PER_PAGE).default(10),
+  perpage: countUpTo(MAX_PER_PAGE).default(10).describe("How many; 1000 at most, also where more is asked for"),
   after: z.string().max(1_000).optional().describe("The id of the last one of the page before, instead of `page`"),
 };
 

@@ -1,4 +1,5 @@
 /** Going back: a rollout of the version before, for the nodes that took an aborted one. */
+import { inWords } from "../rollout/missing.ts";
 import type { Package } from "../rollout/model/configuration.ts";
 import type { Rollout } from "../rollout/model/rollout.ts";
 import { NotPossible } from "../rollout/run.ts";
@@ -37,13 +38,13 @@ export async function rollBack(
 
 async function packageBefore(tx: Tx, aborted: Rollout, to: string | null): Promise<Package> {
   const { applicationNo, arch, version: bad } = aborted.package;
-  const candidates = [...(await loadPackages(tx)).values()].filter(
-    (one) =>
-      one.applicationNo === applicationNo &&
-      one.arch === arch &&
-      one.files.length > 0 &&
-      compareVersions(one.version, bad) < 0,
+  const older = [...(await loadPackages(tx)).values()].filter(
+    (one) => one.applicationNo === applicationNo && one.arch === arch && compareVersions(one.version, bad) < 0,
   );
+  const lacking = older.find(({ version, missing }) => version === to && missing.length > 0);
+  if (lacking !== undefined)
+    throw new NotPossible(`package ${lacking.version} is incomplete: it lacks ${inWords(lacking.missing)}`);
+  const candidates = older.filter(({ missing, files }) => missing.length === 0 && files.length > 0);
   const wanted = to === null ? await versionsBefore(tx, aborted) : [to];
   for (const version of wanted) {
     const target = candidates.find((one) => one.version === version);

@@ -1,5 +1,6 @@
 /** Rollouts: one package going out to one group. Looked at, made, and steered. */
 import { z } from "zod";
+import { inWords } from "../rollout/missing.ts";
 import type { RolloutCounters } from "../rollout/model/counters.ts";
 import type { Rollout } from "../rollout/model/rollout.ts";
 import { abort, advance, type Change, halt, NotPossible, pause, replan, resume } from "../rollout/run.ts";
@@ -219,6 +220,9 @@ async function create(
   if (wanted === undefined) {
     const detail = `package_id: channel "${group.channel.name}" points to ${target.version} (${target.id}); point it to the package that is to be rolled out`;
     throw new Problem(409, detail, { errors: [{ path: "package_id", message: "the channel does not point to it" }] });
+  }
+  if (wanted.missing.length > 0) {
+    throw new NotPossible(`package ${wanted.version} is incomplete: it lacks ${inWords(wanted.missing)}`);
   }
   const why = body.reason ?? "by hand";
   for (const present of fleet.rollouts) {

@@ -26,6 +26,7 @@ import { nodeBulkOperations } from "./node-bulk.ts";
 import { nodeCareOperations } from "./node-care.ts";
 import { numbered } from "./numbered.ts";
 import type { Operation } from "./operation.ts";
+import { otherArchitectureOperations } from "./other-architectures.ts";
 import { packageOperations } from "./packages.ts";
 import { payloadOperations } from "./payloads.ts";
 import { problems, unknownPath } from "./problem.ts";
@@ -73,6 +74,7 @@ function allOperations(options: AdminOptions): readonly Operation[] {
     ...nodeBulkOperations,
     ...explainOperations,
     ...statisticsOperations,
+    ...otherArchitectureOperations,
     ...fleetOperations,
     ...activityOperations,
     ...webhookOperations(options),

@@ -10,6 +10,7 @@ export interface PackageSummary {
   readonly version: string;
   readonly arch: number;
   readonly filename: string | null;
+  readonly missing: readonly string[];
   readonly flatcar_action: { readonly sha256: string } | null;
   readonly extra_files: readonly { readonly name: string; readonly hash256: string }[] | null;
 }
@@ -50,7 +51,9 @@ interface Changes {
 /** Why a package that is there is not of these files; null: it is. */
 export function differenceOf(present: PackageSummary, { version, arch, main, extra }: Release): string | null {
   const said = Buffer.from(present.flatcar_action?.sha256 ?? "", "base64").toString("hex");
-  if (main !== null && (main.name !== present.filename || main.sha256 !== said)) {
+  // What it does not say yet is no difference.
+  const differs = (mine: string, theirs: string | null) => Boolean(theirs) && mine !== theirs;
+  if (main !== null && (differs(main.name, present.filename) || differs(main.sha256, said))) {
     return `package ${version} (${arch}) is there already, with another payload: ${present.filename}`;
   }
   const named = present.extra_files ?? [];
@@ -80,27 +83,26 @@ export async function providePackage(
     ...(changed.description !== undefined && { description: changed.description }),
     ...(changed.onlyHere && { hosting: "only" }),
   };
+  const payload = main && {
+    filename: main.name,
+    size: String(main.sizeBytes),
+    hash: main.sha1,
+    flatcar_action: { sha256: Buffer.from(main.sha256, "hex").toString("base64") },
+  };
   if (present === null) {
-    if (main === null) throw new ApiError(`there is no package ${version} (${arch}) yet: it begins with its payload`);
-    return api.call("POST", base, {
-      type: 1,
-      arch: ARCHES[arch],
-      version,
-      url: publicFolder(arch, version),
-      filename: main.name,
-      size: String(main.sizeBytes),
-      hash: main.sha1,
-      flatcar_action: { sha256: Buffer.from(main.sha256, "hex").toString("base64") },
-      extra_files: extraFiles,
-      ...changes,
-    });
+    if (payload === null)
+      throw new ApiError(`there is no package ${version} (${arch}) yet: it begins with its payload`);
+    const what = { type: 1, arch: ARCHES[arch], version, url: publicFolder(arch, version) };
+    return api.call("POST", base, { ...what, ...payload, extra_files: extraFiles, ...changes });
   }
   const difference = differenceOf(present, release);
   if (difference !== null) throw new ApiError(difference);
   const named = present.extra_files ?? [];
   const added = extraFiles.filter(({ name }) => !named.some((one) => one.name === name));
-  if (added.length === 0 && Object.keys(changes).length === 0) return present;
-  return api.call("PUT", `${base}/${present.id}`, { ...present, ...changes, extra_files: [...named, ...added] });
+  const lacks = present.missing.length > 0 && payload !== null;
+  if (added.length === 0 && Object.keys(changes).length === 0 && !lacks) return present;
+  const filled = { ...present, ...(lacks && payload), ...changes, extra_files: [...named, ...added] };
+  return api.call("PUT", `${base}/${present.id}`, filled);
 }
 
 const TRIES = 8;

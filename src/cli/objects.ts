@@ -22,7 +22,8 @@ export interface GroupView {
   readonly policy_updates_enabled: boolean;
   readonly policy_safe_mode: boolean;
   readonly policy_office_hours: boolean;
-  readonly policy_timezone: string;
+  /** Null: none is set. */
+  readonly policy_timezone: string | null;
   readonly policy_period_interval: string;
   readonly policy_max_updates_per_period: number;
   readonly policy_update_timeout: string;
@@ -81,6 +82,8 @@ export interface PackageView {
   readonly size: string | null;
   readonly hash: string | null;
   readonly hosting: string;
+  /** What it lacks; until it has it, nobody is offered it. */
+  readonly missing: readonly string[];
   readonly created_ts: string;
   readonly flatcar_action: { readonly sha256: string } | null;
   readonly extra_files: readonly FileView[] | null;

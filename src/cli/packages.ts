@@ -1,6 +1,7 @@
 /** `turnout packages`: versions of an application, each for one architecture. */
 import { Command, InvalidArgumentError, Option } from "commander";
 import { archName, typeName } from "../fleet/document.ts";
+import { inWords } from "../rollout/missing.ts";
 import { PACKAGE_TYPE } from "../rollout/model/configuration.ts";
 import { Api, ApiError, type AppOptions, acting, nothingToChange, ofApp, type ServerOptions } from "./api.ts";
 import { confirm, yesOption } from "./confirm.ts";
@@ -99,8 +100,14 @@ async function list(options: AppOptions & { readonly search?: string }): Promise
   const search = options.search === undefined ? "" : `?searchVersion=${encodeURIComponent(options.search)}`;
   const packages = await api.all<PackageView>(`${await appPath(api, options.app)}/packages${search}`, "packages");
   if (options.json) return printJsonList("packages", packages);
-  const rows = packages.map((one) => [one.version, archName(one.arch), shortTime(one.created_ts), one.id]);
-  process.stdout.write(table(["VERSION", "ARCH", "ADDED", "ID"], rows));
+  const rows = packages.map((one) => [
+    one.version,
+    archName(one.arch),
+    shortTime(one.created_ts),
+    one.id,
+    inWords(one.missing) || null,
+  ]);
+  process.stdout.write(table(["VERSION", "ARCH", "ADDED", "ID", "LACKS"], rows));
 }
 
 async function show(name: string, options: PackageOptions): Promise<void> {
@@ -182,6 +189,9 @@ function described(one: PackageView): string {
     ["sha256", one.flatcar_action?.sha256 ?? null],
     ...(one.extra_files ?? []).map((file) => ["extra-file", fileText(file)] as const),
     ["added", shortTime(one.created_ts)],
+    ...(one.missing.length === 0
+      ? []
+      : [["incomplete", `it lacks ${inWords(one.missing)}; until it has that, nobody is offered it`] as const]),
   ]);
 }
 

@@ -1,5 +1,6 @@
 /** `turnout status`: the server, the fleet and its rollouts at a glance; the exit code says whether a person is needed. */
 import { Command } from "commander";
+import { inWords } from "../rollout/missing.ts";
 import { Api, acting, jsonOption, type ServerOptions, serverOption } from "./api.ts";
 import { EXIT } from "./exit-codes.ts";
 import type { ApplicationView, GroupView } from "./objects.ts";
@@ -42,6 +43,10 @@ interface Rollout {
   };
 }
 
+interface Misplaced {
+  readonly architectures: readonly { readonly arch: number; readonly instances: number; readonly text: string }[];
+}
+
 interface GroupStatus {
   readonly id: string;
   readonly name: string;
@@ -52,6 +57,8 @@ interface GroupStatus {
   readonly nodes: Statistics;
   /** Those that are not over. */
   readonly rollouts: readonly Rollout[];
+  /** Nodes that nothing fits which the group has. */
+  readonly other_architectures: Misplaced["architectures"];
 }
 
 interface Status extends Links {
@@ -100,7 +107,7 @@ async function ask(api: Api): Promise<Status> {
   for (const { id, name, groups: all } of apps) {
     const groups = all ?? [];
     const asked = await inParallel(groups, (group) => askGroup(api, `/apps/${id}/groups/${group.id}`, group));
-    needs.push(...groups.flatMap((group, index) => needsOf(group, asked[index]?.rollouts ?? [])));
+    needs.push(...groups.flatMap((group, index) => needsOf(group, asked[index])));
     applications.push({ id, name, groups: asked });
   }
   const links = await askLinks(api, apps, who.applications !== null || who.groups !== null);
@@ -111,6 +118,7 @@ async function ask(api: Api): Promise<Status> {
 async function askGroup(api: Api, path: string, group: GroupView): Promise<GroupStatus> {
   const nodes = await api.call<Statistics>("GET", `${path}/instances_stats?duration=1d`);
   const { rollouts } = await api.call<{ rollouts: readonly Rollout[] }>("GET", `${path}/rollouts?perpage=50`);
+  const { architectures } = await api.call<Misplaced>("GET", `${path}/other_architectures`);
   return {
     id: group.id,
     name: group.name,
@@ -120,11 +128,20 @@ async function askGroup(api: Api, path: string, group: GroupView): Promise<Group
     updates_stopped_by: group.updates_stopped_by,
     nodes,
     rollouts: rollouts.filter(({ state }) => OPEN.includes(state)),
+    other_architectures: architectures,
   };
 }
 
-function needsOf(group: GroupView, rollouts: readonly Rollout[]): string[] {
+function needsOf(group: GroupView, asked: GroupStatus | undefined): string[] {
+  const { rollouts = [], other_architectures: misplaced = [] } = asked ?? {};
   const needs = rollouts.flatMap((one) => needsOfRollout(one).map((need) => `the rollout of ${one.version} ${need}`));
+  const { name: channel, package: target } = group.channel ?? {};
+  if (target && target.missing.length > 0) {
+    needs.push(
+      `channel ${channel} points to ${target.version}, which lacks ${inWords(target.missing)}: nobody gets it`,
+    );
+  }
+  needs.push(...misplaced.map(({ text }) => text));
   const { updates_stopped: stop } = group;
   if (stop !== null) {
     needs.push(

@@ -4,7 +4,14 @@
  */
 import type { HeldChannel } from "../admin/central.ts";
 import type { SiteDocument } from "../admin/site-document.ts";
-import type { ApplicationInFile, ChannelInFile, FleetDocument, PackageInFile } from "../fleet/document.ts";
+import {
+  type ApplicationInFile,
+  type ChannelInFile,
+  type FleetDocument,
+  type PackageInFile,
+  typeNumber,
+} from "../fleet/document.ts";
+import { missingOf } from "../rollout/missing.ts";
 
 type Exported = SiteDocument["fleet"]["applications"][number];
 
@@ -58,8 +65,10 @@ function withHeld(
   const kept = new Map<string, PackageInFile>(packages.map((one) => [nameOf(id, one), one]));
   const waits = (version: string, { arch }: ChannelInFile) => {
     const name = nameOf(id, { version, arch });
-    const only = kept.get(name)?.hosting === "only";
-    return (only || wanted.has(name)) && !complete.has(name);
+    const one = kept.get(name);
+    // Nodes would get nothing from a package that lacks something there: here, they keep what they have.
+    if (one !== undefined && isIncomplete(one)) return true;
+    return (one?.hosting === "only" || wanted.has(name)) && !complete.has(name);
   };
   const channels = (application.channels ?? []).map((channel) => {
     const { name, arch, package: target, floors = [] } = channel;
@@ -76,6 +85,11 @@ function withHeld(
     return { ...channel, package: stays, floors: floorsNow };
   });
   return { ...application, channels, packages: [...kept.values()] };
+}
+
+function isIncomplete({ type, filename, size, flatcar_action: action }: PackageInFile): boolean {
+  const described = { filename: filename ?? null, size: size == null ? null : String(size) };
+  return missingOf({ ...described, type: typeNumber(type ?? "flatcar"), sha256: action?.sha256 ?? null }).length > 0;
 }
 
 /** Whether the central server has it any more or not, and whatever it says by now of the channel that stays with it. */

@@ -431,6 +431,7 @@ function packageOf(version: string): Rollout["package"] {
     urls: ["/"],
     files: [{ name: "payload", sizeBytes: 1, sha1: null, sha256: null }],
     action: null,
+    missing: [],
     blacklistedChannelNos: [],
   };
 }

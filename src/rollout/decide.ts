@@ -5,7 +5,9 @@
 import { newCell } from "./cell.ts";
 import { grantedTotal, isInFlight, rolloutCounters } from "./counters.ts";
 import { findApplication, findGroup, rollbackKey, rolloutKey } from "./fleet.ts";
+import { archName } from "./health.ts";
 import { live, takeBack } from "./lifecycle.ts";
+import { inWords } from "./missing.ts";
 import { ACTIVITY, SEVERITY } from "./model/activity.ts";
 import { ARCH } from "./model/arch.ts";
 import type { CheckIn } from "./model/check-in.ts";
@@ -82,6 +84,7 @@ function updateCheck(
   counters: Counters,
   trace: TraceStep[],
 ): Verdict {
+  if (!isForIts(group, progress.node, trace)) return stopped("other-arch");
   const rollback = rollbackFor(fleet, group, checkIn, progress.node, trace);
   const target = rollback === null ? targetOf(group, checkIn.version) : targetBack(group, rollback);
   step(trace, "package to install", target !== null, { channel: group.channel?.name ?? null });
@@ -95,6 +98,10 @@ function updateCheck(
     if (!behind) return stopped("up-to-date");
   }
   const unfit = unfitFor(target, progress.node, checkIn, trace);
+  if (unfit === "incomplete-package") {
+    const { version } = target.package;
+    progress.note({ ...NO_PACKAGE, groupNo: group.no, version, ofNode: false, oncePerDay: true });
+  }
   if (unfit !== null) return stopped(unfit);
 
   const rollout = rollback ?? fleet.rolloutByTarget.get(rolloutKey(group.no, target.package.no));
@@ -117,6 +124,14 @@ function updateCheck(
   }
   grant(group, rollout, progress, counters);
   return { reason: "granted", offer: offerOf(rollout.package) };
+}
+
+/** Whether anything that the group has can fit the node. Its track may be the id of a group for another architecture. */
+function isForIts({ id, track, channel }: Group, { arch, ownGroup }: Node, trace: TraceStep[]): boolean {
+  const fits = channel === null || channel.arch === arch || channel.arch === ARCH.all;
+  const facts = { node: archName(arch), group: channel && archName(channel.arch), track, byHand: ownGroup === id };
+  step(trace, "group for its architecture", fits, facts);
+  return fits;
 }
 
 /** The rollout that takes the node's version back, if it took that version from us. */
@@ -161,6 +176,9 @@ function unfitFor(target: Target, node: Node, checkIn: CheckIn, trace: TraceStep
   const allowed = !wanted.blacklistedChannelNos.includes(channel.no);
   step(trace, "not blacklisted", allowed, { channel: channel.name, package: wanted.version });
   if (!allowed) return "blacklisted";
+  const complete = wanted.missing.length === 0;
+  step(trace, "package complete", complete, { package: wanted.version, missing: inWords(wanted.missing) });
+  if (!complete) return "incomplete-package";
   const available = wanted.urls.length > 0;
   step(trace, "files to be had", available, { package: wanted.version });
   if (!available) return "files-missing";
@@ -256,6 +274,10 @@ function mirror(group: Group, checkIn: CheckIn, trace: TraceStep[]): Verdict {
   );
   step(trace, "not blacklisted", allowed, { channel: target.channel.name });
   if (!allowed) return stopped("blacklisted");
+  const lacking = offer.manifests.find((manifest) => manifest.package.missing.length > 0)?.package ?? null;
+  const missing = inWords(lacking?.missing ?? []);
+  step(trace, "package complete", lacking === null, { package: (lacking ?? target.last).version, missing });
+  if (lacking !== null) return stopped("incomplete-package");
   const available = offer.manifests.every((manifest) => manifest.package.urls.length > 0);
   step(trace, "files to be had", available, { package: target.last.version });
   if (!available) return stopped("files-missing");

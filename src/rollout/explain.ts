@@ -92,6 +92,13 @@ const WORDS: Readonly<Record<string, Wording>> = {
   },
   "machine id and version valid": (_, holds) =>
     holds ? "its id and version can be read" : "its id or version can't be read",
+  "group for its architecture": ({ node, group, track, byHand }, holds) => {
+    if (holds) return `the group has updates for ${node}`;
+    const differs = `its group is for ${group}, and it is ${node}`;
+    return byHand
+      ? `${differs}: a person has put it there, and has to move it elsewhere or back by its track`
+      : `${differs}: a group with the track "${track}" and a channel for ${node} would take it`;
+  },
   "package to install": ({ channel }, holds) =>
     holds
       ? `channel "${channel}" points to a package`
@@ -112,6 +119,8 @@ const WORDS: Readonly<Record<string, Wording>> = {
     holds
       ? `${version ?? "it"} may be offered in channel "${channel}"`
       : `${version ?? "a package"} is blacklisted in channel "${channel}"`,
+  "package complete": ({ package: version, missing }, holds) =>
+    holds ? `${version} lacks nothing` : `${version} is incomplete: it lacks ${missing}`,
   "files to be had": ({ package: version }, holds) =>
     holds
       ? `the files of ${version} can be downloaded`

@@ -20,19 +20,7 @@ export function buildFleet(revision: number, { applications, groups, rollouts, c
     applicationByName.set(application.id.toLowerCase(), application);
     if (application.productId !== null) applicationByName.set(application.productId.toLowerCase(), application);
   }
-  const groupByTrack = new Map<string, Group>();
-  const oldestFirst = [...groups].sort((a, b) => a.no - b.no);
-  // A group that lost its channel must not hide one that has something to offer.
-  const withChannelFirst = [...oldestFirst].sort((a, b) => Number(a.channel === null) - Number(b.channel === null));
-  for (const group of withChannelFirst) {
-    const key = groupByTrackKey(group.applicationNo, group.track, group.channel?.arch ?? ARCH.all);
-    if (!groupByTrack.has(key)) groupByTrack.set(key, group);
-  }
-  // By id, whatever the arch; after all tracks, which have precedence.
-  for (const group of oldestFirst) {
-    const key = groupByIdKey(group.applicationNo, group.id.toLowerCase());
-    if (!groupByTrack.has(key)) groupByTrack.set(key, group);
-  }
+  const groupByTrack = groupsByTrack(applications, groups);
   return {
     revision,
     applications,
@@ -56,12 +44,65 @@ export function buildFleet(revision: number, { applications, groups, rollouts, c
   };
 }
 
+function groupsByTrack(applications: readonly Application[], groups: readonly Group[]): Map<string, Group> {
+  const found = new Map<string, Group>();
+  const note = (key: string, group: Group | undefined) => {
+    if (group !== undefined && !found.has(key)) found.set(key, group);
+  };
+  const oldestFirst = [...groups].sort((a, b) => a.no - b.no);
+  // A group that lost its channel must not hide one that has something to offer.
+  const withChannelFirst = [...oldestFirst].sort((a, b) => Number(a.channel === null) - Number(b.channel === null));
+  for (const group of withChannelFirst) {
+    note(groupByTrackKey(group.applicationNo, group.track, group.channel?.arch ?? ARCH.all), group);
+  }
+  const named = (applicationNo: number, track: string, arch: Arch) =>
+    found.get(groupByTrackKey(applicationNo, track, arch)) ??
+    found.get(groupByTrackKey(applicationNo, track, ARCH.all));
+  for (const group of oldestFirst) {
+    const { applicationNo, track, channel } = group;
+    const id = group.id.toLowerCase();
+    note(groupByIdKey(applicationNo, id), group);
+    for (const arch of ARCHES) {
+      const isFor = channel === null || channel.arch === arch || channel.arch === ARCH.all;
+      const other = isFor ? undefined : named(applicationNo, track, arch);
+      note(idAsTrackKey(applicationNo, id, arch), other?.channel ? other : group);
+    }
+  }
+  for (const { no } of applications) {
+    for (const [id, track] of FIRST_GROUPS) {
+      for (const arch of ARCHES) note(idAsTrackKey(no, id, arch), named(no, track, arch));
+    }
+  }
+  return found;
+}
+
+const ARCHES = Object.values(ARCH);
+
+/**
+ * The field's first groups: nodes of old have their ids for a track, also where such a group was deleted or made anew.
+ * Source: NEBRASKA.md, 1.5.
+ */
+const FIRST_GROUPS = [
+  ["9a2deb70-37be-4026-853f-bfdd6b347bbe", "stable"],
+  ["11a585f6-9418-4df0-8863-78b2fd3240f8", "stable"],
+  ["3fe10490-dd73-4b49-b72a-28ac19acfcdc", "beta"],
+  ["d112ec01-ba34-4a9e-9d4b-9814a685f266", "beta"],
+  ["5b810680-e36a-4879-b98a-4f989e80b899", "alpha"],
+  ["e641708d-fb48-4260-8bdf-ba2074a1147a", "alpha"],
+  ["72834a2b-ad86-4d6d-b498-e08a19ebe54e", "edge"],
+  ["b4b2fa22-c1ea-498c-a8ac-c1dc0b1d7c17", "edge"],
+] as const;
+
 export function groupByTrackKey(applicationNo: number, track: string, arch: Arch): string {
   return `${applicationNo} ${arch} ${track}`;
 }
 
 function groupByIdKey(applicationNo: number, id: string): string {
   return `${applicationNo} id ${id}`;
+}
+
+function idAsTrackKey(applicationNo: number, id: string, arch: Arch): string {
+  return `${applicationNo} id ${id} ${arch}`;
 }
 
 export function rolloutKey(groupNo: number, packageNo: number): string {
@@ -96,14 +137,14 @@ export function findGroup(
 }
 
 /**
- * The group with this track and architecture; else one for all architectures; else the one whose id the track is,
- * whatever the architecture (old nodes send such).
+ * The group with this track and architecture; else one for all architectures; else the one whose id the track is (old nodes send
+ * such), or where that is for another architecture, the one with the same track that is for the node's, if there is one.
  */
 function groupOfTrack(fleet: Fleet, applicationNo: number, track: string, arch: Arch): Group | undefined {
   return (
     fleet.groupByTrack.get(groupByTrackKey(applicationNo, track, arch)) ??
     fleet.groupByTrack.get(groupByTrackKey(applicationNo, track, ARCH.all)) ??
-    fleet.groupByTrack.get(groupByIdKey(applicationNo, bare(track)))
+    fleet.groupByTrack.get(idAsTrackKey(applicationNo, bare(track), arch))
   );
 }
 

@@ -10,7 +10,7 @@ export interface RolloutPlan {
 }
 
 /**
- * A group wants a rollout of its channel's package, and of each floor at or below it. An aborted one stands for its package
+ * A group wants a rollout of its channel's package, and of each floor at or below it, once they lack nothing. An aborted one stands for its package
  * until the channel has moved, or it would be made again at once.
  * @param present rollouts that stand for their group and package, the newest last.
  */
@@ -52,5 +52,5 @@ function wantedPackages({ channel }: Group): Package[] {
   const floors = channel.floors
     .map((floor) => floor.package)
     .filter((floor) => floor.no !== target.no && compareVersions(floor.version, target.version) <= 0);
-  return [...floors, target];
+  return [...floors, target].filter(({ missing }) => missing.length === 0);
 }

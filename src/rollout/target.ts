@@ -11,11 +11,11 @@ export interface Target {
   readonly last: Package;
 }
 
-/** Null when the group's channel points to nothing that could be installed. */
+/** Null when the group's channel points to nothing that could be installed, now or when it is complete. */
 export function targetOf(group: Group, version: string): Target | null {
   const channel = group.channel;
   const last = channel?.package;
-  if (!channel || !last || last.files.length === 0) return null;
+  if (!channel || !last || (last.files.length === 0 && last.missing.length === 0)) return null;
   return { channel, package: pendingFloors(channel, last, version)[0]?.package ?? last, last };
 }
 

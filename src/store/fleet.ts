@@ -3,6 +3,7 @@ import type { Kysely, Selectable } from "kysely";
 import { buildFleet } from "../rollout/fleet.ts";
 import { archName } from "../rollout/health.ts";
 import { parseInterval } from "../rollout/interval.ts";
+import { missingOf } from "../rollout/missing.ts";
 import type { Arch } from "../rollout/model/arch.ts";
 import type {
   Application,
@@ -109,6 +110,7 @@ export async function loadPackages(db: Kysely<Tables>): Promise<Map<number, Pack
       urls,
       files: known,
       action: actions.get(row.no) ?? null,
+      missing: missingOf({ ...row, sha256: actions.get(row.no)?.sha256 ?? null }),
       blacklistedChannelNos: blacklists.get(row.no) ?? [],
     });
   }

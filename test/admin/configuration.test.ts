@@ -1,4 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { loadFleet } from "../../src/store/fleet.ts";
 import { type Api, anApi, FLATCAR, GROUP, groupBody, NOWHERE, packageBody, STABLE, STABLE_ARM } from "./api.ts";
 
 let api: Api;
@@ -131,12 +132,9 @@ describe("packages", () => {
     [{ type: 0 }, 400, "type"],
     [{ url: "ftp://x/" }, 400, "url"],
     [{ url: "nonsense" }, 400, "url"],
-    [{ filename: null }, 400, "filename"],
     [{ filename: "../../etc/passwd" }, 400, "filename"],
     [{ size: "-1" }, 400, "size"],
-    [{ size: "0" }, 400, "size"],
     [{ hash: "abc" }, 400, "hash"],
-    [{ flatcar_action: null }, 400, "flatcar_action"],
     [{ flatcar_action: { sha256: "ff".repeat(32) } }, 400, "flatcar_action.sha256"],
     [{ extra_files: [{ name: "a", hash256: "xyz" }] }, 400, "extra_files.0.hash256"],
     [{ extra_files: [{ id: 99, name: "a" }] }, 400, "extra_files.0.id"],
@@ -180,6 +178,88 @@ describe("packages", () => {
   });
 });
 
+describe("packages that lack something", () => {
+  const LACKING: [string, Record<string, unknown>, string[]][] = [
+    ["nothing but a name and an address", { filename: undefined, size: undefined, hash: undefined, flatcar_action: undefined }, ["filename", "size", "flatcar_action.sha256"]], // biome-ignore format: one line
+    ["empty texts", { filename: "", size: "", hash: "", flatcar_action: { sha256: "" } }, ["filename", "size", "flatcar_action.sha256"]], // biome-ignore format: one line
+    ["nulls", { filename: null, size: null, hash: null, flatcar_action: null }, ["filename", "size", "flatcar_action.sha256"]], // biome-ignore format: one line
+    ["no bytes", { size: "0" }, ["size"]],
+    ["an action without its hash", { flatcar_action: {} }, ["flatcar_action.sha256"]],
+  ];
+  it.each(LACKING)("are kept with %s, say what they lack, and are whole when it comes", async (_, changes, missing) => {
+    const { body } = await api.post(`${A}/packages`, packageBody("4230.2.1", changes)).expect(200);
+    expect(body.missing).toEqual(missing);
+    const path = `${A}/packages/${body.id}`;
+    expect((await api.put(path, body).expect(200)).body).toEqual(body);
+    const refused = await api
+      .put(`${A}/channels/${STABLE}`, { name: "stable", arch: 1, package_id: body.id })
+      .expect(409);
+    expect(refused.body.errors).toMatchObject([{ path: "package_id" }]);
+    for (const field of missing) expect(refused.body.detail).toContain(field);
+    expect((await api.put(`/channels/${STABLE}/floors/${body.id}`, {}).expect(409)).body.detail).toContain(missing[0]);
+    expect((await api.get(`${A}/channels/${STABLE}`).expect(200)).body.package_id).toBeNull();
+    const { body: whole } = await api.put(path, packageBody("4230.2.1")).expect(200);
+    expect(whole).toMatchObject({ id: body.id, missing: [] });
+    await api.put(`/channels/${STABLE}/floors/${body.id}`, {}).expect(200);
+    await api.point(STABLE, body.id);
+    const { body: rollouts } = await api.get(`${A}/groups/${GROUP}/rollouts`).expect(200);
+    expect(rollouts.rollouts).toMatchObject([{ version: "4230.2.1" }]);
+  });
+
+  it("are whole with the SHA-256 alone: the SHA-1 is looked at by nobody who has it", async () => {
+    const { body } = await api.post(`${A}/packages`, packageBody("4230.2.1", { hash: "" })).expect(200);
+    expect(body.missing).toEqual([]);
+    await api.point(STABLE, body.id);
+  });
+
+  it("are still refused what can't be right", async () => {
+    for (const wrong of [
+      { size: "1 MB" },
+      { filename: "a/b" },
+      { hash: "abc" },
+      { flatcar_action: { sha256: "ab" } },
+    ]) {
+      await api.post(`${A}/packages`, packageBody("4230.2.1", { filename: "", size: "", ...wrong })).expect(400);
+    }
+  });
+
+  it("can't be made of what is in use", async () => {
+    const [floor, target] = [await api.aPackage("4100.0.0"), await api.aPackage("4230.2.1")];
+    await api.put(`/channels/${STABLE}/floors/${floor}`, {}).expect(200);
+    await api.point(STABLE, target);
+    for (const [id, version, changes] of [
+      [floor, "4100.0.0", { size: "" }],
+      [target, "4230.2.1", { filename: "" }],
+      [target, "4230.2.1", { flatcar_action: { sha256: "" } }],
+    ] as const) {
+      const { body } = await api.put(`${A}/packages/${id}`, packageBody(version, changes)).expect(409);
+      expect(body.detail).toContain('channel "stable"');
+      expect((await api.get(`${A}/packages/${id}`).expect(200)).body.missing).toEqual([]);
+    }
+  });
+
+  it("may be where no group looks yet; a group can't be moved there, and a new one gets its rollout when they are whole", async () => {
+    const { body: lacking } = await api.post(`${A}/packages`, packageBody("4230.2.1", { size: "" })).expect(200);
+    const channel = (await api.post(`${A}/channels`, { name: "new", arch: 1, package_id: lacking.id }).expect(200))
+      .body;
+    expect(channel.package.missing).toEqual(["size"]);
+    const { body: stable } = await api.get(`${A}/groups/${GROUP}`).expect(200);
+    const moved = await api.put(`${A}/groups/${GROUP}`, { ...stable, channel_id: channel.id }).expect(409);
+    expect(moved.body).toMatchObject({ errors: [{ path: "channel_id" }] });
+    expect(moved.body.detail).toContain("size");
+    const group = (await api.post(`${A}/groups`, groupBody({ channel_id: channel.id })).expect(200)).body;
+    expect((await api.get(`${A}/groups/${group.id}/rollouts`).expect(200)).body.totalCount).toBe(0);
+    const byHand = await api.post(`${A}/groups/${group.id}/rollouts`, {}).expect(409);
+    expect(byHand.body.detail).toBe("package 4230.2.1 is incomplete: it lacks size");
+    await api.put(`${A}/channels/${channel.id}`, { ...channel, color: "red" }).expect(200);
+    const fleet = await loadFleet(api.world.store.read);
+    expect(fleet.groups.find(({ id }) => id === group.id)?.channel?.package?.missing).toEqual(["size"]);
+    await api.put(`${A}/packages/${lacking.id}`, packageBody("4230.2.1")).expect(200);
+    const { body: rollouts } = await api.get(`${A}/groups/${group.id}/rollouts`).expect(200);
+    expect(rollouts.rollouts).toMatchObject([{ version: "4230.2.1", state: "running" }]);
+  });
+});
+
 describe("channels", () => {
   it("are made, listed by name, changed and deleted", async () => {
     const { body } = await api.post(`${A}/channels`, { name: "lts-2026", color: "#123456", arch: 1 }).expect(200);
@@ -193,6 +273,25 @@ describe("channels", () => {
     await api.del(`${A}/channels/${body.id}`).expect(404);
     await api.post(`${A}/channels`, { name: "stable", color: "#1", arch: 1 }).expect(409);
     await api.put(`${A}/channels/${STABLE}`, { name: "beta", color: "#1", arch: 1 }).expect(409);
+  });
+
+  it("need neither a color nor the application once more: left out or empty, they are as they are", async () => {
+    const made = (await api.post(`${A}/channels`, { name: "one", arch: 1 }).expect(200)).body;
+    expect(made.color).toMatch(/^#[\da-f]{6}$/);
+    const empty = { name: "two", arch: 1, color: "", application_id: "", package_id: "" };
+    expect((await api.post(`${A}/channels`, empty).expect(200)).body).toMatchObject({
+      color: made.color,
+      application_id: FLATCAR,
+      package_id: null,
+    });
+    const path = `${A}/channels/${made.id}`;
+    await api.put(path, { name: "one", arch: 1, color: "red" }).expect(200);
+    for (const color of ["", undefined]) {
+      expect((await api.put(path, { ...empty, name: "one", color }).expect(200)).body.color).toBe("red");
+    }
+    await api.put(path, { name: "one", arch: 1, color: "x".repeat(26) }).expect(400);
+    const body = packageBody("4230.2.1", { application_id: "" });
+    expect((await api.post(`${A}/packages`, body).expect(200)).body.application_id).toBe(FLATCAR);
   });
 
   it("leave their groups without one when they go", async () => {

@@ -72,7 +72,9 @@ export class Documented {
   static async of(url: string, token: string): Promise<Documented> {
     const response = await fetch(`${url}/api/openapi.json`);
     expect(response.status).toBe(200);
-    return new Documented(url, token, (await response.json()) as Document);
+    const text = await response.text();
+    expect(text).not.toMatch(/NaN|undefined\b(?!")/);
+    return new Documented(url, token, JSON.parse(text) as Document);
   }
 
   /** A call that is as documented and succeeds; answers its body. */

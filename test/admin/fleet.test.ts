@@ -402,6 +402,32 @@ describe("a fleet's document", () => {
     expect(await exported()).toEqual(before);
   });
 
+  it("keeps packages that lack something, and says what, where it would point a channel to one or make it a floor", async () => {
+    const billing = (changes: object) => ({ applications: [{ name: "Billing", ...changes }] });
+    const lacking = { version: "3.0.0", arch: "amd64", url: "https://example.org/3.0.0/", filename: "a.gz" };
+    await apply(WHOLE);
+    await apply(billing({ packages: [lacking] }));
+    expect((await plan(await exported(), true)).changes).toEqual([]);
+    for (const [channel, path] of [
+      [{ package: "3.0.0" }, "applications.0.channels.0.package"],
+      [{ floors: [{ version: "3.0.0" }] }, "applications.0.channels.0.floors.0.package"],
+    ] as const) {
+      const fleet = billing({ channels: [{ name: "fast", arch: "amd64", ...channel }] });
+      const { body } = await api.post("/fleet/apply", { fleet }).expect(409);
+      expect(body.errors).toMatchObject([{ path }]);
+      expect(body.detail).toContain("package 3.0.0 is incomplete: it lacks size and flatcar_action.sha256");
+    }
+    // A channel that nobody follows may have been pointed to one by its path: what is exported can be applied.
+    const { body: apps } = await api.get("/apps").expect(200);
+    const app = apps.applications.find(({ name }: { name: string }) => name === "Billing");
+    const { body: packages } = await api.get(`/apps/${app.id}/packages?searchVersion=3.0.0`).expect(200);
+    const channel = { name: "new", arch: 1, package_id: packages.packages[0].id };
+    await api.post(`/apps/${app.id}/channels`, channel).expect(200);
+    expect((await plan(await exported(), true)).changes).toEqual([]);
+    const whole = { ...lacking, size: 12, flatcar_action: { sha256: "LIkAKVZY2EJFiwTmltiJZLFLA5xT/FodbjVgqkyF/y8=" } };
+    await apply(billing({ packages: [whole], channels: [{ name: "fast", arch: "amd64", package: "3.0.0" }] }));
+  });
+
   it("is not applied when what it would change is not what was planned", async () => {
     const { plan: seen } = await plan(WHOLE);
     await api.post(`/apps/${FLATCAR}/packages`, packageBody("1.0.0")).expect(200);

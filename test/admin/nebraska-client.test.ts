@@ -8,6 +8,7 @@ import { z } from "zod";
 import {
   type Group,
   type GroupConfig,
+  KEYS,
   NebraskaClient,
   type Package,
   type PackageConfig,
@@ -148,12 +149,9 @@ describe("a release script", () => {
         400,
       );
     }
-    // As a Flatcar package it lacks everything that update_engine needs.
+    // As a Flatcar package it has an address and a hash that update_engine can't read.
     expect(await refusal(client.packages(app.id).update(made.id, { ...body, type: 1 }))).toBe(400);
     const nearly = aRelease("1.0.0", { application_id: app.id, type: 1 });
-    expect(
-      await refusal(client.packages(app.id).update(made.id, without(nearly, "flatcar_action") as PackageConfig)),
-    ).toBe(400);
     // update_engine reads no base64 without its padding, or with another alphabet.
     for (const hash of [SHA1.slice(0, -1), SHA1.replace("+", "-"), ` ${SHA1}`, "x"]) {
       expect(await refusal(client.packages(app.id).update(made.id, { ...nearly, hash })), hash).toBe(400);
@@ -216,7 +214,9 @@ describe("a tool that keeps objects as they are declared", () => {
     expect(await groups.update(group.id, aGroup())).toEqual(group);
     // Without office hours nobody needs to know what time it is.
     const timeless = aGroup({ policy_timezone: "" });
-    expect(await groups.update(group.id, timeless)).toMatchObject({ policy_timezone: "" });
+    const without = await groups.update(group.id, timeless);
+    expect(without.policy_timezone).toBeNull();
+    expect(await turnout.api("PUT", `/apps/${app.id}/groups/${group.id}`, without)).toMatchObject(without);
     expect(await refusal(groups.update(group.id, { ...timeless, policy_office_hours: true }))).toBe(400);
 
     for (const [resource, id] of [
@@ -276,10 +276,93 @@ describe("a tool that keeps objects as they are declared", () => {
     );
     await channels.delete(STABLE_CHANNEL);
     await channels.delete(arm?.channel_id ?? "");
-    const { channel_id, ...alone } = await groups.read(STABLE_GROUP);
-    expect(channel_id).toBeNull();
-    expect(await groups.update(STABLE_GROUP, { ...alone, description: "alone" })).toMatchObject({ track: "stable" });
+    const { channel_id, policy_timezone, ...alone } = await groups.read(STABLE_GROUP);
+    expect([channel_id, policy_timezone]).toEqual([null, "Europe/Berlin"]);
+    const changed = { ...alone, policy_timezone: "UTC", description: "alone" };
+    expect(await groups.update(STABLE_GROUP, changed)).toMatchObject({ track: "stable" });
     expect(await refusal(groups.create(aGroup({ track: "stable" })))).toBe(409);
+  });
+});
+
+/** What its six acceptance tests ask for, with every field as it sends it: what a configuration leaves out is empty. */
+describe("a Terraform provider", () => {
+  const path = `/apps/${FLATCAR}`;
+  const bare = (version: string, changes: object = {}) => ({
+    application_id: FLATCAR,
+    arch: 1,
+    channels_blacklist: null,
+    description: "",
+    filename: "",
+    flatcar_action: { sha256: "" },
+    hash: "",
+    size: "",
+    type: 1,
+    url: "http://fake-address/",
+    version,
+    ...changes,
+  });
+  interface Made {
+    readonly id: string;
+    readonly name: string;
+    readonly arch: number;
+  }
+  const make = (plural: string, body: object) => turnout.api<Made>("POST", `${path}/${plural}`, body);
+  const aChannelOf = (id: string, changes: object = {}) =>
+    make("channels", { name: "terraform-test", color: "", package_id: id, application_id: "", arch: 1, ...changes });
+  /** Reads each as it stands, and takes all of it away again, what depends on others first. */
+  async function readAndDestroy(...made: readonly (readonly [plural: string, one: Made])[]): Promise<void> {
+    for (const [plural, one] of made) expect(await turnout.api("GET", `${path}/${plural}/${one.id}`)).toEqual(one);
+    for (const [plural, one] of made) await turnout.api("DELETE", `${path}/${plural}/${one.id}`);
+  }
+  const found = async (plural: string, query: string, { id }: Made): Promise<void> => {
+    const answer = await turnout.api(`GET`, `${path}/${plural}?page=1&perpage=${query}`);
+    expect(answer[plural]).toContainEqual(expect.objectContaining({ id }));
+  };
+
+  it("makes a channel of a package that says only where it is, and finds it in the list", async () => {
+    const pack = await make("packages", bare("0.0.0"));
+    const channel = await aChannelOf(pack.id, { name: "test-terraform", color: "#1fbb86" });
+    expect(channel).toMatchObject({ name: "test-terraform", arch: 1, package_id: pack.id, color: "#1fbb86", application_id: FLATCAR }); // biome-ignore format: one line
+    await found("channels", "100000", channel);
+    await readAndDestroy(["channels", channel], ["packages", pack]);
+  });
+
+  it("makes a package that a channel must not point to, and finds it in the list", async () => {
+    const other = await make("packages", bare("0.1.0"));
+    const channel = await aChannelOf(other.id);
+    const wanted = { description: "Test package", filename: "test.tgz", size: "465881871", hash: SHA1 };
+    const pack = await make("packages", bare("0.0.0", { ...wanted, channels_blacklist: [channel.id] }));
+    expect(pack).toMatchObject({ ...wanted, version: "0.0.0", type: 1, arch: 1, url: "http://fake-address/", missing: ["flatcar_action.sha256"] }); // biome-ignore format: one line
+    await found("packages", "100000&searchVersion=0.0.0", pack);
+    await readAndDestroy(["packages", pack], ["channels", channel], ["packages", other]);
+  });
+
+  it("makes a group of such a channel, changes it, and finds it in the list", async () => {
+    const pack = await make("packages", bare("0.0.0"));
+    const channel = await aChannelOf(pack.id);
+    const wanted = {
+      name: "terraform-test",
+      track: "terraform-test",
+      description: "Test description",
+      channel_id: channel.id,
+      policy_updates_enabled: false,
+      policy_safe_mode: true,
+      policy_office_hours: true,
+      policy_timezone: "Europe/Berlin",
+      policy_period_interval: "10 minutes",
+      policy_max_updates_per_period: 10,
+      policy_update_timeout: "35 minutes",
+    };
+    const group = await make("groups", wanted);
+    expect(group).toMatchObject({ ...wanted, rollout_in_progress: false, application_id: FLATCAR });
+    expect(await turnout.api("PUT", `${path}/groups/${group.id}`, wanted)).toEqual(group);
+    await found("groups", "10000", group);
+    // Whoever asks there is offered nothing, also when updates are on.
+    const open = { ...wanted, policy_updates_enabled: true, policy_safe_mode: false, policy_office_hours: false };
+    await turnout.api("PUT", `${path}/groups/${group.id}`, open);
+    expect(await turnout.omaha(checks({ track: "terraform-test", version: "0.0.0-dev" }))).toContain('"noupdate"');
+    await turnout.api("PUT", `${path}/groups/${group.id}`, wanted);
+    await readAndDestroy(["groups", group], ["channels", channel], ["packages", pack]);
   });
 });
 
@@ -381,10 +464,10 @@ describe("the pages of a web console", () => {
       login_url: z.string(),
       logo: z.string(),
       nebraska_version: z.string(),
-      oidc_audience: z.string(),
-      oidc_client_id: z.string(),
-      oidc_issuer_url: z.string(),
-      oidc_logout_url: z.string(),
+      oidc_audience: z.null(),
+      oidc_client_id: z.null(),
+      oidc_issuer_url: z.null(),
+      oidc_logout_url: z.null(),
       oidc_scopes: z.null(),
       title: z.string(),
     });
@@ -522,6 +605,7 @@ describe("moving over", () => {
     await client.setFloor(STABLE_CHANNEL, target, "the bootloader");
     const policy = { policy_office_hours: true, policy_period_interval: "2 hours", description: "They go first." };
     await client.groups(lab.id).create(aGroup(policy));
+    await client.groups(lab.id).create(aGroup({ name: "Timeless", policy_timezone: "" }));
     const other = { application_id: lab.id, type: 4, filename: "", size: "", hash: "" };
     await client.packages(lab.id).create(aRelease("1.0.0", other));
     // LTS, as people have set it up by hand: where a new server has its own.
@@ -571,6 +655,10 @@ describe("moving over", () => {
   });
 });
 
+interface Schema {
+  readonly properties?: Readonly<Record<string, Schema>>;
+}
+
 /** @returns what it has written */
 function run(program: string, words: readonly string[]): Promise<string> {
   const env = { ...process.env, PATH: `${dirname(process.execPath)}:${process.env.PATH}` };
@@ -589,6 +677,38 @@ function sorted(value: unknown): unknown {
 }
 
 describe("docs/nebraska-compatibility.md", () => {
+  it("names every key and attribute that is ours", async () => {
+    const { components } = await turnout.api<{ components: { schemas: Record<string, Schema> } }>(
+      "GET",
+      "/openapi.json",
+    );
+    const [, ours = ""] = PAGE.split("## Keys and attributes of its own");
+    const unnamed: string[] = [];
+    for (const [name, theirs] of Object.entries(KEYS)) {
+      const [object = "", inner] = name.split(".");
+      const schema = components.schemas[object];
+      const { properties = {} } = (inner === undefined ? schema : schema?.properties?.[inner]) ?? {};
+      expect(Object.keys(properties).length, name).toBeGreaterThan(3);
+      for (const key of Object.keys(properties)) {
+        if (!theirs.includes(key) && !ours.includes(`\`${key}\``)) unnamed.push(`${name}: ${key}`);
+      }
+    }
+    expect(unnamed).toEqual([]);
+    // Source of what is there: NEBRASKA.md, 1.3.
+    await turnout.release("4230.2.1");
+    const answer = await turnout.omaha(checks({ version: "4081.2.0" }));
+    const [, head = ""] = /<manifest[^>]*><packages>(<package [^>]*>)/.exec(answer) ?? [];
+    for (const [tag, theirs] of [
+      [head, ["name", "hash", "size", "required"]],
+      [/<daystart [^>]*>/.exec(answer)?.[0] ?? "", ["elapsed_seconds"]],
+      [/<updatecheck [^>]*>/.exec(answer)?.[0] ?? "", ["status"]],
+    ] as const) {
+      const attributes = [...tag.matchAll(/ (\w+)="/g)].map(([, name = ""]) => name);
+      expect(attributes.length, tag).toBeGreaterThan(0);
+      for (const name of attributes) if (!theirs.includes(name as never)) expect(ours, tag).toContain(`\`${name}\``);
+    }
+  });
+
   it("names every path that the ecosystem's clients know", () => {
     const rows = [...PAGE.matchAll(/^\| ([A-Z, ]+) \| `([^`]+)` \|/gm)];
     const named = rows.flatMap(([, methods = "", path = ""]) =>
@@ -598,8 +718,3 @@ describe("docs/nebraska-compatibility.md", () => {
     expect(known.filter((line) => /^[A-Z]/.test(line) && !named.includes(line))).toEqual([]);
   });
 });
-
-function without<T extends object>(object: T, key: keyof T): Partial<T> {
-  const { [key]: _, ...rest } = object;
-  return rest as Partial<T>; // all but one of its keys
-}

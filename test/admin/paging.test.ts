@@ -56,4 +56,29 @@ describe("every list", () => {
       expect(body.errors).toMatchObject([{ path: "after" }]);
     },
   );
+
+  it("answers what there is to whoever asks for more than it gives", async () => {
+    await something();
+    for (const path of Object.values(LISTS)) {
+      const { body: most } = await api.get(`${path}?perpage=1000`).expect(200);
+      for (const asked of ["1001", "100000", "9999999999999"]) {
+        const { body } = await api.get(`${path}?page=1&perpage=${asked}`).expect(200);
+        expect(body, `${path}: ${asked}`).toEqual(most);
+      }
+    }
+    for (const wrong of ["0", "-5", "ten", "1e9", ""]) await api.get(`/apps?perpage=${wrong}`).expect(400);
+  });
+
+  it("gives a thousand at most, and goes on by pages of what it gives", async () => {
+    const insert = api.world.db.prepare(
+      "INSERT INTO packages (id, application_no, type, version, arch, url, created_at) VALUES (?, 1, 4, ?, 1, 'x', 0)",
+    );
+    for (let patch = 0; patch < 1_100; patch += 1) insert.run(`package-${patch}`, `1.0.${patch}`);
+    const pageOf = async (page: number) =>
+      (await api.get(`/apps/${FLATCAR}/packages?page=${page}&perpage=100000`).expect(200)).body;
+    const [first, second] = [await pageOf(1), await pageOf(2)];
+    expect([first.totalCount, first.count, second.count]).toEqual([1_100, 1_000, 100]);
+    const versions = [...first.packages, ...second.packages].map(({ version }: { version: string }) => version);
+    expect(new Set(versions).size).toBe(1_100);
+  });
 });

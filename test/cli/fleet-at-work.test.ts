@@ -164,6 +164,45 @@ describe("turnout status", () => {
     await other.close();
   });
 
+  it("exits with 3 when nodes are in a group for another architecture, and says what would help", async () => {
+    const other = await aTurnout();
+    const channel = await other.api("GET", `/apps/${FLATCAR}/channels/5dfe7b12-c94a-470d-a2b6-2eae78c5c9f5`);
+    const ask = () => other.omaha(checks({ track: STABLE_GROUP, board: "arm64-usr" }));
+    await ask();
+    expect(await caught(["status", "--server", other.url])).toMatchObject({ code: 0 });
+    await other.api("DELETE", `/apps/${FLATCAR}/channels/${channel.id}`);
+    await ask();
+    const { code, out } = await caught(["status", "--server", other.url]);
+    expect([code, out]).toEqual([
+      3,
+      expect.stringMatching(
+        /^! Stable \(AMD64\): 1 of its nodes is aarch64 \(e\.g\. \S+\), and it is for amd64: .+ the track "stable" and a channel for aarch64$/m,
+      ),
+    ]);
+    await other.close();
+  });
+
+  it("exits with 3 when a group's channel points to a package that lacks something", async () => {
+    const app = `/apps/${FLATCAR}`;
+    const url = "https://updates.example.org/5000.0.0/";
+    const pack = await server.api("POST", `${app}/packages`, { type: 1, arch: 1, version: "5000.0.0", url });
+    const channel = await server.api("POST", `${app}/channels`, { name: "new", arch: 1, package_id: pack.id });
+    const policy = { policy_timezone: "", policy_period_interval: "1 hours", policy_update_timeout: "1 hours" };
+    const body = { name: "New", ...policy, policy_max_updates_per_period: 10, channel_id: channel.id };
+    const group = await server.api("POST", `${app}/groups`, body);
+    const { code, out } = await turnout(["status"]);
+    expect([code, out]).toEqual([
+      3,
+      expect.stringMatching(
+        /^! New: channel new points to 5000\.0\.0, which lacks filename, size and .+: nobody gets it$/m,
+      ),
+    ]);
+    for (const path of [`groups/${group.id}`, `channels/${channel.id}`, `packages/${pack.id}`]) {
+      await server.api("DELETE", `${app}/${path}`);
+    }
+    await done("status");
+  });
+
   it("exits with 3 when the gate has closed a slice of a rollout that goes on", async () => {
     const other = await aTurnout();
     await other.setPolicy({ strategy: { stages: [{ percent: 100 }], health: { slices: ["oem"] } } });

@@ -92,6 +92,17 @@ describe("turnout packages add", () => {
     expect((await packages())[0]).toMatchObject({ url: "https://mirror.example/a/" });
   });
 
+  it("adds to a package of another tool's what it lacks, and keeps what it says", async () => {
+    const url = "https://mirror.example/a/";
+    const body = { type: 1, arch: 2, version, url, filename: "", size: "", hash: "", flatcar_action: { sha256: "" } };
+    await server.api("POST", `/apps/${FLATCAR}/packages`, body);
+    const { code, out, err } = await add(join(release, MAIN), join(release, "oem-azure.gz"));
+    expect([code, err]).toEqual([0, ""]);
+    expect(out).toContain("was there already");
+    const { size, hash } = described(payload);
+    expect(await packages()).toMatchObject([{ url, filename: MAIN, size, hash, missing: [] }]);
+  });
+
   it("takes version and architecture from version.txt, or from its options", async () => {
     release = join(folder, `plain-${number}`);
     mkdirSync(release, { recursive: true });

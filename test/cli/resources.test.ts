@@ -87,6 +87,22 @@ describe("turnout packages", () => {
     );
   });
 
+  it("says what a package lacks that another tool has made, and adds it", async () => {
+    const url = "https://updates.example.org/5000.0.0/";
+    const body = { type: 1, arch: 1, version: "5000.0.0", url, filename: "", size: "", flatcar_action: { sha256: "" } };
+    await server.api("POST", `/apps/${FLATCAR}/packages`, body);
+    const lacks = "filename, size and flatcar_action.sha256";
+    expect(await done("packages", "list", "--search", "5000")).toMatch(new RegExp(`^5000\\.0\\.0 .* ${lacks}$`, "m"));
+    expect(await done("packages", "show", "5000.0.0")).toMatch(new RegExp(`^incomplete +it lacks ${lacks};`, "m"));
+    const point = ["channels", "set", "stable", "--arch", "amd64", "--package", "5000.0.0"];
+    expect(await refused(...point)).toContain(`package 5000.0.0 is incomplete: it lacks ${lacks}`);
+    const filled = ["--filename", "a.gz", "--size", "12", "--sha256", SHA256];
+    expect(await done("packages", "set", "5000.0.0", ...filled)).not.toContain("incomplete");
+    await done(...point);
+    await done("channels", "set", "stable", "--arch", "amd64", "--package", "none");
+    await done("packages", "delete", "5000.0.0", "-y");
+  });
+
   it("says what a package needs, and what an option can't be", async () => {
     expect(await refused("packages", "create", "1.0.0", "--arch", "amd64", "--url", "https://u.example/")).toContain(
       "a flatcar package needs --filename, --size, --sha256",

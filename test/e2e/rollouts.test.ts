@@ -351,6 +351,12 @@ describe("steering", () => {
     await expect(act(id, "dance")).rejects.toThrow("404");
     await expect(act(id, "abort", { rollback: "yes" })).rejects.toThrow(/400 .*rollback/);
     await expect(act(id, "abort", { rollback: true })).rejects.toThrow(/409 .*no package to go back to/);
+    const lacking = { type: 1, arch: 1, version: "4152.0.0", url: "https://updates.example.org/4152.0.0/" };
+    await server.api("POST", `/apps/${FLATCAR}/packages`, lacking);
+    await expect(act(id, "abort", { rollback: true })).rejects.toThrow(/409 .*no package to go back to/);
+    await expect(act(id, "abort", { rollback: true, to: "4152.0.0" })).rejects.toThrow(
+      /409 .*package 4152\.0\.0 is incomplete: it lacks filename, size and flatcar_action\.sha256/,
+    );
     expect(await rollout()).toMatchObject({ state: "paused", revision: 2 });
     const url = `${server.url}/api${GROUP}/rollouts/${id}`;
     const send = (ifMatch: string) =>

@@ -32,6 +32,7 @@ export function aPackage(changes: Partial<Package> = {}): Package {
     urls: [`https://updates.example.org/${version}/`],
     files: [{ name: "flatcar_production_update.gz", sizeBytes: 1234, sha1: null, sha256: null }],
     action: null,
+    missing: [],
     blacklistedChannelNos: [],
     ...changes,
   };

@@ -1,8 +1,13 @@
 import { describe, expect, it } from "vitest";
+import { decide } from "../../src/rollout/decide.ts";
+import { explain, nextCheckIn } from "../../src/rollout/explain.ts";
+import { rollbackKey, rolloutKey } from "../../src/rollout/fleet.ts";
 import { ARCH } from "../../src/rollout/model/arch.ts";
-import type { Floor, Group } from "../../src/rollout/model/configuration.ts";
+import type { Channel, Floor, Group } from "../../src/rollout/model/configuration.ts";
+import type { Rollout } from "../../src/rollout/model/rollout.ts";
 import { readWindow } from "../../src/rollout/windows.ts";
 import {
+  APP_ID,
   aChannel,
   aCheckIn,
   aFleet,
@@ -11,12 +16,20 @@ import {
   aPackage,
   aPing,
   aReport,
+  aStagedFleet,
   GROUP_ID,
   HOUR,
   MINUTE,
   NOON,
+  noCounters,
   World,
 } from "./builders.ts";
+
+function aRollout(): Rollout {
+  const [rollout] = aFleet().rollouts;
+  if (rollout === undefined) throw new Error("a fleet without a rollout");
+  return rollout;
+}
 
 const machine = (n: number) => n.toString(16).padStart(32, "0");
 const floor = (version: string, reason: string | null = null): Floor => ({ package: aPackage({ version }), reason });
@@ -153,6 +166,56 @@ describe("the target", () => {
     );
     expect(outcome.reason).toBe("no-package");
     expect(outcome.changes.activities).toMatchObject([{ class: 1, severity: 3, oncePerDay: true, version: "0.0.0" }]);
+  });
+
+  it.each<[string, Partial<Channel>, string]>([
+    ["the target", { package: aPackage({ missing: ["size"] }) }, "4230.2.1"],
+    ["the target without a file", { package: aPackage({ missing: ["filename"], files: [] }) }, "4230.2.1"],
+    [
+      "a floor",
+      { floors: [{ package: aPackage({ version: "4100.0.0", missing: ["size"] }), reason: null }] },
+      "4100.0.0",
+    ],
+  ])(
+    "is offered to no node and no mirror while it lacks something as %s, also with a rollout from before",
+    (_, channel, version) => {
+      const fleet = aFleet([aGroup({ channel: aChannel(channel) })]);
+      const rollout = { ...aRollout(), package: aPackage({ version, missing: ["size"] }) };
+      const key = rolloutKey(rollout.groupNo, rollout.package.no);
+      const outcome = new World({ ...fleet, rolloutByTarget: new Map([[key, rollout]]) }).checkIn(aCheckIn());
+      expect(outcome).toMatchObject({ reason: "incomplete-package", offer: null, changes: { transitions: [] } });
+      expect(outcome.changes.activities).toMatchObject([{ class: 1, severity: 3, oncePerDay: true, version }]);
+      const mirror = aCheckIn({ syncer: true, multiManifest: true, machineId: "{mirror}" });
+      expect(new World(fleet).checkIn(mirror)).toMatchObject({ reason: "incomplete-package", offer: null });
+    },
+  );
+
+  it("is no way back while it lacks something", () => {
+    const world = new World();
+    world.checkIn(aCheckIn());
+    const node = { ...world.node(), status: "complete" as const, version: "4230.2.1" };
+    const back = { ...aRollout(), undoes: "4230.2.1", package: aPackage({ version: "4081.2.0", missing: ["size"] }) };
+    const fleet = { ...world.fleet, rollbackByVersion: new Map([[rollbackKey(back.groupNo, "4230.2.1"), back]]) };
+    const outcome = decide(fleet, node, aCheckIn({ version: "4230.2.1" }), "192.0.2.1", noCounters(), NOON);
+    expect(outcome).toMatchObject({ reason: "incomplete-package", offer: null });
+  });
+
+  it("is not for a node of another architecture, whatever its version, and explain says what would help", () => {
+    for (const version of ["4081.2.0", "4230.2.1", "4999.0.0"]) {
+      expect(new World().checkIn(aCheckIn({ track: GROUP_ID, arch: ARCH.aarch64, version })).reason).toBe("other-arch");
+    }
+    const none = aFleet([aGroup({ channel: aChannel({ package: null }) })]);
+    const world = new World(none);
+    expect(world.checkIn(aCheckIn({ track: GROUP_ID, arch: ARCH.aarch64 }))).toMatchObject({ reason: "other-arch", changes: { activities: [] } }); // biome-ignore format: one line
+    const told = () => explain(world.fleet, world.node(), nextCheckIn(world.node(), aGroup(), APP_ID), world.counters, NOON); // biome-ignore format: one line
+    expect(told()).toMatchObject({
+      reason: "other-arch",
+      text: 'its group is for amd64, and it is aarch64: a group with the track "stable" and a channel for aarch64 would take it',
+    });
+    world.tend({ ownGroup: GROUP_ID });
+    expect(told().text).toBe(
+      "its group is for amd64, and it is aarch64: a person has put it there, and has to move it elsewhere or back by its track",
+    );
   });
 
   it("is not for a node of another architecture, unless it is for all", () => {
@@ -422,6 +485,19 @@ describe("safe mode", () => {
 });
 
 describe("trying again", () => {
+  it("is offered again with each of the next dozen checks where the strategy asks for what Nebraska does", () => {
+    const world = new World(aStagedFleet({ retry: { after: "1s", max: 100 } }));
+    expect(world.checkIn(aCheckIn()).reason).toBe("granted");
+    for (let check = 1; check <= 12; check += 1) {
+      world.checkIn(aReport(anEvent(3, 0, { errorCode: 9 })));
+      world.now += 45 * MINUTE;
+      expect(world.checkIn(aCheckIn()).reason, String(check)).toBe("granted");
+    }
+    world.checkIn(aReport(anEvent(3, 0, { errorCode: 9 })));
+    world.now += 45 * MINUTE;
+    expect(world.checkIn(aCheckIn()).reason).toBe("retry-later");
+  });
+
   it("waits an hour, then twice as long each time, and gives up after five tries", () => {
     const world = new World();
     world.checkIn(aCheckIn());

@@ -99,6 +99,23 @@ export async function releaseIn(world: InProcess, version: string): Promise<void
       })
       .returning("no")
       .executeTakeFirstOrThrow();
+    await tx
+      .insertInto("flatcar_actions")
+      .values({
+        package_no: no,
+        id: randomUUID(),
+        event: "postinstall",
+        sha256: "LIkAKVZY2EJFiwTmltiJZLFLA5xT/FodbjVgqkyF/y8=",
+        chromeos_version: "",
+        needs_admin: 0,
+        is_delta: 0,
+        disable_payload_backoff: 1,
+        metadata_signature_rsa: "",
+        metadata_size: "",
+        deadline: "",
+        created_at: NOW,
+      })
+      .execute();
     await tx.updateTable("channels").set({ package_no: no }).where("no", "=", channel.no).execute();
     await settleConfiguration(tx, SYSTEM, NOW);
   });

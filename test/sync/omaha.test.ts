@@ -127,6 +127,25 @@ describe("a floor", () => {
 });
 
 describe("a release", () => {
+  it("that a package is here of, by another tool and not whole, makes it whole", async () => {
+    const upstream = await handmade();
+    upstream.offer(target);
+    const site = await aFollower(upstream.omaha);
+    const url = "https://mirror.example/a/";
+    const body = {
+      type: 1,
+      arch: 1,
+      version: target.version,
+      url,
+      filename: "",
+      size: "",
+      flatcar_action: { sha256: "" },
+    };
+    await site.server.api("POST", `/apps/${FLATCAR}/packages`, body);
+    expect(await site.sync()).toMatchObject({ last_error: null, moved_to: "4230.2.1" });
+    expect((await packagesOf(site.server))["4230.2.1"]).toMatchObject({ url, filename: MAIN, missing: [] });
+  });
+
   const withoutAction = (text: string) => text.replace(/<actions>.*<\/actions>/, "<actions></actions>");
 
   it("of Flatcar that has no action is not offered: every node would fail with it", async () => {

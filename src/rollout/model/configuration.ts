@@ -37,6 +37,10 @@ export interface FlatcarAction {
   readonly deadline: string;
 }
 
+/** What a Flatcar package can lack, in the API's words. */
+export const MISSING_FIELDS = ["filename", "size", "flatcar_action.sha256"] as const;
+export type MissingField = (typeof MISSING_FIELDS)[number];
+
 export interface Package {
   readonly no: number;
   readonly id: string;
@@ -52,6 +56,8 @@ export interface Package {
   /** The payload itself first, then OEM images and system extensions. Empty when the package has no file name. */
   readonly files: readonly PackageFile[];
   readonly action: FlatcarAction | null;
+  /** What it lacks before it can be offered. */
+  readonly missing: readonly MissingField[];
   /** Channels that must never offer this package. */
   readonly blacklistedChannelNos: readonly number[];
 }

@@ -14,6 +14,7 @@ export const REASONS = [
   "no-update-check", // ping or events alone
   "up-to-date",
   "no-package", // the channel points to nothing, or the group has no channel
+  "incomplete-package", // it lacks something that nodes need to know: its size, its hash
   "files-missing", // to be had from this server only, and not all of them are here; or one is not signed as it should be
   "waiting-for-reboot",
   // not for this node
