@@ -16,13 +16,14 @@ import type { StrategyDocument } from "../rollout/strategy.ts";
 import { Api, ApiError, acting, appOption, jsonOption, serverOption } from "./api.ts";
 import { curve } from "./curve.ts";
 import { EXIT } from "./exit-codes.ts";
-import { groupPath } from "./naming.ts";
+import { groupArchOption, groupPath } from "./naming.ts";
 import { span } from "./span.ts";
 import { presetOption, readStrategyFile } from "./strategy-file.ts";
 import { printJson, shortTime, table } from "./terminal.ts";
 
 interface Options {
   readonly group?: string;
+  readonly arch?: number;
   readonly server: string;
   readonly app: string;
   readonly strategy?: string;
@@ -52,6 +53,7 @@ export function simulateCommand(): Command {
       "--group <group>",
       "with this group's nodes, policy and strategy, asked of the server; without: made up, here",
     )
+    .addOption(groupArchOption())
     .addOption(appOption())
     .addOption(serverOption())
     .option("--strategy <file>", "a strategy as YAML or JSON")
@@ -138,9 +140,9 @@ function optionOf([field]: readonly PropertyKey[]): string {
   return OPTIONS[name] ?? `--${name.replaceAll("_", "-")}`;
 }
 
-async function there(group: string, document: ForecastDocument, { server, app }: Options): Promise<ForecastView> {
+async function there(group: string, document: ForecastDocument, { server, app, arch }: Options): Promise<ForecastView> {
   const api = new Api(server);
-  return api.call("POST", `${await groupPath(api, app, group)}/rollouts/simulate`, document);
+  return api.call("POST", `${await groupPath(api, app, group, { arch })}/rollouts/simulate`, document);
 }
 
 function described(view: ForecastView): string {
