@@ -9,7 +9,7 @@ import { type AuditEntry, type Verdict, verifyFile } from "./audit-file.ts";
 import { EXIT } from "./exit-codes.ts";
 import { positive, wholeNumber } from "./fields.ts";
 import { moment } from "./moments.ts";
-import { appPath, groupAnywhere, idOf } from "./naming.ts";
+import { appPath, groupAnywhere, groupArchOption, idOf } from "./naming.ts";
 import { printJson, shortTime, table } from "./terminal.ts";
 
 interface ListOptions extends ServerOptions {
@@ -19,6 +19,7 @@ interface ListOptions extends ServerOptions {
   readonly subjectId?: string;
   readonly app?: string;
   readonly group?: string;
+  readonly arch?: number;
   readonly since?: string;
   readonly until?: string;
   readonly limit: number;
@@ -35,6 +36,7 @@ export function auditCommand(): Command {
     .option("--subject-id <id>", "only of this one")
     .option("--app <app>", "only in this application: its id, product id or name")
     .option("--group <group>", "only of this group: its id, name or track")
+    .addOption(groupArchOption())
     .addOption(new Option("--since <when>", "e.g. 2h, or 2026-03-04T12:00:00Z").argParser(moment("ago")))
     .addOption(new Option("--until <when>", "likewise").argParser(moment("ago")))
     .option("--limit <n>", "at most so many", positive, 50)
@@ -84,7 +86,7 @@ async function list(options: ListOptions): Promise<void> {
     subject: options.subject,
     subjectID: options.subjectId,
     appID: options.app === undefined ? undefined : idOf(await appPath(api, options.app)),
-    groupID: options.group === undefined ? undefined : (await groupAnywhere(api, options.group)).id,
+    groupID: options.group === undefined ? undefined : (await groupAnywhere(api, options.group, options)).id,
     start: options.since,
     end: options.until,
   }).flatMap(([name, value]) => (value === undefined ? [] : [`&${name}=${encodeURIComponent(value)}`]));

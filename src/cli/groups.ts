@@ -14,7 +14,17 @@ import {
   textOrNone,
   withFields,
 } from "./fields.ts";
-import { appPath, archOption, channelName, findChannel, findGroup, groupsOf } from "./naming.ts";
+import {
+  appPath,
+  archOption,
+  channelName,
+  findChannel,
+  findGroup,
+  type GroupChoice,
+  groupArchOption,
+  groupNamed,
+  groupsOf,
+} from "./naming.ts";
 import type { GroupView } from "./objects.ts";
 import { presetOption, readStrategyFile } from "./strategy-file.ts";
 import { facts, note, onOff, printJson, printJsonList, say, shortTime, table } from "./terminal.ts";
@@ -54,15 +64,17 @@ export function groupsCommand(): Command {
   const one = (name: string, description: string) =>
     sub(name, description).argument("<group>", "its id, name or track");
   sub("list", "the application's groups").action(acting(list));
-  one("show", "one group, as it is set").action(acting(show));
+  one("show", "one group, as it is set").addOption(groupArchOption()).action(acting(show));
   settings(sub("create", "make a group").argument("<name>", "what it is called"), FIELDS).action(acting(create));
   settings(one("set", "change a group; what is not named stays"), [NAME, ...FIELDS])
     .addHelpText("after", SET_HELP)
     .action(acting(set));
   one("resume-updates", "let updates go on that safe mode has stopped: one node first, again")
+    .addOption(groupArchOption())
     .option("--reason <text>", "why; the audit log keeps it")
     .action(acting(resumeUpdates));
   one("delete", "delete a group; its nodes move to another one with their next check-in")
+    .addOption(groupArchOption())
     .addOption(yesOption())
     .action(acting(remove));
   return command;
@@ -78,7 +90,9 @@ For example, at most 20 nodes at the same time, at night only:
 function settings(command: Command, fields: readonly Field[]): Command {
   command
     .addOption(new Option("--channel <channel>", "what it follows: a channel's name or id; none"))
-    .addOption(archOption("the channel's architecture, where several have the name"));
+    .addOption(
+      archOption("the channel's architecture, where several have the name; the group's, where several have the track"),
+    );
   return withFields(command, fields)
     .addOption(new Option("--strategy <file>", "how releases go out, as YAML or JSON; none: to all at once"))
     .addOption(presetOption("or a strategy that comes along"));
@@ -103,9 +117,9 @@ export function groupTable(groups: readonly GroupView[]): string {
   return table(["GROUP", "TRACK", "CHANNEL", "VERSION", "UPDATES"], rows);
 }
 
-async function show(name: string, options: AppOptions): Promise<void> {
+async function show(name: string, options: AppOptions & GroupChoice): Promise<void> {
   const api = new Api(options.server);
-  print(await findGroup(api, await appPath(api, options.app), name), options);
+  print(await findGroup(api, await appPath(api, options.app), name, options), options);
 }
 
 async function create(name: string, options: GroupOptions): Promise<void> {
@@ -119,7 +133,10 @@ async function create(name: string, options: GroupOptions): Promise<void> {
 async function set(name: string, options: GroupOptions): Promise<void> {
   const api = new Api(options.server);
   const app = await appPath(api, options.app);
-  const path = `${app}/groups/${(await findGroup(api, app, name)).id}`;
+  // Of a group that is named by its name, it is the channel's.
+  const named = options.arch === undefined ? undefined : groupNamed(await groupsOf(api, app), name);
+  if (named !== undefined && options.channel === undefined) throw onlyWithChannel();
+  const path = `${app}/groups/${(named ?? (await findGroup(api, app, name, options))).id}`;
   const seen = await api.seen<GroupView>(path);
   const changes = await changesOf(api, app, options, seen.value);
   if (Object.keys(changes).length === 0) throw nothingToChange();
@@ -136,17 +153,19 @@ async function changesOf(api: Api, app: string, options: GroupOptions, before: G
   if (channel === "none") changes.channel_id = null;
   else if (channel !== undefined) {
     changes.channel_id = (await findChannel(api, app, channel, arch ?? before?.channel?.arch ?? null)).id;
-  } else if (arch !== undefined) throw new ApiError("--arch goes with --channel");
+  } else if (arch !== undefined && before === null) throw onlyWithChannel();
   if (strategy !== undefined) changes.strategy = strategy === "none" ? null : readStrategyFile(strategy);
   if (preset !== undefined) changes.strategy = { preset };
   return changes;
 }
 
-async function resumeUpdates(name: string, options: AppOptions & { readonly reason?: string }): Promise<void> {
+async function resumeUpdates(
+  name: string,
+  { arch, reason, ...options }: AppOptions & GroupChoice & { readonly reason?: string },
+): Promise<void> {
   const api = new Api(options.server);
   const app = await appPath(api, options.app);
-  const path = `${app}/groups/${(await findGroup(api, app, name)).id}`;
-  const { reason } = options;
+  const path = `${app}/groups/${(await findGroup(api, app, name, { arch, lasting: true })).id}`;
   const group = await api.call<GroupView>(
     "POST",
     `${path}/resume-updates`,
@@ -158,10 +177,17 @@ async function resumeUpdates(name: string, options: AppOptions & { readonly reas
   }
 }
 
-async function remove(name: string, options: AppOptions & { readonly yes?: true }): Promise<void> {
+function onlyWithChannel(): ApiError {
+  return new ApiError("--arch goes with --channel");
+}
+
+async function remove(
+  name: string,
+  { arch, ...options }: AppOptions & GroupChoice & { readonly yes?: true },
+): Promise<void> {
   const api = new Api(options.server);
   const app = await appPath(api, options.app);
-  const path = `${app}/groups/${(await findGroup(api, app, name)).id}`;
+  const path = `${app}/groups/${(await findGroup(api, app, name, { arch, lasting: true })).id}`;
   const seen = await api.seen<GroupView>(path);
   if (options.yes !== true) await confirm(`Delete group "${seen.value.name}"?`);
   await api.remove(path, seen);

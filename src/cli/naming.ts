@@ -6,6 +6,7 @@ import { ARCH } from "../rollout/model/arch.ts";
 import { type Api, ApiError, thereIsNo } from "./api.ts";
 import type { ApplicationView, ChannelView, GroupView, NodeView, PackageView, WebhookView } from "./objects.ts";
 import { inParallel } from "./parallel.ts";
+import { note } from "./terminal.ts";
 
 const UUID = /^[\da-f]{8}(-[\da-f]{4}){3}-[\da-f]{12}$/i;
 
@@ -32,19 +33,26 @@ export function groupsOf(api: Api, app: string): Promise<GroupView[]> {
   return api.all(`${app}/groups`, "groups");
 }
 
+/** How a group is picked, where several have the track that is named. */
+export interface GroupChoice {
+  readonly arch?: number | undefined;
+  /** Something that lasts is meant, or can't be taken back: then it is not for whichever group has nodes now. */
+  readonly lasting?: true;
+}
+
 /**
  * @param app its path.
  * @param name the group's id, name or track.
  * @throws ApiError
  */
-export async function findGroup(api: Api, app: string, name: string): Promise<GroupView> {
-  return groupAmong(await groupsOf(api, app), name);
+export async function findGroup(api: Api, app: string, name: string, choice: GroupChoice): Promise<GroupView> {
+  return groupAmong(api, await groupsOf(api, app), name, choice);
 }
 
 /** The path of a group that is named by id, name or track. @throws ApiError */
-export async function groupPath(api: Api, app: string, name: string): Promise<string> {
+export async function groupPath(api: Api, app: string, name: string, choice: GroupChoice): Promise<string> {
   const path = await appPath(api, app);
-  return `${path}/groups/${(await findGroup(api, path, name)).id}`;
+  return `${path}/groups/${(await findGroup(api, path, name, choice)).id}`;
 }
 
 /**
@@ -55,28 +63,62 @@ export async function groupPath(api: Api, app: string, name: string): Promise<st
 export async function groupAnywhere(
   api: Api,
   name: string,
+  choice: GroupChoice,
   within: readonly string[] | null = null,
 ): Promise<GroupView> {
   const apps = await api.all<ApplicationView>("/apps", "applications");
   const here = apps.filter(({ id }) => within === null || within.includes(id));
   return groupAmong(
+    api,
     here.flatMap(({ groups }) => groups ?? []),
     name,
+    choice,
   );
 }
 
-/** @throws ApiError */
-export function groupAmong(groups: readonly GroupView[], name: string): GroupView {
-  const exact = groups.find((group) => same(group.id, name) || same(group.name, name));
-  const tracked = groups.filter(({ track }) => track === name);
-  const found = exact ?? (tracked.length === 1 ? tracked[0] : undefined);
-  if (found !== undefined) return found;
-  const names = (of: readonly GroupView[]) => of.map((group) => `"${group.name}"`);
-  throw new ApiError(
-    tracked.length > 1
-      ? `several groups have the track "${name}": ${names(tracked).join(", ")}; say which`
-      : thereIsNo(`group "${name}"`, names(groups)),
-  );
+/** The one that has this id or name. */
+export function groupNamed(groups: readonly GroupView[], name: string): GroupView | undefined {
+  return groups.find((group) => same(group.id, name) || same(group.name, name));
+}
+
+/** By id or name; else by track: of several, the one for `arch`, or the only one that has nodes, which is said. @throws ApiError */
+async function groupAmong(
+  api: Api,
+  groups: readonly GroupView[],
+  name: string,
+  { arch, lasting }: GroupChoice,
+): Promise<GroupView> {
+  const exact = groupNamed(groups, name);
+  const named = exact === undefined ? groups.filter(({ track }) => track === name) : [exact];
+  const fitting = arch === undefined ? named : named.filter(({ channel }) => channel?.arch === arch);
+  const [found, another] = fitting;
+  if (found === undefined) throw new ApiError(thereIsNo(`group "${name}"${ofArch(arch ?? null)}`, groupNames(groups)));
+  if (another === undefined) return found;
+
+  const peopled = lasting ? null : await withNodes(api, fitting);
+  const [only, second] = peopled ?? [];
+  if (only === undefined || second !== undefined) {
+    const none = peopled?.length === 0 ? ", and none of them has nodes" : "";
+    const names = groupNames(fitting).join(", ");
+    throw new ApiError(
+      `several groups have the track "${name}": ${names}${none}; say which by its name, or with --arch`,
+    );
+  }
+  note(`group "${only.name}" is taken: of those with the track "${name}", only it has nodes`);
+  return only;
+}
+
+/** Those that a node was seen in within 30 days. */
+async function withNodes(api: Api, groups: readonly GroupView[]): Promise<GroupView[]> {
+  const totals = await inParallel(groups, async ({ application_id: app, id }) => {
+    const path = `/apps/${app}/groups/${id}/instances_stats?duration=30d`;
+    return (await api.call<{ total: number }>("GET", path)).total;
+  });
+  return groups.filter((_, index) => (totals[index] ?? 0) > 0);
+}
+
+function groupNames(groups: readonly GroupView[]): string[] {
+  return groups.map(({ name }) => `"${name}"`);
 }
 
 /**
@@ -197,6 +239,9 @@ export function packageName({ version, arch }: { readonly version: string; reado
 function same(a: string | null, b: string): boolean {
   return a !== null && fold(a) === fold(b);
 }
+
+/** Beside a group. */
+export const groupArchOption = (): Option => archOption("the group's architecture, where several have the track");
 
 export function archOption(description: string, flags = "--arch <arch>"): Option {
   const names = Object.keys(ARCH);

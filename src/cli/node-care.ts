@@ -2,7 +2,7 @@
 import { Argument, type Command, Option } from "commander";
 import { Api, ApiError, type AppOptions, acting } from "./api.ts";
 import { confirm, yesOption } from "./confirm.ts";
-import { appPath, findGroup, findNode } from "./naming.ts";
+import { appPath, findGroup, findNode, groupArchOption } from "./naming.ts";
 import { printNode, statusText } from "./node-facts.ts";
 import { type LabelChanges, readLabel, withChanges } from "./node-labels.ts";
 import type { GroupView, NodeView } from "./objects.ts";
@@ -13,6 +13,7 @@ export interface Reasoned {
 }
 export interface Target {
   readonly group?: string;
+  readonly arch?: number;
   readonly byTrack?: true;
 }
 
@@ -39,14 +40,15 @@ export const labelsArgument = (): Argument =>
 export function targeted(command: Command): Command {
   return command
     .option("--group <group>", "into this one: its id, name or track")
+    .addOption(groupArchOption())
     .addOption(new Option("--by-track", "into the one of its track again, with its next check-in").conflicts("group"));
 }
 
 /** Null: wherever the track leads. @throws ApiError */
-export async function targetOf(api: Api, app: string, { group, byTrack }: Target): Promise<GroupView | null> {
+export async function targetOf(api: Api, app: string, { group, arch, byTrack }: Target): Promise<GroupView | null> {
   if (byTrack) return null;
   if (group === undefined) throw new ApiError("say where to: --group GROUP, or --by-track");
-  return findGroup(api, app, group);
+  return findGroup(api, app, group, { arch, lasting: true });
 }
 
 export function holdBody({ reason }: Reasoned): object {

@@ -7,6 +7,7 @@ import { archOption, findGroup } from "./naming.ts";
 import { readLabel } from "./node-labels.ts";
 
 const GROUP = text("--where-group <group>", "group_id", "of this group: its id, name or track");
+const ARCH: Field = { option: archOption("of this architecture", "--where-arch <arch>"), field: "arch" };
 
 export const FILTER: readonly Field[] = [
   GROUP,
@@ -28,7 +29,7 @@ export const FILTER: readonly Field[] = [
   { option: new Option("--where-held", "that are held"), field: "held" },
   { option: new Option("--where-not-held", "that are not held").preset(false).conflicts("whereHeld"), field: "held" },
   text("--where-not-seen-for <duration>", "not_seen_for", "that have not checked in for so long, e.g. 90d"),
-  { option: archOption("of this architecture", "--where-arch <arch>"), field: "arch" },
+  ARCH,
   { option: new Option("--where-oem <oem,...>", "of these platforms").argParser(listOf()), field: "oem" },
   { option: new Option("--where-id <id,...>", "with these machine ids").argParser(listOf()), field: "id" },
 ];
@@ -37,8 +38,10 @@ export const FILTER: readonly Field[] = [
 export async function filterOf(api: Api, app: string, given: Given): Promise<object> {
   const filter = bodyOf(FILTER, given);
   if (Object.keys(filter).length === 0) throw new ApiError("say which nodes: name at least one --where-…");
-  const group = filter[GROUP.field];
-  return typeof group === "string" ? { ...filter, [GROUP.field]: (await findGroup(api, app, group)).id } : filter;
+  const { [GROUP.field]: group, [ARCH.field]: arch } = filter;
+  if (typeof group !== "string") return filter;
+  const found = await findGroup(api, app, group, { arch: typeof arch === "number" ? arch : undefined });
+  return { ...filter, [GROUP.field]: found.id };
 }
 
 /** Separated by commas, and the option may be repeated. @param choices null: anything. */

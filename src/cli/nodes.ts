@@ -1,8 +1,8 @@
 /** `turnout nodes`: which machines there are, how they stand, how they came there, and what people do to them. */
 import { Command, Option } from "commander";
-import { Api, type AppOptions, acting, ofApp } from "./api.ts";
+import { Api, ApiError, type AppOptions, acting, ofApp } from "./api.ts";
 import { positive } from "./fields.ts";
-import { appPath, findGroup, findNode, groupsOf } from "./naming.ts";
+import { appPath, findGroup, findNode, groupArchOption, groupsOf } from "./naming.ts";
 import { bulkCommand } from "./node-bulk.ts";
 import { careCommands } from "./node-care.ts";
 import { nodeFacts, printNode, statusText } from "./node-facts.ts";
@@ -30,6 +30,7 @@ const LIMIT = 1_000;
 
 interface ListOptions extends AppOptions {
   readonly group?: string;
+  readonly arch?: number;
   readonly status?: string;
   readonly version?: string;
   readonly search?: string;
@@ -48,6 +49,7 @@ export function nodesCommand(): Command {
     sub(name, description).argument("<node>", "its machine id or alias");
   sub("list", "the nodes of a group, or of all groups")
     .option("--group <group>", "only of this one: its id, name or track")
+    .addOption(groupArchOption())
     .addOption(
       new Option("--status <status>", "only those (failed: also timed out, rolled back, lost)").choices(
         Object.keys(STATUS),
@@ -85,7 +87,9 @@ async function list(options: ListOptions): Promise<void> {
   const api = new Api(options.server);
   const app = await appPath(api, options.app);
   const all = options.group === undefined;
-  const groups = options.group === undefined ? await groupsOf(api, app) : [await findGroup(api, app, options.group)];
+  if (all && options.arch !== undefined) throw new ApiError("--arch goes with --group");
+  const groups =
+    options.group === undefined ? await groupsOf(api, app) : [await findGroup(api, app, options.group, options)];
   const rows: Cell[][] = [];
   const instances: NodeView[] = [];
   let total = 0;

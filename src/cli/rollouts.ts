@@ -11,7 +11,7 @@ import {
   type ServerOptions,
   serverOption,
 } from "./api.ts";
-import { groupPath } from "./naming.ts";
+import { groupArchOption, groupPath } from "./naming.ts";
 import { presetOption, readStrategyFile } from "./strategy-file.ts";
 import { counted, facts, printJson, say, shortTime, table } from "./terminal.ts";
 
@@ -66,6 +66,7 @@ interface Failures {
 
 interface GroupOptions extends AppOptions {
   readonly group: string;
+  readonly arch?: number;
 }
 interface ActionOptions extends GroupOptions {
   readonly reason?: string;
@@ -97,6 +98,7 @@ export function rolloutsCommand(): Command {
       .command(name)
       .description(description)
       .addOption(groupOption())
+      .addOption(groupArchOption())
       .addOption(appOption())
       .addOption(serverOption())
       .addOption(jsonOption());
@@ -137,7 +139,7 @@ const strategyOption = () => new Option("--strategy <file>", "a strategy as YAML
 
 async function list(options: GroupOptions): Promise<void> {
   const api = new Api(options.server);
-  const path = await groupPath(api, options.app, options.group);
+  const path = await groupPath(api, options.app, options.group, options);
   const answer = await api.call<{ rollouts: readonly RolloutView[] }>("GET", `${path}/rollouts?perpage=100`);
   if (options.json) return printJson(answer);
   if (answer.rollouts.length === 0) {
@@ -198,8 +200,8 @@ async function failures(id: string | undefined, options: GroupOptions): Promise<
   if (shown < answer.total) process.stdout.write(`and ${answer.total - shown} more\n`);
 }
 
-async function rolloutPath(api: Api, id: string | undefined, { app, group }: GroupOptions): Promise<string> {
-  const path = `${await groupPath(api, app, group)}/rollouts`;
+async function rolloutPath(api: Api, id: string | undefined, { app, group, arch }: GroupOptions): Promise<string> {
+  const path = `${await groupPath(api, app, group, { arch })}/rollouts`;
   if (id !== undefined) return `${path}/${encodeURIComponent(id)}`;
   const { rollouts } = await api.call<{ rollouts: readonly RolloutView[] }>("GET", `${path}?perpage=1`);
   const [newest] = rollouts;
@@ -209,7 +211,7 @@ async function rolloutPath(api: Api, id: string | undefined, { app, group }: Gro
 
 async function create(options: PlanOptions): Promise<void> {
   const api = new Api(options.server);
-  const path = await groupPath(api, options.app, options.group);
+  const path = await groupPath(api, options.app, options.group, options);
   const { startAt, reason } = options;
   const strategy = await strategyOf(options);
   const body = {

@@ -16,13 +16,14 @@ import type { StrategyDocument } from "../rollout/strategy.ts";
 import { Api, ApiError, acting, appOption, jsonOption, serverOption } from "./api.ts";
 import { curve } from "./curve.ts";
 import { EXIT } from "./exit-codes.ts";
-import { groupPath } from "./naming.ts";
+import { groupArchOption, groupPath } from "./naming.ts";
 import { span } from "./span.ts";
 import { presetOption, readStrategyFile } from "./strategy-file.ts";
 import { printJson, shortTime, table } from "./terminal.ts";
 
 interface Options {
   readonly group?: string;
+  readonly arch?: number;
   readonly server: string;
   readonly app: string;
   readonly strategy?: string;
@@ -52,6 +53,7 @@ export function simulateCommand(): Command {
       "--group <group>",
       "with this group's nodes, policy and strategy, asked of the server; without: made up, here",
     )
+    .addOption(groupArchOption())
     .addOption(appOption())
     .addOption(serverOption())
     .option("--strategy <file>", "a strategy as YAML or JSON")
@@ -138,9 +140,9 @@ function optionOf([field]: readonly PropertyKey[]): string {
   return OPTIONS[name] ?? `--${name.replaceAll("_", "-")}`;
 }
 
-async function there(group: string, document: ForecastDocument, { server, app }: Options): Promise<ForecastView> {
+async function there(group: string, document: ForecastDocument, { server, app, arch }: Options): Promise<ForecastView> {
   const api = new Api(server);
-  return api.call("POST", `${await groupPath(api, app, group)}/rollouts/simulate`, document);
+  return api.call("POST", `${await groupPath(api, app, group, { arch })}/rollouts/simulate`, document);
 }
 
 function described(view: ForecastView): string {
@@ -169,8 +171,10 @@ function described(view: ForecastView): string {
 function sentence(view: ForecastView): string {
   const time = span(Date.parse(view.ends_at) - Date.parse(view.starts_at));
   const share = ((view.reached * 100) / view.nodes).toFixed(view.reached * 10 < view.nodes ? 2 : 1);
+  const downloads =
+    view.most_downloads === null ? "" : `. The server serves the files to ${view.most_downloads} nodes at a time`;
   const gate = view.broken_at_halt === null ? "" : ` (${view.broken_at_halt} when the gate closed)`;
-  return `${ENDS[view.end]} ${time}: ${view.reached} nodes were offered it (${share} %), ${view.complete} have it, ${view.broken} came to a bad end${gate}; at most ${view.peak_in_flight} at once`;
+  return `${ENDS[view.end]} ${time}: ${view.reached} nodes were offered it (${share} %), ${view.complete} have it, ${view.broken} came to a bad end${gate}; at most ${view.peak_in_flight} at once${downloads}`;
 }
 
 const ENDS: Readonly<Record<ForecastView["end"], string>> = {

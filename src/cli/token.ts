@@ -2,6 +2,7 @@
 import { Command, Option } from "commander";
 import { Api, ApiError, acting, jsonOption, type ServerOptions, serverOption, thereIsNo } from "./api.ts";
 import { moment } from "./moments.ts";
+import { groupArchOption } from "./naming.ts";
 import { type Scoped, scopeFrom } from "./scope.ts";
 import { note, printJson, printJsonList, say, several, shortTime, table } from "./terminal.ts";
 
@@ -42,6 +43,7 @@ export function tokenCommand(): Command {
     )
     .option("--app <app...>", "only for these applications: id, product id or name")
     .option("--group <group...>", "changes only these groups: id, name or track")
+    .addOption(groupArchOption())
     .option("--site <name>", "with the role site: which one")
     .addOption(
       new Option("--expires <when>", "e.g. 90d, or 2027-03-04T12:00:00Z; never when left out").argParser(

@@ -5,7 +5,7 @@ import { EVENTS } from "../notify/events.ts";
 import { Api, ApiError, acting, jsonOption, nothingToChange, type ServerOptions, serverOption } from "./api.ts";
 import { confirm, yesOption } from "./confirm.ts";
 import { bodyOf, type Field, type Given, onOffField, text, withFields } from "./fields.ts";
-import { webhookPath } from "./naming.ts";
+import { groupArchOption, webhookPath } from "./naming.ts";
 import type { ApplicationView, WebhookView } from "./objects.ts";
 import { type Scoped, scopeFrom } from "./scope.ts";
 import { facts, note, onOff, printJson, printJsonList, say, several, shortTime, table } from "./terminal.ts";
@@ -57,6 +57,7 @@ function settings(command: Command, fields: readonly Field[]): Command {
   return withFields(command, fields)
     .option("--app <app...>", "only of these applications: id, product id or name; or all")
     .option("--group <group...>", "only of these groups: id, name or track; or all")
+    .addOption(groupArchOption())
     .option(
       "--secret-file <file>",
       "a file with the secret to sign with, 16 characters or more; - is the standard input",
@@ -108,11 +109,11 @@ async function set(name: string, options: WebhookOptions): Promise<void> {
 }
 
 async function changesOf(api: Api, options: WebhookOptions): Promise<object> {
-  const { app, group, secretFile } = options;
+  const { app, group, arch, secretFile } = options;
   const all = (names: readonly string[] | undefined) => names?.includes(ALL) === true;
   const changes = bodyOf([NAME, ...FIELDS], options);
   if (Array.isArray(changes.events) && changes.events.includes(ALL)) changes.events = [];
-  const named = { app: all(app) ? undefined : app, group: all(group) ? undefined : group };
+  const named = { app: all(app) ? undefined : app, group: all(group) ? undefined : group, arch };
   return {
     ...changes,
     // Groups bring their applications along, whichever there were before.

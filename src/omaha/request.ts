@@ -23,14 +23,15 @@ export interface EventReport {
   readonly previousVersion: string;
 }
 
-/** One `app` of a request. Attributes that were not sent are "". */
+/** One `app` of a request. Attributes that were not sent are "", but for the alias. */
 export interface AppRequest {
   /** As sent, braces and all: it is answered byte for byte. */
   readonly appId: string;
   readonly version: string;
   readonly track: string;
   readonly machineId: string;
-  readonly machineAlias: string;
+  /** Null: not sent. update_engine sends it always, without one as "". */
+  readonly machineAlias: string | null;
   readonly bootId: string;
   readonly oem: string;
   readonly oemVersion: string;
@@ -169,14 +170,14 @@ function readApp(app: AppElement, { request, os }: Elements, repaired: boolean):
   if (app.events.length > MAX_EVENTS) throw new BadRequest(`more than ${MAX_EVENTS} <event> elements in one app`);
   const { attributes, updateCheck } = app;
   const { installsource = "", version: client = "", updaterversion = "" } = request;
-  const { track = "", machinealias = "" } = attributes;
+  const { track = "", machinealias = null } = attributes;
   const syncer = client === OLD_UPDATE_ENGINE && installsource === "scheduler" && isMirror(app);
   return {
     appId: attributes.appid ?? "",
     version: attributes.version ?? "",
     track: repaired ? unquoted(track) : track,
     machineId: attributes.machineid ?? "",
-    machineAlias: repaired ? unquoted(machinealias) : machinealias,
+    machineAlias: repaired && machinealias !== null ? unquoted(machinealias) : machinealias,
     bootId: attributes.bootid ?? "",
     oem: attributes.oem ?? "",
     oemVersion: attributes.oemversion ?? "",

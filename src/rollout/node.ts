@@ -31,7 +31,7 @@ export function newNode(checkIn: CheckIn, group: Group, ip: string, now: number)
     groupNo: group.no,
     version: checkIn.version,
     arch: checkIn.arch,
-    machineAlias: checkIn.machineAlias,
+    machineAlias: checkIn.machineAlias ?? "",
     alias: "",
     ip,
     oem: checkIn.oem,
@@ -49,9 +49,12 @@ export function newNode(checkIn: CheckIn, group: Group, ip: string, now: number)
   };
 }
 
-/** The record with what the node says of itself now; what it leaves empty stays. The very same object if nothing moved. */
+/**
+ * The record with what the node says of itself now; what it leaves empty stays, but for the alias, which people take out of its
+ * update.conf. The very same object if nothing moved.
+ */
 export function updated(node: Node, checkIn: CheckIn, group: Group, ip: string): Node {
-  const machineAlias = checkIn.machineAlias || node.machineAlias;
+  const machineAlias = checkIn.machineAlias ?? node.machineAlias;
   const oem = checkIn.oem || node.oem;
   const oemVersion = checkIn.oemVersion || node.oemVersion;
   const alephVersion = checkIn.alephVersion || node.alephVersion;

@@ -536,7 +536,7 @@ describe("the pages of a web console", () => {
     await turnout.release("4230.2.1");
     const [failed, granted, current] = ["a", "b", "c"].map((digit) => digit.repeat(32)) as [string, string, string];
     await turnout.omaha(checks({ machineId: failed, version: "4081.2.0", alias: "web-1" }));
-    await turnout.omaha(reports(3, 0, { machineId: failed }, 10));
+    await turnout.omaha(reports(3, 0, { machineId: failed, alias: "web-1" }, 10));
     turnout.clock.move({ minutes: 20 });
     await turnout.omaha(checks({ machineId: granted, version: "4081.2.0" }));
     turnout.clock.move({ minutes: 1 });

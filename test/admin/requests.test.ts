@@ -169,7 +169,7 @@ describe("instances", () => {
     await ask(1, { version: "4230.2.1" });
     await decisions.run([
       {
-        apps: [aReport(anEvent(3, 0, { errorCode: 268435466 }), { machineId: machine(2) })],
+        apps: [aReport(anEvent(3, 0, { errorCode: 268435466 }), { machineId: machine(2), machineAlias: "web-2" })],
         ip: "192.0.2.2",
         now: NOW + 9,
       },

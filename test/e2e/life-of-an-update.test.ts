@@ -75,6 +75,22 @@ describe("one update, from the check to the reboot", () => {
   });
 });
 
+describe("an alias of the node's own", () => {
+  const aliasOf = async () => {
+    const path = `/apps/${FLATCAR}/groups/${STABLE_GROUP}/instances/${NODE_ID}`;
+    return (await server.api<{ alias: string }>("GET", path)).alias;
+  };
+
+  it("is gone when it was taken out of update.conf, but not because another client has none", async () => {
+    await server.omaha(checks({ alias: "rack7-node3" }));
+    expect(await aliasOf()).toBe("rack7-node3");
+    await server.omaha(checks({ alias: "rack7-node3" }).replace(/ machinealias="[^"]*"/, ""));
+    expect(await aliasOf()).toBe("rack7-node3");
+    await server.omaha(checks({ alias: "" }));
+    expect(await aliasOf()).toBe("");
+  });
+});
+
 describe("an update that goes wrong", () => {
   beforeEach(async () => {
     await server.release("4230.2.1");

@@ -35,7 +35,7 @@ const event = (type: number, result: number, errorCode: number | null = null, pr
   previousVersion,
 });
 const check = { ping: true, updateCheck: true };
-const nothing = { machineAlias: "", bootId: "", oem: "", oemVersion: "", alephVersion: "", updateEngine: false };
+const nothing = { machineAlias: null, bootId: "", oem: "", oemVersion: "", alephVersion: "", updateEngine: false };
 const billing: AppRequest = {
   ...NODE,
   ...nothing,

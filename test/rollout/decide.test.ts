@@ -99,7 +99,7 @@ describe("the node's record", () => {
   it("keeps what a request leaves empty, and takes what it says anew", () => {
     const world = new World(aFleet([aGroup({ channel: aChannel({ package: null }) })]));
     world.checkIn(aCheckIn({ machineAlias: "web", oemVersion: "1" }));
-    world.checkIn(aCheckIn({ machineAlias: "", oem: "", oemVersion: "", alephVersion: "", bootId: "" }));
+    world.checkIn(aCheckIn({ machineAlias: null, oem: "", oemVersion: "", alephVersion: "", bootId: "" }));
     expect(world.node()).toMatchObject({
       machineAlias: "web",
       oem: "azure",
@@ -112,6 +112,17 @@ describe("the node's record", () => {
       "192.0.2.9",
     );
     expect(world.node()).toMatchObject({ machineAlias: "db", bootId: "{boot-2}", ip: "192.0.2.9", brokenQuotes: true });
+  });
+
+  it("loses an alias that it sends empty, and keeps one that it doesn't send", () => {
+    const world = new World(aFleet([aGroup({ channel: aChannel({ package: null }) })]));
+    world.checkIn(aCheckIn({ machineAlias: null }));
+    expect(world.node().machineAlias).toBe("");
+    world.checkIn(aCheckIn({ machineAlias: "web" }));
+    world.checkIn(aReport(anEvent(13, 1), { machineAlias: null }));
+    expect(world.node().machineAlias).toBe("web");
+    world.checkIn(aPing({ machineAlias: "" }));
+    expect(world.node().machineAlias).toBe("");
   });
 
   it("moves to another group with its track", () => {

@@ -9,14 +9,15 @@ export interface OmahaEvent {
   readonly previousVersion: string;
 }
 
-/** One `app` of a request, normalised. Absent attributes are "". */
+/** One `app` of a request, normalised. Absent attributes are "", but for the alias. */
 export interface CheckIn {
   /** As sent, braces and all. */
   readonly appId: string;
   readonly version: string;
   readonly track: string;
   readonly machineId: string;
-  readonly machineAlias: string;
+  /** Null: not sent, as by clients that have none; "": its owner has taken it away. */
+  readonly machineAlias: string | null;
   readonly bootId: string;
   readonly oem: string;
   readonly oemVersion: string;
