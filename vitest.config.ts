@@ -7,6 +7,7 @@ export default defineConfig({
     // A busy machine may take several times as long as a quiet one.
     testTimeout: 180_000,
     hookTimeout: 180_000,
+    expect: { poll: { timeout: 60_000 } },
     maxWorkers: 3,
     // A process of its own for each file loads the same modules again: a tenth to a quarter of the time. So what a test
     // replaces is handed in: vi.mock comes too late for a module that another file has loaded.
