@@ -105,7 +105,7 @@ export async function releaseIn(world: InProcess, version: string): Promise<void
         package_no: no,
         id: randomUUID(),
         event: "postinstall",
-        sha256: "LIkAKVZY2EJFiwTmltiJZLFLA5xT/FodbjVgqkyF/y8=",
+        sha256: Buffer.from(String(no).padStart(64, "0"), "hex").toString("base64"),
         chromeos_version: "",
         needs_admin: 0,
         is_delta: 0,
