@@ -106,7 +106,7 @@ function toGroup(group, channels) {
       updates_enabled: group.policy_updates_enabled,
       safe_mode: group.policy_safe_mode,
       office_hours: group.policy_office_hours,
-      timezone: group.policy_timezone,
+      timezone: group.policy_timezone ?? "",
       period_interval: group.policy_period_interval,
       max_updates_per_period: group.policy_max_updates_per_period,
       update_timeout: group.policy_update_timeout,

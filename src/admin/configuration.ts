@@ -11,7 +11,10 @@ export interface ConfigurationOptions {
   readonly publicUrl: () => string;
 }
 
-/** Source: NEBRASKA.md, 3.6. Texts that say nothing are empty; `noop` is what the ecosystem calls no authentication. */
+/**
+ * Source: NEBRASKA.md, 3.6. Texts that say nothing are empty, and those of a provider null where there is none; `noop` is what
+ * the ecosystem calls no authentication.
+ */
 export function configuration({ version, mode, provider, publicUrl }: ConfigurationOptions): RequestHandler {
   return (_request, response) => {
     const auth = (page: string) => (provider === null ? "" : `${publicUrl()}/auth/${page}`);
@@ -22,10 +25,10 @@ export function configuration({ version, mode, provider, publicUrl }: Configurat
       login_url: auth("login"),
       logo: "",
       nebraska_version: version,
-      oidc_audience: provider?.audience ?? "",
-      oidc_client_id: provider?.clientId ?? "",
-      oidc_issuer_url: provider?.issuer ?? "",
-      oidc_logout_url: auth("logout"),
+      oidc_audience: provider?.audience ?? null,
+      oidc_client_id: provider?.clientId ?? null,
+      oidc_issuer_url: provider?.issuer ?? null,
+      oidc_logout_url: auth("logout") || null,
       oidc_scopes: provider?.scopes ?? null,
       title: "Turnout",
     };

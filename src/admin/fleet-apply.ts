@@ -243,7 +243,8 @@ class Applying {
       policy_updates_enabled: kept("updates_enabled"),
       policy_safe_mode: kept("safe_mode"),
       policy_office_hours: kept("office_hours"),
-      policy_timezone: kept("timezone"),
+      // None, too, is one that is kept.
+      policy_timezone: present === null ? kept("timezone") : (policy.timezone ?? present.policy_timezone),
       policy_period_interval: kept("period_interval"),
       policy_max_updates_per_period: kept("max_updates_per_period"),
       policy_update_timeout: kept("update_timeout"),

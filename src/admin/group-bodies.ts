@@ -28,6 +28,8 @@ export const groupBody = z.strictObject({
   policy_office_hours: z.boolean().optional(),
   policy_timezone: z
     .string()
+    .nullable()
+    .transform((zone) => zone ?? "")
     .refine((zone) => zone === "" || IANAZone.isValidZone(zone), 'must be a time zone\'s name, e.g. "Europe/Berlin"'),
   policy_period_interval: interval,
   policy_max_updates_per_period: z

@@ -21,7 +21,8 @@ export const groupObject = z
     policy_updates_enabled: z.boolean(),
     policy_safe_mode: z.boolean(),
     policy_office_hours: z.boolean(),
-    policy_timezone: z.string(),
+    /** Null: none is set. */
+    policy_timezone: z.string().nullable(),
     policy_period_interval: z.string(),
     policy_max_updates_per_period: z.int(),
     policy_update_timeout: z.string(),
@@ -67,7 +68,7 @@ export async function toGroup(db: Db, row: GroupRow): Promise<GroupObject> {
     policy_updates_enabled: row.policy_updates_enabled === 1,
     policy_safe_mode: row.policy_safe_mode === 1,
     policy_office_hours: row.policy_office_hours === 1,
-    policy_timezone: row.policy_timezone,
+    policy_timezone: row.policy_timezone || null,
     policy_period_interval: row.policy_period_interval,
     policy_max_updates_per_period: row.policy_max_updates_per_period,
     policy_update_timeout: row.policy_update_timeout,

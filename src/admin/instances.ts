@@ -9,7 +9,7 @@ import { decodeCursor, encodeCursor } from "./cursor.ts";
 import { findNode, instanceObject, toInstance } from "./instance-objects.ts";
 import { type ApplicationRow, findApplication, findGroup, type GroupRow } from "./lookups.ts";
 import { type Operation, operation } from "./operation.ts";
-import { orNull, pageQuery, rangeOf, wholeNumber } from "./paging.ts";
+import { countUpTo, orNull, pageQuery, rangeOf } from "./paging.ts";
 import { notFound, Problem } from "./problem.ts";
 import { statusesOf, statusNumber } from "./statuses.ts";
 
@@ -20,14 +20,20 @@ export const duration = z.enum(["1h", "1d", "7d", "30d"] satisfies (keyof typeof
   error: "must be 1h, 1d, 7d or 30d",
 });
 
+/** Numbers of the older API: an order that it does not know is as if none were said, and a status that it does not know has no node. */
 const listQuery = z.object({
   ...pageQuery,
   after: z.string().max(1_000).optional(),
-  status: wholeNumber(0, 8).default(0),
+  status: z
+    .string()
+    .regex(/^-?\d{1,9}$/, "must be a whole number")
+    .transform(Number)
+    .meta({ wholeNumber: {} })
+    .default(0),
   duration: duration.default("1d"),
   version: z.string().max(255).optional(),
-  sortFilter: wholeNumber(0, 2).default(0),
-  sortOrder: wholeNumber(0, 999_999_999).default(0),
+  sortFilter: z.string().default("0"),
+  sortOrder: z.string().default("1"),
   searchFilter: z.string().max(20).optional(),
   searchValue: z.string().max(255).optional(),
   held: z.enum(["true", "false"]).optional(),
@@ -46,7 +52,7 @@ const listInstances = operation({
   tag: TAG,
   summary: "A group's nodes: filtered, searched, sorted",
   description:
-    "`status` 0 is any. `sortFilter`: 0 alias or else id, 1 ip, 2 last check; `sortOrder`: 0 ascending, 1 descending. " +
+    "`status` 0 is any. `sortFilter`: 0 alias or else id, 1 ip, 2 last check; `sortOrder`: 0 ascending, 1, or nothing, descending. " +
     "`searchFilter`: `All`, `id`, `alias` or `ip`, of which some part is `searchValue`. " +
     "`after` takes the `next` of the page before, and then `page` does not matter. " +
     "`label` takes NAME=VALUE. In big groups `total` is up to 15 minutes old, and of a search, or by `held` or `label`, it is " +
@@ -108,6 +114,8 @@ const getInstance = operation({
   },
 });
 
+const USUAL_HISTORY = 20;
+
 const getHistory = operation({
   id: "listStatusHistory",
   method: "get",
@@ -115,16 +123,19 @@ const getHistory = operation({
   tag: TAG,
   summary: "How a node came to stand where it does, the newest first",
   role: "viewer",
-  query: z.object({ limit: wholeNumber(1, 1000).default(20) }),
-  answer: z.array(
-    z.object({
-      status: z.int().min(1).max(8),
-      state: z.string(),
-      version: z.string(),
-      created_ts: z.iso.datetime(),
-      error_code: z.string().nullable(),
-    }),
-  ),
+  description: "Null: nothing has happened to it yet. `limit` 0 is as many as without it.",
+  query: z.object({ limit: countUpTo(1_000, 0).default(USUAL_HISTORY) }),
+  answer: z
+    .array(
+      z.object({
+        status: z.int().min(1).max(8),
+        state: z.string(),
+        version: z.string(),
+        created_ts: z.iso.datetime(),
+        error_code: z.string().nullable(),
+      }),
+    )
+    .nullable(),
   async handle({ read, params, query }) {
     const { application, group } = await groupOf(read, params);
     const { no } = await findNode(read, application, group, params.instance);
@@ -133,15 +144,16 @@ const getHistory = operation({
       .selectAll()
       .where("node_no", "=", no)
       .orderBy("no", "desc")
-      .limit(query.limit)
+      .limit(query.limit || USUAL_HISTORY)
       .execute();
-    return rows.map((row) => ({
+    const entries = rows.map((row) => ({
       status: statusNumber(row.status),
       state: row.status,
       version: row.version,
       created_ts: timestamp(row.at),
       error_code: row.error_code === null ? null : String(row.error_code),
     }));
+    return orNull(entries);
   },
 });
 
@@ -238,8 +250,12 @@ function labelOf({ label }: ListQuery): { name: string; value: string } | null {
   return { name: label.slice(0, end), value: label.slice(end + 1) };
 }
 
-const SORTED = ["name", "ip", "seen"] as const;
+const SORTED: ReadonlyMap<string, NodeOrder["by"]> = new Map([
+  ["0", "name"],
+  ["1", "ip"],
+  ["2", "seen"],
+]);
 
 function orderOf({ sortFilter, sortOrder }: ListQuery): NodeOrder {
-  return { by: SORTED[sortFilter] ?? "name", descending: sortOrder !== 0 };
+  return { by: SORTED.get(sortFilter) ?? "name", descending: !/^0+$/.test(sortOrder) };
 }

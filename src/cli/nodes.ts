@@ -156,7 +156,7 @@ async function show(name: string, options: AppOptions & { readonly history: numb
   const api = new Api(options.server);
   const { node, group, path } = await findNode(api, await appPath(api, options.app), name);
   const limit = Math.min(options.history, 1_000);
-  const history = await api.call<readonly Step[]>("GET", `${path}/status_history?limit=${limit}`);
+  const history = (await api.call<readonly Step[] | null>("GET", `${path}/status_history?limit=${limit}`)) ?? [];
   if (options.json) return printJson({ ...node, history });
   const rows = history.map((step) => [shortTime(step.created_ts), step.state, step.version, step.error_code]);
   process.stdout.write(`${nodeFacts(node, group)}\n${table(["WHEN", "STATUS", "VERSION", "ERROR"], rows)}`);

@@ -22,7 +22,8 @@ export interface GroupView {
   readonly policy_updates_enabled: boolean;
   readonly policy_safe_mode: boolean;
   readonly policy_office_hours: boolean;
-  readonly policy_timezone: string;
+  /** Null: none is set. */
+  readonly policy_timezone: string | null;
   readonly policy_period_interval: string;
   readonly policy_max_updates_per_period: number;
   readonly policy_update_timeout: string;

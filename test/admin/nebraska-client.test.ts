@@ -8,6 +8,7 @@ import { z } from "zod";
 import {
   type Group,
   type GroupConfig,
+  KEYS,
   NebraskaClient,
   type Package,
   type PackageConfig,
@@ -213,7 +214,9 @@ describe("a tool that keeps objects as they are declared", () => {
     expect(await groups.update(group.id, aGroup())).toEqual(group);
     // Without office hours nobody needs to know what time it is.
     const timeless = aGroup({ policy_timezone: "" });
-    expect(await groups.update(group.id, timeless)).toMatchObject({ policy_timezone: "" });
+    const without = await groups.update(group.id, timeless);
+    expect(without.policy_timezone).toBeNull();
+    expect(await turnout.api("PUT", `/apps/${app.id}/groups/${group.id}`, without)).toMatchObject(without);
     expect(await refusal(groups.update(group.id, { ...timeless, policy_office_hours: true }))).toBe(400);
 
     for (const [resource, id] of [
@@ -273,9 +276,10 @@ describe("a tool that keeps objects as they are declared", () => {
     );
     await channels.delete(STABLE_CHANNEL);
     await channels.delete(arm?.channel_id ?? "");
-    const { channel_id, ...alone } = await groups.read(STABLE_GROUP);
-    expect(channel_id).toBeNull();
-    expect(await groups.update(STABLE_GROUP, { ...alone, description: "alone" })).toMatchObject({ track: "stable" });
+    const { channel_id, policy_timezone, ...alone } = await groups.read(STABLE_GROUP);
+    expect([channel_id, policy_timezone]).toEqual([null, "Europe/Berlin"]);
+    const changed = { ...alone, policy_timezone: "UTC", description: "alone" };
+    expect(await groups.update(STABLE_GROUP, changed)).toMatchObject({ track: "stable" });
     expect(await refusal(groups.create(aGroup({ track: "stable" })))).toBe(409);
   });
 });
@@ -460,10 +464,10 @@ describe("the pages of a web console", () => {
       login_url: z.string(),
       logo: z.string(),
       nebraska_version: z.string(),
-      oidc_audience: z.string(),
-      oidc_client_id: z.string(),
-      oidc_issuer_url: z.string(),
-      oidc_logout_url: z.string(),
+      oidc_audience: z.null(),
+      oidc_client_id: z.null(),
+      oidc_issuer_url: z.null(),
+      oidc_logout_url: z.null(),
       oidc_scopes: z.null(),
       title: z.string(),
     });
@@ -597,6 +601,7 @@ describe("moving over", () => {
     await client.setFloor(STABLE_CHANNEL, target, "the bootloader");
     const policy = { policy_office_hours: true, policy_period_interval: "2 hours", description: "They go first." };
     await client.groups(lab.id).create(aGroup(policy));
+    await client.groups(lab.id).create(aGroup({ name: "Timeless", policy_timezone: "" }));
     const other = { application_id: lab.id, type: 4, filename: "", size: "", hash: "" };
     await client.packages(lab.id).create(aRelease("1.0.0", other));
 
@@ -639,6 +644,10 @@ describe("moving over", () => {
   });
 });
 
+interface Schema {
+  readonly properties?: Readonly<Record<string, Schema>>;
+}
+
 /** @returns what it has written */
 function run(program: string, words: readonly string[]): Promise<string> {
   const env = { ...process.env, PATH: `${dirname(process.execPath)}:${process.env.PATH}` };
@@ -657,6 +666,38 @@ function sorted(value: unknown): unknown {
 }
 
 describe("docs/nebraska-compatibility.md", () => {
+  it("names every key and attribute that is ours", async () => {
+    const { components } = await turnout.api<{ components: { schemas: Record<string, Schema> } }>(
+      "GET",
+      "/openapi.json",
+    );
+    const [, ours = ""] = PAGE.split("## Keys and attributes of its own");
+    const unnamed: string[] = [];
+    for (const [name, theirs] of Object.entries(KEYS)) {
+      const [object = "", inner] = name.split(".");
+      const schema = components.schemas[object];
+      const { properties = {} } = (inner === undefined ? schema : schema?.properties?.[inner]) ?? {};
+      expect(Object.keys(properties).length, name).toBeGreaterThan(3);
+      for (const key of Object.keys(properties)) {
+        if (!theirs.includes(key) && !ours.includes(`\`${key}\``)) unnamed.push(`${name}: ${key}`);
+      }
+    }
+    expect(unnamed).toEqual([]);
+    // Source of what is there: NEBRASKA.md, 1.3.
+    await turnout.release("4230.2.1");
+    const answer = await turnout.omaha(checks({ version: "4081.2.0" }));
+    const [, head = ""] = /<manifest[^>]*><packages>(<package [^>]*>)/.exec(answer) ?? [];
+    for (const [tag, theirs] of [
+      [head, ["name", "hash", "size", "required"]],
+      [/<daystart [^>]*>/.exec(answer)?.[0] ?? "", ["elapsed_seconds"]],
+      [/<updatecheck [^>]*>/.exec(answer)?.[0] ?? "", ["status"]],
+    ] as const) {
+      const attributes = [...tag.matchAll(/ (\w+)="/g)].map(([, name = ""]) => name);
+      expect(attributes.length, tag).toBeGreaterThan(0);
+      for (const name of attributes) if (!theirs.includes(name as never)) expect(ours, tag).toContain(`\`${name}\``);
+    }
+  });
+
   it("names every path that the ecosystem's clients know", () => {
     const rows = [...PAGE.matchAll(/^\| ([A-Z, ]+) \| `([^`]+)` \|/gm)];
     const named = rows.flatMap(([, methods = "", path = ""]) =>

@@ -1,4 +1,5 @@
 import fc from "fast-check";
+import type supertest from "supertest";
 import { afterEach, describe, expect, it } from "vitest";
 import { rememberToken } from "../../src/admin/auth/tokens.ts";
 import { Decisions } from "../../src/checkin/decisions.ts";
@@ -185,8 +186,8 @@ describe("instances", () => {
     await aFleet();
     const { body } = await api.get(`${G}/instances?status=0&duration=1d`).expect(200);
     expect(body.total).toBe(6);
-    expect(ids(body)).toEqual([1, 2, 3, 4, 5, 6]);
-    expect(body.instances[1]).toMatchObject({
+    expect(ids(body)).toEqual([6, 5, 4, 3, 2, 1]);
+    expect(body.instances[4]).toMatchObject({
       alias: "web-2",
       ip: "192.0.2.2",
       oem: "azure",
@@ -201,15 +202,46 @@ describe("instances", () => {
     });
     const found = async (query: string) => ids((await api.get(`${G}/instances?duration=1d&${query}`).expect(200)).body);
     expect(await found("status=4")).toEqual([1]);
-    expect(await found("status=2")).toEqual([3, 4, 5]);
-    expect(await found("version=4230.2.1")).toEqual([1, 6]);
+    expect(await found("status=2")).toEqual([5, 4, 3]);
+    expect(await found("version=4230.2.1")).toEqual([6, 1]);
     expect(await found("sortFilter=2&sortOrder=1&perpage=2")).toEqual([2, 6]);
     expect(await found("sortFilter=1&sortOrder=1&perpage=1")).toEqual([6]);
     expect(await found("searchFilter=All&searchValue=WEB-3")).toEqual([3]);
     expect(await found("searchFilter=ip&searchValue=2.4")).toEqual([4]);
     expect(await found("searchFilter=id&searchValue=web")).toEqual([]);
     expect(await found("searchFilter=alias&searchValue=%25")).toEqual([]);
-    expect(await found("page=2&perpage=4")).toEqual([5, 6]);
+    expect(await found("page=2&perpage=4")).toEqual([2, 1]);
+  });
+
+  it("are listed as at Nebraska by whoever says no order: the last seen first, the last address, the last name", async () => {
+    await aFleet();
+    const list = (query: string) => api.get(`${G}/instances?duration=1d&${query}`);
+    const found = async (query: string) => ids((await list(query).expect(200)).body);
+    const [byName, bySeen] = [
+      [6, 5, 4, 3, 2, 1],
+      [2, 6, 5, 4, 3, 1],
+    ];
+    expect(await found("sortFilter=2")).toEqual(bySeen);
+    expect(await found("sortFilter=1")).toEqual(byName);
+    expect(await found("sortFilter=0&sortOrder=0")).toEqual(byName.toReversed());
+    expect(await found("sortOrder=0")).toEqual(byName.toReversed());
+    for (const order of ["1", "2", "-1", "desc", ""]) {
+      expect(await found(`sortFilter=2&sortOrder=${order}`), order).toEqual(bySeen);
+    }
+    // What it does not know is as if it were not said; a status that no node can have, none has.
+    for (const by of ["3", "99", "last_check", ""]) expect(await found(`sortFilter=${by}`), by).toEqual(byName);
+    for (const status of ["9", "99", "-1"]) {
+      expect((await list(`status=${status}`).expect(200)).body).toEqual({ total: 0, instances: null, next: null });
+    }
+    for (const status of ["x", "1.5", "", "%C3%BC"]) await list(`status=${status}`).expect(400);
+    // Page by page, whatever the order is.
+    const walked: number[] = [];
+    for (let next: string | null = ""; next !== null; ) {
+      const page: supertest.Response = await list(`sortFilter=2&perpage=2${next && `&after=${next}`}`).expect(200);
+      walked.push(...ids(page.body));
+      next = page.body.next;
+    }
+    expect(walked).toEqual(bySeen);
   });
 
   it("are counted: by status, by version, and not beyond the duration", async () => {
@@ -253,6 +285,13 @@ describe("instances", () => {
       { apps: [aCheckIn({ machineId: machine(2), machineAlias: "web-two" })], ip: "192.0.2.2", now: NOW + 99 },
     ]);
     expect((await api.get(`${G}/instances/${machine(2)}`).expect(200)).body.alias).toBe("the red one");
+    const entries = async (limit: string) =>
+      (await api.get(`${G}/instances/${machine(2)}/status_history?limit=${limit}`).expect(200)).body;
+    expect(await entries("1")).toHaveLength(1);
+    for (const many of ["0", "20", "1000", "100000"]) expect(await entries(many), many).toEqual(history);
+    await api.get(`${G}/instances/${machine(2)}/status_history?limit=-1`).expect(400);
+    expect((await api.get(`${G}/instances/${machine(6)}/status_history`).expect(200)).body).toBeNull();
+    await api.get(`${G}/instances/${machine(99)}/status_history`).expect(404);
     await api.get(`${G}/instances/${machine(99)}`).expect(404);
     await api.put("/instances/nobody", { alias: "x" }).expect(404);
   });

@@ -71,7 +71,7 @@ const group = z.object({
   policy_updates_enabled: z.boolean(),
   policy_safe_mode: z.boolean(),
   policy_office_hours: z.boolean(),
-  policy_timezone: text,
+  policy_timezone: text.nullable(),
   policy_period_interval: text,
   policy_max_updates_per_period: z.int(),
   policy_update_timeout: text,
@@ -121,9 +121,10 @@ const instance = z.object({
     update_in_progress: z.boolean(),
   }),
 });
-const history = z.array(
-  z.object({ status: z.int().min(1).max(8), version: text, created_ts: time, error_code: text.nullable() }),
-);
+const history = z
+  .array(z.object({ status: z.int().min(1).max(8), version: text, created_ts: time, error_code: text.nullable() }))
+  .min(1)
+  .nullable();
 const statistics = z.strictObject({
   total: z.int(),
   undefined: z.int(),
@@ -144,6 +145,17 @@ const floorChannels = z.object({
   count: z.int(),
 });
 const floorSet = z.strictObject({ channel_id: uuid, package_id: uuid, status: z.literal("ok") });
+
+/** The keys that each of its objects has. */
+export const KEYS: Readonly<Record<string, readonly string[]>> = {
+  Package: Object.keys(pack.shape),
+  Channel: Object.keys(channel.shape),
+  Group: Object.keys(group.shape),
+  Application: Object.keys(application.shape),
+  Activity: Object.keys(activity.shape),
+  Instance: Object.keys(instance.shape),
+  "Instance.application": Object.keys(instance.shape.application.shape),
+};
 
 export type Package = z.infer<typeof pack>;
 export type Channel = z.infer<typeof channel>;

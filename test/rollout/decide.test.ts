@@ -16,6 +16,7 @@ import {
   aPackage,
   aPing,
   aReport,
+  aStagedFleet,
   GROUP_ID,
   HOUR,
   MINUTE,
@@ -455,6 +456,19 @@ describe("safe mode", () => {
 });
 
 describe("trying again", () => {
+  it("is offered again with each of the next dozen checks where the strategy asks for what Nebraska does", () => {
+    const world = new World(aStagedFleet({ retry: { after: "1s", max: 100 } }));
+    expect(world.checkIn(aCheckIn()).reason).toBe("granted");
+    for (let check = 1; check <= 12; check += 1) {
+      world.checkIn(aReport(anEvent(3, 0, { errorCode: 9 })));
+      world.now += 45 * MINUTE;
+      expect(world.checkIn(aCheckIn()).reason, String(check)).toBe("granted");
+    }
+    world.checkIn(aReport(anEvent(3, 0, { errorCode: 9 })));
+    world.now += 45 * MINUTE;
+    expect(world.checkIn(aCheckIn()).reason).toBe("retry-later");
+  });
+
   it("waits an hour, then twice as long each time, and gives up after five tries", () => {
     const world = new World();
     world.checkIn(aCheckIn());

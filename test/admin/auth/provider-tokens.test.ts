@@ -95,7 +95,7 @@ describe("GET /config and its neighbours", () => {
     const open = await aTurnout();
     closeLater(() => open.close());
     const plain = await (await fetch(`${open.url}/config`)).json();
-    expect(plain).toMatchObject({ auth_mode: "noop", login_url: "", oidc_issuer_url: "", oidc_scopes: null });
+    expect(plain).toMatchObject({ auth_mode: "noop", login_url: "", oidc_issuer_url: null, oidc_scopes: null });
   });
 
   it("say whether a token is good", async () => {
