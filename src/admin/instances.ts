@@ -29,20 +29,12 @@ const listQuery = z.object({
     .string()
     .regex(/^-?\d{1,9}$/, "must be a whole number")
     .transform(Number)
-    .meta({ wholeNumber: { minimum: 0, maximum: 8 } })
+    .meta({ wholeNumber: {} })
     .default(0),
   duration: duration.default("1d"),
   version: z.string().max(255).optional(),
-  sortFilter: z
-    .string()
-    .transform((by) => Math.max(0, ["0", "1", "2"].indexOf(by)))
-    .meta({ wholeNumber: { minimum: 0, maximum: 2 } })
-    .default(0),
-  sortOrder: z
-    .string()
-    .transform((order) => (/^0+$/.test(order) ? 0 : 1))
-    .meta({ wholeNumber: { minimum: 0, maximum: 1 } })
-    .default(1),
+  sortFilter: z.string().default("0"),
+  sortOrder: z.string().default("1"),
   searchFilter: z.string().max(20).optional(),
   searchValue: z.string().max(255).optional(),
   held: z.enum(["true", "false"]).optional(),
@@ -263,8 +255,12 @@ function labelOf({ label }: ListQuery): { name: string; value: string } | null {
   return { name: label.slice(0, end), value: label.slice(end + 1) };
 }
 
-const SORTED = ["name", "ip", "seen"] as const;
+const SORTED: ReadonlyMap<string, NodeOrder["by"]> = new Map([
+  ["0", "name"],
+  ["1", "ip"],
+  ["2", "seen"],
+]);
 
 function orderOf({ sortFilter, sortOrder }: ListQuery): NodeOrder {
-  return { by: SORTED[sortFilter] ?? "name", descending: sortOrder === 1 };
+  return { by: SORTED.get(sortFilter) ?? "name", descending: !/^0+$/.test(sortOrder) };
 }

@@ -125,7 +125,7 @@ async function walk(): Promise<void> {
   const node = { ...group, instance: "b7d94e2c61f84a0f9d3355aa10c2e8f4" };
   await api.call("explainInstance", { params: node });
   await api.call("listOtherArchitectures", { params: group });
-  const list = { status: 0, duration: "1d", sortFilter: 2, searchFilter: "id", searchValue: "b7d9" };
+  const list = { status: 0, duration: "1d", sortFilter: "2", searchFilter: "id", searchValue: "b7d9" };
   await api.call("listInstances", { params: group, query: list });
   await api.call("countInstances", { params: group, query: { duration: "1h" } });
   const { body: instance } = await api.call("getInstance", { params: node });
