@@ -23,7 +23,7 @@ import { createMetrics, type Metrics } from "./metrics.ts";
 import { MirrorError, type PublicKey, readPublicKeys } from "./mirror/keys.ts";
 import { type NotificationOptions, Notifications } from "./notify/notifications.ts";
 import { omahaHandler } from "./omaha/handler.ts";
-import { downloads } from "./payloads/downloads.ts";
+import { downloads as serveDownloads } from "./payloads/downloads.ts";
 import { payloadMetrics } from "./payloads/metrics.ts";
 import { Payloads } from "./payloads/payloads.ts";
 import { type Scrub, scrub } from "./payloads/scrub.ts";
@@ -92,9 +92,16 @@ async function start(settings: Settings, options: StartOptions): Promise<Turnout
   const onFatal = options.onFatal ?? ((error) => log.fatal(error));
 
   const mirrorKeys = readMirrorKeys(settings);
-  const { databasePath } = settings;
+  const { databasePath, newNodesPerMinute } = settings;
+  const { downloads, downloadRate } = settings.payloads;
   const writer = await startWriter(
-    { databasePath, newNodesPerMinute: settings.newNodesPerMinute, mirrors: settings.mirrors, now: clock.now() },
+    {
+      databasePath,
+      newNodesPerMinute,
+      mirrors: settings.mirrors,
+      downloads: { downloads, downloadRate },
+      now: clock.now(),
+    },
     { onFault: (fault, machineId) => log.error({ machineId, fault }, "deciding a check-in failed"), onDeath: onFatal },
   );
   const store = sqliteStore(databasePath, writer, onFatal);
@@ -150,7 +157,7 @@ async function startOn(database: Database, mirrorKeys: readonly PublicKey[]): Pr
   const edge = await followCentral(parts);
 
   const app = createApp({
-    omaha: answerNodes(parts),
+    omaha: answerNodes(parts, files),
     admin: people.admin,
     payloads: files.router,
     access: people.routes,
@@ -221,7 +228,7 @@ interface Parts {
 }
 
 /** The way of a check-in. */
-function answerNodes({ settings, clock, log, writer, metrics, publicUrl }: Parts) {
+function answerNodes({ settings, clock, log, writer, metrics, publicUrl }: Parts, files: Files) {
   const batches = new Batches<CheckInRequest, readonly Decision[]>({
     run: (requests) => writer.ask({ kind: "batch", requests }),
     maxBatch: MAX_BATCH,
@@ -240,8 +247,10 @@ function answerNodes({ settings, clock, log, writer, metrics, publicUrl }: Parts
         overloadWaitMs: settings.overloadWaitMs,
       },
       payloadsAt: () => `${publicUrl()}/payloads${tokenInPath}`,
-      onDecision(app, { status, reason, offer }, ip) {
+      cutDownloads: (ip) => files.cut.of(ip, clock.now()),
+      onDecision(app, { status, reason, offer, excused }, ip) {
         metrics.checkIn(offer !== null ? "update" : status === "ok" ? "noupdate" : "error", reason);
+        if (excused !== null) files.cut.take(ip, excused);
         if (app.brokenQuotes) metrics.repaired();
         if (offer?.leftOut !== undefined && offer.leftOut.length > 0) {
           const { track, arch } = app;
@@ -261,6 +270,8 @@ function answerNodes({ settings, clock, log, writer, metrics, publicUrl }: Parts
   });
 }
 
+type Files = ReturnType<typeof serveFiles>;
+
 /** The way of a payload, and the scrub that looks after what is here. */
 function serveFiles({ settings, clock, log, store, payloads, metrics, timeouts }: Parts) {
   const scrubbing = scrub({
@@ -274,17 +285,19 @@ function serveFiles({ settings, clock, log, store, payloads, metrics, timeouts }
       log.error({ file, why }, "a file is not what its payload key says; it is offered to nobody"),
     onError: (error) => log.error({ error: String(error) }, "checking files failed; it will be tried again"),
   });
-  const { router, open } = downloads({
+  const { router, open, cut } = serveDownloads({
     ...settings.payloads,
     blobs: payloads.blobs,
     store,
+    now: () => clock.now(),
     onDownload: (status, bytes) => counted.download(status, bytes),
+    onCut: (why) => counted.cut(why),
     stallMs: timeouts.downloadStallMs,
     onDamaged: (sha256) => scrubbing.suspect(sha256),
     onFault: (error, path) => log.error({ path, error: String(error) }, "sending a file failed"),
   });
   const counted = payloadMetrics(metrics.registry, payloads, store, () => open.count);
-  return { router, scrub: scrubbing };
+  return { router, cut, scrub: scrubbing };
 }
 
 function followUpstreams(

@@ -196,8 +196,9 @@ export interface PayloadSettings {
   readonly token: string | null;
   /** What downloads must be asked for with; null: by anybody. */
   readonly login: { readonly user: string; readonly password: string } | null;
-  /** Open at the same time; 0: no limit. */
+  /** Nodes that are to fetch something at the same time, and downloads by anybody else that are open; 0: no limit. */
   readonly downloads: number;
+  /** By anybody else, from one address. */
   readonly downloadsPerAddress: number;
   /** Bytes a second, of all downloads together; null: no limit. */
   readonly downloadRate: number | null;

@@ -2,10 +2,12 @@
 import { type ForecastRequest, forecastObject, forecastSchema, MAX_NODES, madeUpNodes, planOf, toForecastView } from "../forecast/document.ts"; // biome-ignore format: one line
 import { Forecaster } from "../forecast/forecaster.ts";
 import type { ForecastNode } from "../forecast/scenario.ts";
+import { isHosted, mostDownloads } from "../rollout/downloads.ts";
 import type { Group } from "../rollout/model/configuration.ts";
+import type { DownloadLimits } from "../rollout/model/server.ts";
 import { NotPossible } from "../rollout/run.ts";
 import { labelsOf } from "../store/care.ts";
-import { loadFleet, toArch } from "../store/fleet.ts";
+import { loadFleet, loadPackages, toArch } from "../store/fleet.ts";
 import { strategyOf } from "../store/rollouts.ts";
 import type { Db } from "./context.ts";
 import { countOf, findApplication, findGroup } from "./lookups.ts";
@@ -15,7 +17,7 @@ import { invalid, notFound } from "./problem.ts";
 /** Of nodes that are read and handed on at a time. */
 const PORTION = 5_000;
 
-export function forecastOperations(): readonly Operation[] {
+export function forecastOperations(options: { readonly downloads: DownloadLimits }): readonly Operation[] {
   const forecaster = new Forecaster();
   const simulateRollout = operation({
     id: "simulateRollout",
@@ -33,10 +35,12 @@ export function forecastOperations(): readonly Operation[] {
       const row = await findGroup(read, await findApplication(read, params.app), params.group);
       const group = (await loadFleet(read)).groupByNo.get(row.no);
       if (group === undefined) throw notFound("group", params.group);
+      const version = versionOf(body, group);
       const plan = planOf(body, {
-        version: versionOf(body, group),
+        version,
         strategy: await strategyOf(read, group.no),
         policy: group.policy,
+        mostDownloads: await mostDownloadsOf(read, group, version, options.downloads),
         now,
       });
       const since = now - plan.strategy.activeWithinMs;
@@ -53,6 +57,20 @@ function versionOf({ version }: ForecastRequest, group: Group): string {
   throw new NotPossible(
     `group "${group.name}" has nothing to roll out: its channel points to no package; give version`,
   );
+}
+
+/** Null: nodes get the files of this version elsewhere, or there is no limit. */
+async function mostDownloadsOf(
+  db: Db,
+  { channel, applicationNo, policy }: Group,
+  version: string,
+  limits: DownloadLimits,
+): Promise<number | null> {
+  const ofVersion = [...(await loadPackages(db)).values()].filter(
+    (one) => one.applicationNo === applicationNo && one.version === version,
+  );
+  const wanted = ofVersion.find(({ arch }) => arch === channel?.arch) ?? ofVersion[0];
+  return wanted === undefined || !isHosted(wanted) ? null : mostDownloads(limits, wanted, policy);
 }
 
 /** The group's nodes that are still there, in portions. Those that are held would get nothing. */

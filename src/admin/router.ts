@@ -1,5 +1,6 @@
 /** The admin API: who asks, then the operation that is asked for. */
 import { Router } from "express";
+import type { DownloadLimits } from "../rollout/model/server.ts";
 import type { Syncing } from "../sync/syncing.ts";
 import { activityOperations } from "./activity.ts";
 import { appOperations } from "./apps.ts";
@@ -45,8 +46,8 @@ export interface AdminOptions extends AdminContext {
   readonly authenticate: Authenticate;
   /** Whether webhooks may lead to private addresses. */
   readonly privateTargets: boolean;
-  /** What downloads of files kept here need. */
-  readonly downloads: DownloadAccess;
+  /** What downloads of files kept here need, and how many there may be. */
+  readonly downloads: DownloadAccess & DownloadLimits;
   readonly syncing: Pick<Syncing, "begin" | "drop" | "progressOf">;
   /** Directories of this machine that upstreams may be in. */
   readonly syncDirs: readonly string[];
@@ -67,11 +68,11 @@ function allOperations(options: AdminOptions): readonly Operation[] {
     ...mirrorOperations,
     ...upstreamOperations(options),
     ...rolloutOperations,
-    ...forecastOperations(),
+    ...forecastOperations(options),
     ...instanceOperations,
     ...nodeCareOperations,
     ...nodeBulkOperations,
-    ...explainOperations,
+    ...explainOperations(options),
     ...statisticsOperations,
     ...fleetOperations,
     ...activityOperations,

@@ -1,9 +1,11 @@
 /** From the wire to a batch and back: what the Omaha handler calls for each request. */
 import { Unavailable } from "../omaha/handler.ts";
-import type { AppRequest } from "../omaha/request.ts";
+import type { AppRequest, EventReport } from "../omaha/request.ts";
 import type { AppAnswer } from "../omaha/response.ts";
-import { isNoise } from "../rollout/lifecycle.ts";
+import { isOfDownload } from "../rollout/downloads.ts";
+import { baseErrorCode, isNoise } from "../rollout/lifecycle.ts";
 import type { Offer } from "../rollout/model/outcome.ts";
+import type { CutDownload } from "../rollout/model/server.ts";
 import { StoreUnavailable } from "../store/store.ts";
 import type { Batches } from "./batch.ts";
 import type { CheckInRequest, Decision } from "./decisions.ts";
@@ -20,6 +22,8 @@ export interface AnswerOptions {
   readonly polling: PollingOptions;
   /** Where this server has its payloads: what goes in front of a package's URL that begins with `/`. */
   readonly payloadsAt: () => string;
+  /** Downloads that this server has lately refused to an address, or cut off. */
+  readonly cutDownloads: (ip: string) => readonly CutDownload[];
   readonly onDecision: (app: AppRequest, decision: Decision, ip: string) => void;
 }
 
@@ -29,7 +33,8 @@ export function answering(options: AnswerOptions): (apps: readonly AppRequest[],
     if (apps.length === 0) return [];
     const now = options.now();
     turnAwayUnderLoad(options, apps);
-    const decisions = await submit(options.batches, { apps, ip, now });
+    const cut = apps.some(({ events }) => events.some(mayBeCutOff)) ? options.cutDownloads(ip) : [];
+    const decisions = await submit(options.batches, { apps, ip, now, ...(cut.length > 0 && { cut }) });
     return apps.map((app, index) => {
       const decision = decisions[index];
       if (decision === undefined) throw new Error("a batch came back with fewer decisions than apps");
@@ -48,6 +53,10 @@ function turnAwayUnderLoad({ batches, polling }: AnswerOptions, apps: readonly A
   // A check may report as well: that the node is back from its reboot, or has fallen back.
   if (!apps.every(({ updateCheck, events }) => updateCheck && events.every(isNoise))) return;
   throw new Unavailable("too many check-ins are waiting", RETRY_AFTER_SECONDS);
+}
+
+function mayBeCutOff(event: EventReport): boolean {
+  return isOfDownload(event, baseErrorCode(event.errorCode ?? 0));
 }
 
 async function submit(batches: CheckInBatches, request: CheckInRequest): Promise<readonly Decision[]> {

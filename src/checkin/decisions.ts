@@ -5,6 +5,7 @@
 import { allowing, type MirrorRule } from "../networks.ts";
 import { applyTransition } from "../rollout/counters.ts";
 import { decide } from "../rollout/decide.ts";
+import { downloadCounters, isLimited } from "../rollout/downloads.ts";
 import { expire } from "../rollout/expire.ts";
 import { findApplication, findGroup } from "../rollout/fleet.ts";
 import type { CheckIn } from "../rollout/model/check-in.ts";
@@ -12,6 +13,7 @@ import type { Counters } from "../rollout/model/counters.ts";
 import type { Fleet } from "../rollout/model/fleet.ts";
 import type { Node } from "../rollout/model/node.ts";
 import type { AppStatus, Changes, Offer, Outcome, Reason, Standing } from "../rollout/model/outcome.ts";
+import { type CutDownload, type DownloadLimits, NO_LIMITS, type ServerFacts } from "../rollout/model/server.ts";
 import { rebased } from "../rollout/quota.ts";
 import { gated } from "../rollout/run.ts";
 import type { MirrorAsked } from "../store/mirroring.ts";
@@ -25,6 +27,8 @@ export interface CheckInRequest {
   readonly apps: readonly CheckIn[];
   readonly ip: string;
   readonly now: number;
+  /** Downloads from its address that this server has refused or cut off lately; left out: none. */
+  readonly cut?: readonly CutDownload[];
 }
 
 /** What an app is answered. `reason: "fault"`: deciding failed on a bug of ours; nothing of this app was stored. */
@@ -36,6 +40,8 @@ export interface Decision {
   readonly groupId: string | null;
   /** Nothing else will be decided before then, unless a person changes something; null: unknown. */
   readonly notBefore: number | null;
+  /** Of `cut`, what explains a failure that the app has reported: it counts for nothing. */
+  readonly excused: CutDownload | null;
 }
 
 export interface DecisionOptions {
@@ -43,6 +49,8 @@ export interface DecisionOptions {
   readonly newNodesPerMinute: number;
   /** Everyone, if it is not said. */
   readonly mirrors?: MirrorRule;
+  /** Left out: it has no limits. */
+  readonly server?: ServerFacts;
   readonly onFault: (error: unknown, checkIn: CheckIn) => void;
 }
 
@@ -54,6 +62,7 @@ export class Decisions {
   readonly #store: CheckInStore;
   readonly #options: DecisionOptions;
   readonly #newcomers: NewcomerLimit;
+  readonly #server: ServerFacts;
   readonly #seen = new PendingSeen();
   readonly #mayMirror: (address: string) => boolean;
   readonly #mirrors = new PendingMirrors();
@@ -64,6 +73,7 @@ export class Decisions {
     this.#options = options;
     this.#newcomers = new NewcomerLimit(options.newNodesPerMinute);
     this.#mayMirror = allowing(options.mirrors ?? "everyone");
+    this.#server = options.server ?? NO_LIMITS;
   }
 
   /**
@@ -72,7 +82,7 @@ export class Decisions {
    */
   async run(requests: readonly CheckInRequest[]): Promise<Decision[][]> {
     const { decisions, seen, mirrors } = await this.#transaction(async () => {
-      const batch = await Batch.begin(this.#store, await this.#currentFleet(), requests);
+      const batch = await Batch.begin(this.#store, await this.#currentFleet(), this.#server, requests);
       const decisions: Decision[][] = [];
       const mirrors: MirrorAsked[] = [];
       for (const request of requests) {
@@ -92,30 +102,31 @@ export class Decisions {
     return decisions;
   }
 
-  async #decideOne(batch: Batch, { ip, now }: CheckInRequest, checkIn: CheckIn): Promise<Decision> {
+  async #decideOne(batch: Batch, { ip, now, cut }: CheckInRequest, checkIn: CheckIn): Promise<Decision> {
     const fleet = batch.fleet;
     const application = findApplication(fleet, checkIn.appId);
     const node = application ? batch.node({ applicationNo: application.no, id: checkIn.machineId }) : null;
     const group = application && findGroup(fleet, application.no, node, checkIn);
     const groupId = group?.id ?? null;
     if (node === null && group && !checkIn.syncer && !this.#newcomers.admits(ip, now)) {
-      return { status: "ok", reason: "too-many-new-nodes", offer: null, groupId, notBefore: null };
+      return { status: "ok", reason: "too-many-new-nodes", offer: null, groupId, notBefore: null, excused: null };
     }
     if (group && checkIn.syncer && checkIn.updateCheck && !this.#mayMirror(ip)) {
-      return { status: "ok", reason: "mirror-not-allowed", offer: null, groupId, notBefore: null };
+      return { status: "ok", reason: "mirror-not-allowed", offer: null, groupId, notBefore: null, excused: null };
     }
+    const server = cut === undefined ? this.#server : { ...this.#server, cut };
     let outcome: Outcome;
     try {
-      outcome = decide(batch.fleet, node, checkIn, ip, batch.counters, now);
+      outcome = decide(batch.fleet, node, checkIn, ip, batch.counters, now, server);
     } catch (error) {
       this.#options.onFault(error, checkIn);
-      return { status: "ok", reason: "fault", offer: null, groupId, notBefore: null };
+      return { status: "ok", reason: "fault", offer: null, groupId, notBefore: null, excused: null };
     }
     // What fails from here on may have been done by half: then the batch goes as a whole.
     await batch.add(node, outcome.changes, now, now);
     if (node === null && outcome.changes.node !== null) this.#newcomers.count(ip, now);
-    const { status, reason, offer, trace } = outcome;
-    return { status, reason, offer, groupId, notBefore: trace.at(-1)?.until ?? null };
+    const { status, reason, offer, excused, trace } = outcome;
+    return { status, reason, offer, groupId, notBefore: trace.at(-1)?.until ?? null, excused };
   }
 
   /** Ends grants whose deadline has passed, a chunk at a time; answers whether there may be more. */
@@ -224,7 +235,12 @@ class Batch {
     this.#nodes = nodes;
   }
 
-  static async begin(store: CheckInStore, fleet: Fleet, requests: readonly CheckInRequest[]): Promise<Batch> {
+  static async begin(
+    store: CheckInStore,
+    fleet: Fleet,
+    limits: DownloadLimits,
+    requests: readonly CheckInRequest[],
+  ): Promise<Batch> {
     const keys = new Map<string, NodeKey>();
     const asked: { key: string; applicationNo: number; checkIn: CheckIn }[] = [];
     for (const { apps } of requests) {
@@ -245,7 +261,10 @@ class Batch {
       const group = findGroup(fleet, applicationNo, nodes.get(key) ?? null, checkIn);
       if (group) groupNos.add(group.no);
     }
-    const batch = new Batch(store, fleet, await loadCounters(store, fleet, groupNos, found), nodes);
+    const counters = await loadCounters(store, fleet, groupNos, found);
+    const held = fleet.hostedRollouts.size > 0 && isLimited(limits);
+    const downloads = held ? downloadCounters(fleet, await store.fetching()) : counters.downloads;
+    const batch = new Batch(store, fleet, { ...counters, downloads }, nodes);
     batch.#rebaseQuotas(Math.max(0, ...requests.map(({ now }) => now)));
     return batch;
   }

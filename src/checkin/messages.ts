@@ -1,5 +1,6 @@
 /** What the server's thread and the writer's thread say to each other. */
 import type { MirrorRule } from "../networks.ts";
+import type { DownloadLimits } from "../rollout/model/server.ts";
 import type { Recorded, SqlResult } from "../store/store.ts";
 import type { CheckInRequest, Decision } from "./decisions.ts";
 
@@ -8,6 +9,8 @@ export interface WriterData {
   readonly newNodesPerMinute: number;
   /** Everyone, if it is not said. */
   readonly mirrors?: MirrorRule;
+  /** Left out: it has none. */
+  readonly downloads?: DownloadLimits;
   readonly now: number;
 }
 

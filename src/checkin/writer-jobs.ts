@@ -1,5 +1,6 @@
 /** The writer's jobs, one after another, on whatever port they come in. */
 import type { MessagePort } from "node:worker_threads";
+import { NO_LIMITS } from "../rollout/model/server.ts";
 import { sqliteCheckIns } from "../store/sqlite/checkins.ts";
 import { openWriter, sessionOn } from "../store/sqlite/connection.ts";
 import { kyselyOver } from "../store/sqlite/dialect.ts";
@@ -9,10 +10,8 @@ import { Decisions } from "./decisions.ts";
 import type { WriterAnswers, WriterData, WriterJob, WriterMessage, WriterReply } from "./messages.ts";
 
 /** Opens the database, brings its schema up to date, says that it is ready, and then does what it is asked. */
-export function serveWriter(
-  port: MessagePort,
-  { databasePath, newNodesPerMinute, mirrors = "everyone", now }: WriterData,
-): void {
+export function serveWriter(port: MessagePort, data: WriterData): void {
+  const { databasePath, newNodesPerMinute, mirrors = "everyone", downloads = NO_LIMITS, now } = data;
   const reply = (message: WriterReply): void => port.postMessage(message);
   const db = openWriter(databasePath);
   migrate(db, now);
@@ -21,6 +20,7 @@ export function serveWriter(
   const decisions = new Decisions(store, {
     newNodesPerMinute,
     mirrors,
+    server: { ...NO_LIMITS, ...downloads, startedAt: now },
     onFault: (error, { machineId }) =>
       reply({
         kind: "fault",

@@ -171,8 +171,10 @@ function described(view: ForecastView): string {
 function sentence(view: ForecastView): string {
   const time = span(Date.parse(view.ends_at) - Date.parse(view.starts_at));
   const share = ((view.reached * 100) / view.nodes).toFixed(view.reached * 10 < view.nodes ? 2 : 1);
+  const downloads =
+    view.most_downloads === null ? "" : `. The server serves the files to ${view.most_downloads} nodes at a time`;
   const gate = view.broken_at_halt === null ? "" : ` (${view.broken_at_halt} when the gate closed)`;
-  return `${ENDS[view.end]} ${time}: ${view.reached} nodes were offered it (${share} %), ${view.complete} have it, ${view.broken} came to a bad end${gate}; at most ${view.peak_in_flight} at once`;
+  return `${ENDS[view.end]} ${time}: ${view.reached} nodes were offered it (${share} %), ${view.complete} have it, ${view.broken} came to a bad end${gate}; at most ${view.peak_in_flight} at once${downloads}`;
 }
 
 const ENDS: Readonly<Record<ForecastView["end"], string>> = {

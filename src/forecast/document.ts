@@ -102,6 +102,8 @@ export interface Defaults {
   readonly version: string;
   readonly strategy: StrategyDocument;
   readonly policy: Policy;
+  /** Left out or null: no limit. */
+  readonly mostDownloads?: number | null;
   readonly now: number;
 }
 
@@ -123,6 +125,7 @@ export function planOf(request: ForecastRequest, defaults: Defaults): Plan {
     version: request.version ?? defaults.version,
     strategy: readStrategy(request.strategy ?? defaults.strategy),
     policy: defaults.policy,
+    mostDownloads: defaults.mostDownloads ?? null,
     behaviour: {
       pollMs: request.poll_interval ?? 45 * MINUTE,
       downloadMs: request.download ?? 4 * MINUTE,
@@ -153,6 +156,8 @@ export const forecastObject = z
   .object({
     nodes,
     version: z.string(),
+    /** Nodes that the server serves the files to at a time; null: they are elsewhere, or it has no limit. */
+    most_downloads: nodes.nullable(),
     starts_at: time,
     ends_at: time,
     end: z.enum(FORECAST_ENDS),
@@ -188,6 +193,7 @@ export function toForecastView(forecast: Forecast): ForecastView {
   return {
     nodes: forecast.nodes,
     version: forecast.version,
+    most_downloads: forecast.mostDownloads,
     starts_at: time(forecast.startsAt),
     ends_at: time(forecast.endsAt),
     end: forecast.end,

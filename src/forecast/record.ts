@@ -80,12 +80,13 @@ export class Recorder {
   }
 
   finish(at: number, end: ForecastEnd, counters: RolloutCounters): Forecast {
-    const { nodes, version, startsAt } = this.#scenario;
+    const { nodes, version, mostDownloads, startsAt } = this.#scenario;
     const last = this.#points.at(-1);
     if (last?.at !== at) this.#points.push(this.#point(at, counters.total));
     return {
       nodes: nodes.length,
       version,
+      mostDownloads,
       startsAt,
       endsAt: at,
       end,

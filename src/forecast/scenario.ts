@@ -31,6 +31,8 @@ export interface Plan {
   readonly version: string;
   readonly strategy: Strategy;
   readonly policy: Policy;
+  /** Of how many nodes the server can serve the files at a time; null: they are elsewhere, or there is no limit. */
+  readonly mostDownloads: number | null;
   readonly behaviour: Behaviour;
   readonly startsAt: number;
   readonly durationMs: number;
@@ -81,6 +83,8 @@ export type ForecastEnd = (typeof FORECAST_ENDS)[number];
 export interface Forecast {
   readonly nodes: number;
   readonly version: string;
+  /** As in the plan. */
+  readonly mostDownloads: number | null;
   readonly startsAt: number;
   readonly endsAt: number;
   readonly end: ForecastEnd;

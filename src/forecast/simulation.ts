@@ -5,6 +5,7 @@
  */
 import { applyTransition, emptyRolloutCounters, inFlight, isInFlight } from "../rollout/counters.ts";
 import { decide } from "../rollout/decide.ts";
+import { isFetching } from "../rollout/downloads.ts";
 import { expire } from "../rollout/expire.ts";
 import { buildFleet } from "../rollout/fleet.ts";
 import type { CheckIn, OmahaEvent } from "../rollout/model/check-in.ts";
@@ -12,8 +13,9 @@ import type { Group } from "../rollout/model/configuration.ts";
 import type { Counters, RolloutCounters } from "../rollout/model/counters.ts";
 import type { Fleet } from "../rollout/model/fleet.ts";
 import type { Node } from "../rollout/model/node.ts";
-import type { Changes, Outcome, Reason } from "../rollout/model/outcome.ts";
+import type { Changes, Outcome, Reason, Standing } from "../rollout/model/outcome.ts";
 import type { Rollout } from "../rollout/model/rollout.ts";
+import { NO_LIMITS, type ServerFacts } from "../rollout/model/server.ts";
 import { newNode } from "../rollout/node.ts";
 import { advance, type Change, due, firstRun, gated, hasMembers, type Members, stageFinished } from "../rollout/run.ts";
 import { isMember, isWaitedFor } from "../rollout/stages.ts";
@@ -43,7 +45,13 @@ function queueName({ strategy }: Scenario, { oem, arch }: ForecastNode): string 
 }
 
 /** Limits that a slot of somebody else's frees. */
-const FOR_A_SLOT: ReadonlySet<Reason> = new Set<Reason>(["max-in-flight", "ramp", "max-per-period", "canary-pending"]);
+const FOR_A_SLOT: ReadonlySet<Reason> = new Set<Reason>([
+  "max-in-flight",
+  "ramp",
+  "max-per-period",
+  "downloads-busy",
+  "canary-pending",
+]);
 
 export function simulate(scenario: Scenario, { everyPoll = false } = {}): Forecast {
   return new Simulation(scenario, everyPoll).run();
@@ -52,7 +60,8 @@ export function simulate(scenario: Scenario, { everyPoll = false } = {}): Foreca
 class Simulation {
   readonly #scenario: Scenario;
   readonly #everyPoll: boolean;
-  readonly #counters: Counters = { rollouts: new Map(), groups: new Map() };
+  readonly #counters: Counters;
+  readonly #server: ServerFacts;
   readonly #records: (Node | null)[];
   readonly #fates: (Fate | null)[];
   readonly #boots: Uint32Array;
@@ -77,6 +86,10 @@ class Simulation {
   constructor(scenario: Scenario, everyPoll: boolean) {
     const { nodes, behaviour, startsAt, seed } = scenario;
     this.#scenario = scenario;
+    const limited = scenario.mostDownloads !== null;
+    const downloads = { rollouts: new Set(limited ? [ROLLOUT_NO] : []), fetching: 0 };
+    this.#counters = { rollouts: new Map(), groups: new Map(), downloads };
+    this.#server = { ...NO_LIMITS, downloads: scenario.mostDownloads ?? 0 };
     this.#everyPoll = everyPoll;
     this.#updatesOn = scenario.policy.updatesEnabled;
     this.#records = nodes.map(() => null);
@@ -196,7 +209,7 @@ class Simulation {
     else if (FOR_A_SLOT.has(reason)) {
       this.#go(index, LIFE.inRing, NEVER);
       this.#queueOf(index).ring.add(index);
-      if (until !== undefined) this.#wakeQueues(until);
+      if (until !== undefined && until > at) this.#wakeQueues(until);
     } else if (until !== undefined) this.#wait(index, Math.max(until, at + 1));
     else this.#go(index, LIFE.polling, NEVER); // until the rollout moves
   }
@@ -206,7 +219,7 @@ class Simulation {
   }
 
   #say(index: number, at: number, checkIn: CheckIn): Outcome {
-    const outcome = decide(this.#fleet, this.#records[index] ?? null, checkIn, "", this.#counters, at);
+    const outcome = decide(this.#fleet, this.#records[index] ?? null, checkIn, "", this.#counters, at, this.#server);
     this.#apply(index, at, outcome.changes);
     return outcome;
   }
@@ -222,9 +235,8 @@ class Simulation {
     for (const transition of changes.transitions) {
       applyTransition(this.#counters, transition, this.#fleet);
       const { left, entered } = transition;
-      const leaves = left !== null && isInFlight(left.status) && (entered === null || !isInFlight(entered.status));
       // A node that was given up for lost may come back: a ramp lets others in for it.
-      if (leaves || entered?.status === "complete") this.#wakeQueues(at);
+      if (this.#isSlotFreed(left, entered) || entered?.status === "complete") this.#wakeQueues(at);
       if (transition.grants) this.#record.grants(index, this.#standing);
       if (entered?.failure != null) this.#move(gated(this.#rollout, this.#standing, at), at);
     }
@@ -233,6 +245,13 @@ class Simulation {
       this.#record.note(at, this.#rollout, changes.disableUpdates.reason);
       this.#fleet = fleetOf(this.#scenario, this.#rollout, false);
     }
+  }
+
+  /** In flight, or for its download. */
+  #isSlotFreed(left: Standing | null, entered: Standing | null): boolean {
+    if (left === null) return false;
+    if (isInFlight(left.status) && (entered === null || !isInFlight(entered.status))) return true;
+    return this.#server.downloads > 0 && isFetching(left.status) && (entered === null || !isFetching(entered.status));
   }
 
   #checkIn(index: number, events: readonly OmahaEvent[]): CheckIn {
@@ -402,12 +421,13 @@ function event(type: number, result: number, errorCode: number | null = null): O
 }
 
 const PACKAGE_NO = 1;
+const ROLLOUT_NO = 1;
 
 function firstRollout({ strategy, startsAt, version, seed, nodes }: Scenario): Rollout {
   // It waits for no other group here: the forecast begins when it starts.
   const alone = { ...strategy, after: [] };
   return {
-    no: 1,
+    no: ROLLOUT_NO,
     id: seed,
     groupNo: 1,
     package: packageOf(version),

@@ -5,13 +5,15 @@
 import { createHash, timingSafeEqual } from "node:crypto";
 import { type ErrorRequestHandler, type Request, type RequestHandler, type Response, Router } from "express";
 import { clientAddress } from "../address.ts";
+import { cutDownload } from "../rollout/downloads.ts";
 import { VERSION_FROM_NAME } from "../rollout/one-codebase.ts";
 import type { HostedFile } from "../store/hosted.ts";
 import type { Store } from "../store/store.ts";
 import type { Blobs } from "./blobs.ts";
+import { CutDownloads } from "./cut-downloads.ts";
 import { OpenDownloads } from "./open-downloads.ts";
 import { Rate } from "./rate.ts";
-import { findFile } from "./records.ts";
+import { fetchingAt, findFile } from "./records.ts";
 import { type Bytes, FileTooShort, sendBytes } from "./send-bytes.ts";
 import { damageOf } from "./stored.ts";
 
@@ -22,7 +24,7 @@ export interface DownloadOptions {
   readonly token: string | null;
   /** Null: downloads are for anybody. */
   readonly login: { readonly user: string; readonly password: string } | null;
-  /** Open at the same time; 0: no limit. */
+  /** Open at the same time, by others than nodes that were offered what they fetch; 0: no limit. */
   readonly downloads: number;
   readonly downloadsPerAddress: number;
   /** Bytes a second, of all together; null: no limit. */
@@ -31,30 +33,41 @@ export interface DownloadOptions {
   readonly stallMs: number;
   /** Whether the kernel may send files by itself, where it can. */
   readonly sendfile: boolean;
+  readonly now: () => number;
   readonly onDownload: (status: number, bytes: number) => void;
+  /** One that was asked for, and did not come to its end since this server would not have it, or could not. */
+  readonly onCut: (why: CutReason) => void;
   /** A file is gone, or not what it was. */
   readonly onDamaged: (sha256: string) => Promise<void>;
   readonly onFault: (error: unknown, path: string) => void;
 }
 
+/** There were too many; the file could not be read; its client took nothing any more. */
+export type CutReason = "limit" | "unreadable" | "stalled";
+
 export interface Downloads {
   /** To be mounted at `/payloads`. */
   readonly router: Router;
   readonly open: OpenDownloads;
+  readonly cut: CutDownloads;
 }
 
-/** A node that is sent away asks again with its next check, in 45 minutes; other clients may come back sooner. */
+/** Only clients that were offered nothing are sent away: mirrors, say, or people. */
 const RETRY_AFTER_SECONDS = 60;
 
 export function downloads(options: DownloadOptions): Downloads {
   const open = new OpenDownloads(options.downloads, options.downloadsPerAddress);
+  const cut = new CutDownloads();
   const way = {
-    rate: options.downloadRate === null ? null : new Rate(options.downloadRate),
+    rate: options.downloadRate === null ? null : new Rate(options.downloadRate, () => open.count),
     sendfile: options.sendfile,
   };
   const router = Router();
   const folder = `${options.token === null ? "" : "/:token"}/:app/:arch`;
   const path = [`${folder}/:version/:file`, `${folder}/:named`];
+
+  const enter = async (address: string) =>
+    open.enter(address) ?? open.enterBeyond(address, await fetchingAt(options.store.read, address));
 
   const serve: RequestHandler = async (request, response) => {
     // Route parameters without a wildcard are texts.
@@ -76,20 +89,31 @@ export function downloads(options: DownloadOptions): Downloads {
     const bytes = describe(request, response, found, options.token !== null || options.login !== null);
     if (bytes === null) return undefined;
 
-    const leave = open.enter(clientAddress(request));
+    const address = clientAddress(request);
+    const cutOff = (why: CutReason) => {
+      const { applicationId, version, name, filename } = found;
+      cut.add(address, cutDownload(applicationId, version, name === filename), options.now());
+      options.onCut(why);
+    };
+    const leave = await enter(address);
     if (leave === null) {
+      cutOff("limit");
       return refuseForNow(response, "too many downloads are open; come back later");
     }
     const { statusCode } = response;
     try {
       const file = await options.blobs.read(found.sha256);
       try {
-        response.setTimeout(options.stallMs, () => response.destroy());
+        response.setTimeout(options.stallMs, () => {
+          cutOff("stalled");
+          response.destroy();
+        });
         options.onDownload(statusCode, await sendBytes(file, bytes, response, way));
       } finally {
         await file.close();
       }
     } catch (error) {
+      cutOff("unreadable");
       if (error instanceof FileTooShort || damageOf(error) !== null) await options.onDamaged(found.sha256);
       throw error;
     } finally {
@@ -115,7 +139,7 @@ export function downloads(options: DownloadOptions): Downloads {
     refuse(response, 400, "the address can't be read: % begins a character that is written as two hexadecimal digits");
   };
   router.use(malformed);
-  return { router, open };
+  return { router, open, cut };
 }
 
 const NOTHING = "there is no such file here";

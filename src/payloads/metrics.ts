@@ -1,13 +1,17 @@
 /** Files and downloads, as Prometheus sees them. */
 import { Counter, Gauge, type Registry } from "prom-client";
+import { downloadCounters } from "../rollout/downloads.ts";
 import { archName } from "../rollout/health.ts";
-import { toArch } from "../store/fleet.ts";
+import { loadFetching } from "../store/counters.ts";
+import { loadFleet, toArch } from "../store/fleet.ts";
 import type { Store } from "../store/store.ts";
+import type { CutReason } from "./downloads.ts";
 import type { Payloads } from "./payloads.ts";
 import { type Usage, usageOf } from "./usage.ts";
 
 export interface PayloadMetrics {
   download(status: number, bytes: number): void;
+  cut(why: CutReason): void;
 }
 
 /** @param open how many downloads there are now */
@@ -28,6 +32,21 @@ export function payloadMetrics(
     name: "turnout_download_bytes_total",
     help: "Bytes of files kept here that were sent",
     registers,
+  });
+  const cut = new Counter({
+    name: "turnout_downloads_cut_total",
+    help: "Downloads of files kept here that were refused or cut off: beyond the limits, unreadable, or stalled by the client",
+    labelNames: ["why"],
+    registers,
+  });
+  new Gauge({
+    name: "turnout_downloads_offered",
+    help: "Nodes that were offered files kept here and have not fetched them yet: what TURNOUT_DOWNLOADS limits",
+    registers,
+    async collect() {
+      const fetching = await loadFetching(store.read);
+      this.set(fetching.length === 0 ? 0 : downloadCounters(await loadFleet(store.read), fetching).fetching);
+    },
   });
   new Gauge({
     name: "turnout_downloads_open",
@@ -98,6 +117,9 @@ export function payloadMetrics(
     download(status, sent) {
       downloads.inc({ status: String(status) });
       bytes.inc(sent);
+    },
+    cut(why) {
+      cut.inc({ why });
     },
   };
 }

@@ -1,10 +1,22 @@
+/** Everybody has a turn within it: update_engine gives up what stands still for 90 seconds. */
+const ROUND_SECONDS = 10;
+const SMALLEST_PART = 1024;
+
 /** How fast bytes may go, all of them together. Who comes first goes first. */
 export class Rate {
   readonly #bytesPerSecond: number;
+  readonly #takers: () => number;
   #freeAt = 0;
 
-  constructor(bytesPerSecond: number) {
+  /** @param takers how many share it now */
+  constructor(bytesPerSecond: number, takers: () => number = () => 1) {
     this.#bytesPerSecond = bytesPerSecond;
+    this.#takers = takers;
+  }
+
+  /** How many bytes to take at a time, so that nobody waits long for a turn. */
+  get part(): number {
+    return Math.max(SMALLEST_PART, Math.floor((this.#bytesPerSecond * ROUND_SECONDS) / Math.max(1, this.#takers())));
   }
 
   /** Takes a turn for so many bytes; answers how many milliseconds there are until it comes. */

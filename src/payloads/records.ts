@@ -1,5 +1,5 @@
 /** What the database knows of files: which content belongs to which package's file. */
-import type { Kysely, Transaction } from "kysely";
+import { type Kysely, sql, type Transaction } from "kysely";
 import { archName } from "../rollout/health.ts";
 import { toArch } from "../store/fleet.ts";
 import { type HostedFile, hostedFiles } from "../store/hosted.ts";
@@ -86,12 +86,20 @@ export interface FilePath {
   readonly file: string;
 }
 
+/** A file with its package. */
+export interface FoundFile extends HostedFile {
+  readonly applicationId: string;
+  readonly version: string;
+  /** The package's own file name: its payload. */
+  readonly filename: string | null;
+}
+
 /** What a download asks for; null: it is not here. */
-export async function findFile(db: Db, { app, arch, version, file }: FilePath): Promise<HostedFile | null> {
+export async function findFile(db: Db, { app, arch, version, file }: FilePath): Promise<FoundFile | null> {
   const rows = await hostedFiles(db)
     .innerJoin("packages", "packages.no", "hosted_files.package_no")
     .innerJoin("applications", "applications.no", "packages.application_no")
-    .select("packages.arch")
+    .select(["applications.id as applicationId", "packages.arch", "packages.version", "packages.filename"])
     .where("packages.version", "=", version)
     .where("hosted_files.name", "=", file)
     .where("payloads.state", "=", "stored")
@@ -104,4 +112,16 @@ export async function findFile(db: Db, { app, arch, version, file }: FilePath): 
     )
     .execute();
   return rows.find((row) => archName(toArch(row.arch)) === arch) ?? null;
+}
+
+/** How many nodes at an address were offered something, and have still to fetch it, or what belongs to it. */
+export async function fetchingAt(db: Db, address: string): Promise<number> {
+  const { nodes } = await db
+    .selectFrom("nodes")
+    .select((eb) => eb.fn.countAll().as("nodes"))
+    .where("ip", "=", address)
+    // As its index has it.
+    .where(sql<boolean>`status IN ('granted', 'downloading', 'downloaded')`)
+    .executeTakeFirstOrThrow();
+  return Number(nodes);
 }

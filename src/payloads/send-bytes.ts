@@ -53,7 +53,8 @@ export async function sendBytes(
   let at = start;
   try {
     while (at <= end && !gone) {
-      const wanted = Math.min(buffer.length, end - at + 1);
+      const most = rate === null ? buffer.length : Math.min(buffer.length, rate.part);
+      const wanted = Math.min(most, end - at + 1);
       if (rate !== null) await Promise.race([paced(rate, wanted), left]);
       if (gone) break;
       const { bytesRead } = await file.read(buffer, 0, wanted, at);

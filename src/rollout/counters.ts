@@ -1,4 +1,5 @@
 /** How nodes stand in a rollout, moved along with each transition. */
+import { isFetching } from "./downloads.ts";
 import type { CountedStatus, Counters, GroupCounters, RolloutCounters, Tally } from "./model/counters.ts";
 import type { Fleet } from "./model/fleet.ts";
 import type { Grant, Node, NodeStatus } from "./model/node.ts";
@@ -135,6 +136,9 @@ export function count(counters: Counters, standing: Standing, by: number): void 
   if (cell === undefined) {
     cell = emptyTally();
     rollout.cells.set(standing.cell, cell);
+  }
+  if (isFetching(standing.status) && counters.downloads.rollouts.has(standing.rolloutNo)) {
+    counters.downloads.fetching += by;
   }
   const inFlight = isInFlight(standing.status);
   for (const tally of [rollout.total, cell]) {

@@ -15,6 +15,7 @@ import type { Fleet } from "./model/fleet.ts";
 import type { Grant, Node, NodeStatus } from "./model/node.ts";
 import type { AppStatus, Changes, Offer, Outcome, Reason, TraceStep } from "./model/outcome.ts";
 import type { Rollout } from "./model/rollout.ts";
+import { type DownloadLimits, NO_LIMITS, type ServerFacts } from "./model/server.ts";
 import { isValidNode, newNode, updated } from "./node.ts";
 import { withOneCodebase } from "./one-codebase.ts";
 import { heldBackBy, offerHeldBackBy, type PolicyQuestion } from "./policy.ts";
@@ -47,6 +48,7 @@ export function decide(
   ip: string,
   counters: Counters,
   now: number,
+  server: ServerFacts = NO_LIMITS,
 ): Outcome {
   const trace: TraceStep[] = [];
   const application = findApplication(fleet, checkIn.appId);
@@ -59,7 +61,9 @@ export function decide(
   step(trace, "group found", group !== undefined, names);
   if (group === undefined) return refused("error-unknownApplicationOrGroup", "unknown-group", trace);
 
-  if (checkIn.syncer) return { status: "ok", trace, changes: UNCHANGED, ...mirror(group, checkIn, trace) };
+  if (checkIn.syncer) {
+    return { status: "ok", trace, excused: null, changes: UNCHANGED, ...mirror(group, checkIn, trace) };
+  }
 
   const valid = isValidNode(checkIn);
   step(trace, "machine id and version valid", valid, { machineId: checkIn.machineId, version: checkIn.version });
@@ -67,9 +71,11 @@ export function decide(
 
   const record = node === null ? newNode(checkIn, group, ip, now) : updated(node, checkIn, group, ip);
   const progress = new Progress(record, counters, now);
-  live(progress, fleet, group, checkIn, node);
-  const verdict = checkIn.updateCheck ? updateCheck(fleet, group, checkIn, progress, counters, trace) : NO_UPDATE_CHECK;
-  return { status: "ok", trace, changes: progress.changes, reason: verdict.reason, offer: verdict.offer };
+  const excused = live(progress, fleet, group, checkIn, node, application, server);
+  const verdict = checkIn.updateCheck
+    ? updateCheck(fleet, group, checkIn, progress, counters, server, trace)
+    : NO_UPDATE_CHECK;
+  return { status: "ok", trace, excused, changes: progress.changes, reason: verdict.reason, offer: verdict.offer };
 }
 
 const NO_UPDATE_CHECK: Verdict = { reason: "no-update-check", offer: null };
@@ -80,6 +86,7 @@ function updateCheck(
   checkIn: CheckIn,
   progress: Progress,
   counters: Counters,
+  limits: DownloadLimits,
   trace: TraceStep[],
 ): Verdict {
   const rollback = rollbackFor(fleet, group, checkIn, progress.node, trace);
@@ -103,7 +110,7 @@ function updateCheck(
   const granting = rollout.state === "running" || rollout.state === "completed";
   running(rollout, granting, fleet, progress.now, trace);
   const { node, now } = progress;
-  const question = { fleet, group, rollout, node, onDemand: checkIn.onDemand, counters, now };
+  const question = { fleet, group, rollout, node, onDemand: checkIn.onDemand, counters, limits, now };
   if (holdsGrant(node, rollout)) return offerAgain(question, granting, progress, trace);
   if (!granting) return stopped("rollout-not-running");
 
@@ -207,6 +214,7 @@ const OF_THIS_NODE: ReadonlySet<Reason> = new Set<Reason>([
   "max-in-flight",
   "ramp",
   "max-per-period",
+  "downloads-busy",
 ]);
 const MAY_HOLD: ReadonlySet<NodeStatus> = new Set<NodeStatus>(["unknown", "complete"]);
 
@@ -271,7 +279,7 @@ function mirror(group: Group, checkIn: CheckIn, trace: TraceStep[]): Verdict {
 }
 
 function refused(status: AppStatus, reason: Reason, trace: TraceStep[]): Outcome {
-  return { status, reason, trace, offer: null, changes: UNCHANGED };
+  return { status, reason, trace, offer: null, excused: null, changes: UNCHANGED };
 }
 
 function stopped(reason: Reason): Verdict {

@@ -9,6 +9,7 @@ import type { Counters } from "./model/counters.ts";
 import type { Fleet } from "./model/fleet.ts";
 import type { Node } from "./model/node.ts";
 import type { Outcome, Reason, TraceStep } from "./model/outcome.ts";
+import { NO_LIMITS, type ServerFacts } from "./model/server.ts";
 
 export interface ExplainedStep {
   readonly rule: string;
@@ -55,8 +56,15 @@ export function nextCheckIn(node: Node, group: Group, appId: string): CheckIn {
   };
 }
 
-export function explain(fleet: Fleet, node: Node, checkIn: CheckIn, counters: Counters, now: number): Explanation {
-  const outcome = decide(fleet, node, checkIn, node.ip, counters, now);
+export function explain(
+  fleet: Fleet,
+  node: Node,
+  checkIn: CheckIn,
+  counters: Counters,
+  now: number,
+  server: ServerFacts = NO_LIMITS,
+): Explanation {
+  const outcome = decide(fleet, node, checkIn, node.ip, counters, now, server);
   const steps = outcome.trace.map(({ rule, verdict, facts }) => ({
     rule,
     verdict,
@@ -180,6 +188,10 @@ const WORDS: Readonly<Record<string, Wording>> = {
     holds
       ? `${granted} updates were granted this period, fewer than ${limit}`
       : `${granted} updates were granted this period; the limit is ${limit}, the next slot opens at ${time(until)}`,
+  downloads: ({ fetching, limit }, holds) =>
+    holds
+      ? `${fetching} nodes are to fetch files from this server, fewer than ${limit}`
+      : `${fetching} nodes are to fetch files from this server, which serves ${limit} at a time; its next check may get a place, as soon as one of them is through`,
   "health gate": ({ slice, why }, holds) => {
     if (holds) return "the health gate is open";
     return slice === undefined ? `the health gate is closed: ${why}` : `the health gate is closed for ${slice}: ${why}`;

@@ -12,7 +12,7 @@ export function hasReached(version: string, grant: Grant): boolean {
   return isRollback(grant) ? distance <= 0 : distance >= 0;
 }
 
-function isRollback({ version, fromVersion }: Grant): boolean {
+export function isRollback({ version, fromVersion }: Grant): boolean {
   return compareVersions(version, fromVersion) < 0;
 }
 

@@ -1,8 +1,9 @@
 /** The configuration's snapshot, and the look-ups that every check-in begins with. */
+import { isHosted } from "./downloads.ts";
 import type { Arch } from "./model/arch.ts";
 import { ARCH } from "./model/arch.ts";
 import type { CheckIn } from "./model/check-in.ts";
-import type { Application, Group } from "./model/configuration.ts";
+import type { Application, Group, Package } from "./model/configuration.ts";
 import type { Fleet } from "./model/fleet.ts";
 import type { Node } from "./model/node.ts";
 import type { Completion, Rollout } from "./model/rollout.ts";
@@ -12,9 +13,13 @@ export interface FleetParts {
   readonly groups: readonly Group[];
   readonly rollouts: readonly Rollout[];
   readonly completions?: readonly Completion[];
+  /** All that there are; left out: those of the rollouts. */
+  readonly packages?: Iterable<Package>;
 }
 
-export function buildFleet(revision: number, { applications, groups, rollouts, completions = [] }: FleetParts): Fleet {
+export function buildFleet(revision: number, parts: FleetParts): Fleet {
+  const { applications, groups, rollouts, completions = [] } = parts;
+  const packages = parts.packages ?? rollouts.map((rollout) => rollout.package);
   const applicationByName = new Map<string, Application>();
   for (const application of applications) {
     applicationByName.set(application.id.toLowerCase(), application);
@@ -53,6 +58,8 @@ export function buildFleet(revision: number, { applications, groups, rollouts, c
       ),
     ),
     rolloutByNo: new Map(rollouts.map((rollout) => [rollout.no, rollout])),
+    hostedPackages: new Set([...packages].flatMap((one) => (isHosted(one) ? one.no : []))),
+    hostedRollouts: new Set(rollouts.flatMap((rollout) => (isHosted(rollout.package) ? rollout.no : []))),
   };
 }
 

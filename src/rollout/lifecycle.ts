@@ -3,12 +3,14 @@
  * arrives. Source: ROLLOUTS.md, "A node's lifecycle"; OMAHA.md, "The life of one update, as events".
  */
 import { hasCompleted, isInFlight } from "./counters.ts";
-import { fellBack, hasReached, isOtherBoot, isTheRelease, wasSentThere } from "./fall-back.ts";
+import { cutByStart, cutOff, isOfDownload } from "./downloads.ts";
+import { fellBack, hasReached, isOtherBoot, isRollback, isTheRelease, wasSentThere } from "./fall-back.ts";
 import { ACTIVITY, type Activity, SEVERITY } from "./model/activity.ts";
 import type { CheckIn, OmahaEvent } from "./model/check-in.ts";
-import type { Group } from "./model/configuration.ts";
+import type { Application, Group } from "./model/configuration.ts";
 import type { Fleet } from "./model/fleet.ts";
 import type { Grant, Node, NodeStatus } from "./model/node.ts";
+import type { CutDownload, ServerFacts } from "./model/server.ts";
 import type { Progress } from "./progress.ts";
 import { PLAIN } from "./strategy.ts";
 
@@ -48,24 +50,38 @@ export function isNoise({ type, result, previousVersion }: OmahaEvent): boolean 
 }
 
 /**
- * Events first, then what the version, the boot id and a ping alone give away.
+ * Events first, then what the version, the boot id and a ping alone give away. Answers what the server had to do with a failure
+ * that is none, if it remembers it.
  * @param group that the node is in now.
  * @param before the node's record before this check-in; null: it is new.
  */
-export function live(progress: Progress, fleet: Fleet, group: Group, checkIn: CheckIn, before: Node | null): void {
+export function live(
+  progress: Progress,
+  fleet: Fleet,
+  group: Group,
+  checkIn: CheckIn,
+  before: Node | null,
+  { id: applicationId }: Application,
+  server: ServerFacts,
+): CutDownload | null {
   const bootIdBefore = progress.node.grant?.bootId ?? "";
   followBootId(progress, checkIn);
+  let excused: CutDownload | null = null;
   for (const event of checkIn.events) {
     if (isNoise(event)) continue;
     progress.log(event, checkIn.version);
-    if (isRollbackReport(event)) reportsFallBack(progress, fleet, group, checkIn, before, bootIdBefore);
+    const excuse = excuseFor(event, progress, fleet, applicationId, server);
+    if (excuse !== null) {
+      if (excuse !== "start") excused = excuse;
+      letTryAgain(progress, fleet, group);
+    } else if (isRollbackReport(event)) reportsFallBack(progress, fleet, group, checkIn, before, bootIdBefore);
     else {
       const step = stepOf(event, progress.node, checkIn);
       if (step !== null) advance(progress, fleet, group, step.to, step.errorCode);
     }
   }
   const grant = progress.node.grant;
-  if (grant === null) return;
+  if (grant === null) return excused;
   if (hasReached(checkIn.version, grant)) {
     advance(progress, fleet, group, "complete", null);
     if (hasCompleted(progress.node)) keepBootId(progress, checkIn.bootId);
@@ -75,6 +91,32 @@ export function live(progress: Progress, fleet: Fleet, group: Group, checkIn: Ch
     advance(progress, fleet, group, "rolled-back", null);
   } else if (waitsForReboot(progress.node, grant, checkIn)) {
     advance(progress, fleet, group, "installed", null);
+  }
+  return excused;
+}
+
+/** Why a download that failed is nobody's fault but the server's own; null: it is not known to be. */
+function excuseFor(
+  event: OmahaEvent,
+  { node: { grant, status }, now }: Progress,
+  fleet: Fleet,
+  applicationId: string,
+  server: ServerFacts,
+): CutDownload | "start" | null {
+  if (grant === null || !isInFlight(status) || status === "installed") return null;
+  const code = baseErrorCode(event.errorCode ?? 0);
+  if (!isOfDownload(event, code)) return null;
+  return cutOff(server, grant, applicationId, code) ?? (cutByStart(server, fleet, grant, now) ? "start" : null);
+}
+
+/** As if this try had not been. A node on its way back keeps its grant, which is all that leads it there: it is offered again. */
+function letTryAgain(progress: Progress, fleet: Fleet, present: Group): void {
+  const { node, now } = progress;
+  const { grant } = node;
+  if (grant === null || !isRollback(grant)) takeBack(progress);
+  else {
+    const { policy } = fleet.groupByNo.get(grant.groupNo) ?? present;
+    progress.node = { ...node, grant: { ...grant, deadline: now + policy.updateTimeoutMs } };
   }
 }
 

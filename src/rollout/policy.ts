@@ -1,5 +1,6 @@
 /** The rules that may hold an update back, in their order. Each has its own reason. */
 import { groupCounters, inFlight, rolloutCounters } from "./counters.ts";
+import { fetchingBeside, isHosted, mostDownloads } from "./downloads.ts";
 import { breachesOf, closedSlice, describeBreach, isInSlice, sliceName } from "./health.ts";
 import { type Group, UNLIMITED_UPDATES } from "./model/configuration.ts";
 import type { Counters } from "./model/counters.ts";
@@ -7,6 +8,7 @@ import type { Fleet } from "./model/fleet.ts";
 import type { Node } from "./model/node.ts";
 import type { Reason, TraceStep } from "./model/outcome.ts";
 import type { Rollout } from "./model/rollout.ts";
+import type { DownloadLimits } from "./model/server.ts";
 import { fallsBelow, grantedInPeriod } from "./quota.ts";
 import { isExposed, rampFor } from "./ramp.ts";
 import { opensNotBefore } from "./run.ts";
@@ -21,6 +23,7 @@ export interface PolicyQuestion {
   /** A person at the node asks. */
   readonly onDemand: boolean;
   readonly counters: Counters;
+  readonly limits: DownloadLimits;
   readonly now: number;
 }
 
@@ -173,6 +176,20 @@ const RULES: readonly Rule[] = [
       if (granted < limit) return { holds: true, facts };
       const until = fallsBelow(slices, periodMs, limit, now);
       return { holds: false, facts: { ...facts, until }, until };
+    },
+  },
+  {
+    name: "downloads",
+    reason: "downloads-busy",
+    onOffers: "no",
+    ask({ group, rollout, node, counters, limits, now }) {
+      if (!isHosted(rollout.package)) return NOT_IN_FORCE;
+      const limit = mostDownloads(limits, rollout.package, group.policy);
+      if (limit === null) return NOT_IN_FORCE;
+      const facts = { fetching: fetchingBeside(node, counters.downloads), limit };
+      if (facts.fetching < limit) return { holds: true, facts };
+      // Any of them may be through at any moment.
+      return { holds: false, facts: { ...facts, until: now }, until: now };
     },
   },
   {

@@ -1,6 +1,7 @@
 /** A rollout's counters as the store keeps them: totals in columns, cells and causes as JSON. */
-import type { Kysely } from "kysely";
+import { type Kysely, sql } from "kysely";
 import { emptyTally, TALLY_KEYS } from "../rollout/counters.ts";
+import { type FetchingRollout, noDownloads } from "../rollout/downloads.ts";
 import type { Counters, GroupCounters, RolloutCounters, Tally } from "../rollout/model/counters.ts";
 import type { Tables } from "./tables.ts";
 
@@ -84,7 +85,21 @@ export async function loadCounters(
   return {
     rollouts: new Map(rollouts.map((row) => [row.rollout_no, toRolloutCounters(row)])),
     groups: new Map(groups.map((row) => [row.group_no, toGroupCounters(row)])),
+    downloads: noDownloads(),
   };
+}
+
+/** Rollouts with nodes that are granted or downloading. */
+export async function loadFetching(db: Kysely<Tables>): Promise<FetchingRollout[]> {
+  const rows = await db
+    .selectFrom("rollout_counters as c")
+    .innerJoin("rollouts", "rollouts.no", "c.rollout_no")
+    .select(["c.rollout_no as rolloutNo", "rollouts.package_no as packageNo"])
+    .select(sql<number>`c.granted + c.downloading`.as("nodes"))
+    // As its index has it.
+    .where(sql<boolean>`c.granted + c.downloading > 0`)
+    .execute();
+  return rows;
 }
 
 export async function writeRolloutCounters(db: Kysely<Tables>, no: number, counters: RolloutCounters): Promise<void> {

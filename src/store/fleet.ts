@@ -26,6 +26,7 @@ export interface FleetParts {
   readonly groups: readonly Group[];
   readonly rollouts: readonly Rollout[];
   readonly completions: readonly Completion[];
+  readonly packages: Iterable<Package>;
 }
 
 export async function loadFleet(db: Kysely<Tables>): Promise<Fleet> {
@@ -46,6 +47,7 @@ export async function loadParts(db: Kysely<Tables>): Promise<FleetParts> {
       const target = packages.get(row.package_no);
       return target === undefined ? [] : [toRollout(row, target)];
     }),
+    packages: packages.values(),
     completions: await loadCompletions(
       db,
       rollouts.flatMap((row) => (row.state === "scheduled" ? (packages.get(row.package_no)?.version ?? []) : [])),

@@ -1,6 +1,7 @@
 /** Counts the nodes again, and says where the kept counters differ: the repair of last resort, and a law of the tests. */
 import { type Kysely, sql } from "kysely";
 import { count, emptyRolloutCounters, emptyTally, TALLY_KEYS } from "../rollout/counters.ts";
+import { noDownloads } from "../rollout/downloads.ts";
 import type { CountedStatus, Counters, RolloutCounters } from "../rollout/model/counters.ts";
 import type { Failure } from "../rollout/model/node.ts";
 import { loadCounters, writeRolloutCounters } from "./counters.ts";
@@ -55,7 +56,7 @@ export async function recount(db: Kysely<Tables>, repair: boolean): Promise<Diff
 const relapsed = sql<number>`(failure IS NOT NULL AND watched_until IS NOT NULL)`;
 
 async function countAll(db: Kysely<Tables>): Promise<Counters> {
-  const counters: Counters = { rollouts: new Map(), groups: new Map() };
+  const counters: Counters = { rollouts: new Map(), groups: new Map(), downloads: noDownloads() };
   const add = (row: CountedRow) => {
     const standing = {
       rolloutNo: row.rollout_no ?? 0,

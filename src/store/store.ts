@@ -5,6 +5,7 @@
  * `Store` is everything else, through Kysely: `read` never delays a check-in; `write` takes its turn between batches.
  */
 import type { Kysely, Transaction } from "kysely";
+import type { FetchingRollout } from "../rollout/downloads.ts";
 import type { Activity } from "../rollout/model/activity.ts";
 import type { Counters, RolloutCounters } from "../rollout/model/counters.ts";
 import type { Fleet } from "../rollout/model/fleet.ts";
@@ -50,9 +51,11 @@ export interface CheckInStore {
   /** In the order of the keys. */
   nodes(keys: readonly NodeKey[]): Promise<(Node | null)[]>;
   counters(rolloutNos: readonly number[], groupNos: readonly number[]): Promise<Counters>;
+  /** Of all rollouts, those with nodes that are granted or downloading. */
+  fetching(): Promise<readonly FetchingRollout[]>;
   /** In order: a later write of the same node builds on an earlier one, and finds its number. Answers the numbers. */
   writeNodes(writes: readonly NodeWrite[]): Promise<number[]>;
-  writeCounters(counters: Counters): Promise<void>;
+  writeCounters(counters: Pick<Counters, "rollouts" | "groups">): Promise<void>;
   /** "Last seen" of many nodes: pairs of node number and time. */
   writeSeen(seen: readonly (readonly [nodeNo: number, at: number])[]): Promise<void>;
   /** Mirrors that asked; of all there are, so many are kept. */

@@ -69,7 +69,7 @@ export async function anApi({ auth = "none" as "none" | "token" } = {}): Promise
     version: "0.0.0",
     authenticate,
     privateTargets: false,
-    downloads: { token: null, login: null },
+    downloads: { token: null, login: null, downloads: 0, downloadRate: null },
     onFault: (error: unknown) => faults.push(error),
     onFailedLogin: (address: string) => failedLogins.push(address),
   };

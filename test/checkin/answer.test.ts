@@ -4,7 +4,7 @@ import { Batches } from "../../src/checkin/batch.ts";
 import type { CheckInRequest, Decision } from "../../src/checkin/decisions.ts";
 import type { PollingOptions } from "../../src/checkin/polling.ts";
 import { Unavailable } from "../../src/omaha/handler.ts";
-import { aCheckIn, anEvent, aReport } from "../rollout/builders.ts";
+import { APP_ID, aCheckIn, anEvent, aReport } from "../rollout/builders.ts";
 
 const polling: PollingOptions = {
   normalSeconds: null,
@@ -12,7 +12,14 @@ const polling: PollingOptions = {
   adaptive: true,
   overloadWaitMs: 1_000,
 };
-const NOTHING: Decision = { status: "ok", reason: "up-to-date", offer: null, groupId: null, notBefore: null };
+const NOTHING: Decision = {
+  status: "ok",
+  reason: "up-to-date",
+  offer: null,
+  groupId: null,
+  notBefore: null,
+  excused: null,
+};
 const turn = () => new Promise((done) => setImmediate(done));
 
 /** Batches of two on a writer that takes as long for each as it is told. */
@@ -26,7 +33,14 @@ function aSlowWriter() {
     maxWaiting: 1_000,
     stopwatch: () => now,
   });
-  const answer = answering({ batches, now: () => 0, polling, payloadsAt: () => "", onDecision: () => {} });
+  const answer = answering({
+    batches,
+    now: () => 0,
+    polling,
+    payloadsAt: () => "",
+    cutDownloads: () => [],
+    onDecision: () => {},
+  });
   return {
     answer,
     /** Time goes by, and nothing is done. */
@@ -100,5 +114,37 @@ describe("under load", () => {
     await done(0);
     await done(1);
     expect(await Promise.all(stuck)).toHaveLength(4);
+  });
+});
+
+describe("a download that a node reports as failed", () => {
+  it("is told with what was cut off at its address, which is asked for with no other report", async () => {
+    const cut = { applicationId: APP_ID, version: "4230.2.1", errorCode: 9 as const };
+    const asked: string[] = [];
+    const excused: (readonly [string, string])[] = [];
+    const batches: CheckInBatches = new Batches<CheckInRequest, readonly Decision[]>({
+      run: async (requests) =>
+        requests.map((one) => one.apps.map(() => ({ ...NOTHING, excused: one.cut?.[0] ?? null }))),
+      maxBatch: 9,
+      maxWaiting: 9,
+    });
+    const answer = answering({
+      batches,
+      now: () => 0,
+      polling,
+      payloadsAt: () => "",
+      cutDownloads(ip) {
+        asked.push(ip);
+        return ip === "192.0.2.1" ? [cut] : [];
+      },
+      onDecision: (_, decision, ip) => {
+        if (decision.excused !== null) excused.push([ip, decision.excused.version]);
+      },
+    });
+    for (const one of [aCheckIn(), aReport(anEvent(14, 1)), aReport(anEvent(3, 0, { errorCode: 10 })), aReport(anEvent(3, 9, { errorCode: 9 }))]) await answer([one], "192.0.2.1"); // biome-ignore format: one line
+    expect([asked, excused]).toEqual([[], []]);
+    await answer([aReport(anEvent(3, 0, { errorCode: 0x50000009 }))], "192.0.2.1");
+    await answer([aReport(anEvent(3, 0, { errorCode: 5 }))], "192.0.2.2");
+    expect([asked, excused]).toEqual([["192.0.2.1", "192.0.2.2"], [["192.0.2.1", "4230.2.1"]]]);
   });
 });

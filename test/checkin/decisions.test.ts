@@ -2,10 +2,11 @@ import Database from "better-sqlite3";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { type CheckInRequest, Decisions } from "../../src/checkin/decisions.ts";
 import type { CheckIn } from "../../src/rollout/model/check-in.ts";
+import { NO_LIMITS } from "../../src/rollout/model/server.ts";
 import { recount } from "../../src/store/recount.ts";
-import { SYSTEM, settleConfiguration } from "../../src/store/rollouts.ts";
+import { moveRevision, SYSTEM, settleConfiguration } from "../../src/store/rollouts.ts";
 import { StoreUnavailable } from "../../src/store/store.ts";
-import { aCheckIn, anEvent, aPing, aReport, HOUR, MINUTE } from "../rollout/builders.ts";
+import { APP_ID, aCheckIn, anEvent, aPing, aReport, HOUR, MINUTE } from "../rollout/builders.ts";
 import { aDatabase, type InProcess, NOW, planIn, releaseIn } from "../store/in-process.ts";
 
 let world: InProcess;
@@ -32,6 +33,27 @@ const setPolicy = (policy: Record<string, number | string>) =>
   world.store.write(async (tx) => {
     await tx.updateTable("groups").set(policy).where("track", "=", "stable").execute();
     await settleConfiguration(tx, SYSTEM, NOW);
+  });
+
+/** A version's file is here. */
+const keepFiles = (version: string) =>
+  world.store.write(async (tx) => {
+    const { no } = await tx
+      .selectFrom("packages")
+      .select("no")
+      .where("version", "=", version)
+      .executeTakeFirstOrThrow();
+    const content = { no, sha256: String(no).padStart(64, "0"), sha1: String(no).padStart(40, "0"), size: 5 };
+    await tx
+      .insertInto("payloads")
+      .values({ ...content, state: "stored", stored_at: NOW, checked_at: NOW })
+      .execute();
+    const file = { package_no: no, name: "flatcar_production_update.gz", payload_no: no };
+    await tx
+      .insertInto("hosted_files")
+      .values({ ...file, created_at: NOW, look_again: 0, refused: null })
+      .execute();
+    await moveRevision(tx);
   });
 
 /** The laws that hold after every batch. */
@@ -87,6 +109,75 @@ describe("a batch", () => {
     expect((await reasons(...asked)).filter((reason) => reason === "granted")).toHaveLength(3);
     expect(await reasons(...asked)).toEqual([...Array(3).fill("offered-again"), ...Array(47).fill("max-in-flight")]);
     await checkLaws();
+  });
+
+  describe("of a server that keeps the files", () => {
+    const server = { ...NO_LIMITS, downloads: 3 };
+    const fresh = () =>
+      new Decisions(world.checkIns, { newNodesPerMinute: 0, server, onFault: (error) => faults.push(error) });
+    const limit = [...Array(3).fill("granted"), ...Array(47).fill("downloads-busy")];
+
+    it("offers no more than can be downloaded, also when all ask at once, and after a restart", async () => {
+      decisions = fresh();
+      await release("4230.2.1");
+      await keepFiles("4230.2.1");
+      const asked = Array.from({ length: 50 }, (_, n) => request(aCheckIn({ machineId: machine(n) })));
+      expect(await reasons(...asked)).toEqual(limit);
+      decisions = fresh();
+      expect((await reasons(...asked)).slice(2, 4)).toEqual(["offered-again", "downloads-busy"]);
+      const through = aReport(anEvent(14, 1), { machineId: machine(0) });
+      expect(await reasons(request(through), ...asked.slice(3, 5))).toEqual([
+        "no-update-check",
+        "granted",
+        "downloads-busy",
+      ]);
+      await checkLaws();
+    });
+
+    it("counts nodes that still fetch what another release has taken the place of", async () => {
+      decisions = fresh();
+      await release("4152.0.0");
+      await keepFiles("4152.0.0");
+      const check = (n: number) => request(aCheckIn({ machineId: machine(n) }));
+      expect(await reasons(check(0), check(1))).toEqual(["granted", "granted"]);
+      await reasons(request(aReport(anEvent(13, 1), { machineId: machine(0) })));
+      await release("4230.2.1");
+      await keepFiles("4230.2.1");
+      expect(await reasons(check(2), check(3))).toEqual(["granted", "downloads-busy"]);
+      expect(await reasons(request(aReport(anEvent(14, 1), { machineId: machine(0) })), check(3), check(4))).toEqual([
+        "no-update-check",
+        "granted",
+        "downloads-busy",
+      ]);
+      // One that is offered the newer one in place of the other has its place already.
+      expect(await reasons(check(1), check(4))).toEqual(["granted", "downloads-busy"]);
+      await checkLaws();
+    });
+
+    it("takes from a request what was cut off at its address, and says which of it explained something", async () => {
+      decisions = fresh();
+      await release("4230.2.1");
+      await keepFiles("4230.2.1");
+      const cut = { applicationId: APP_ID, version: "4230.2.1", errorCode: 9 as const };
+      const failed = request(aReport(anEvent(3, 0, { errorCode: 268435465 })));
+      await reasons(request(aCheckIn()));
+      expect((await decisions.run([{ ...failed, cut: [cut] }])).flat()).toMatchObject([{ excused: cut }]);
+      expect(all("SELECT status, rollout_no FROM nodes")).toEqual([{ status: "on-hold", rollout_no: null }]);
+      expect(await reasons(request(aCheckIn()))).toEqual(["granted"]);
+      expect((await decisions.run([failed])).flat()).toMatchObject([{ excused: null }]);
+      expect(all("SELECT status, attempt FROM nodes")).toEqual([{ status: "failed", attempt: 1 }]);
+      await checkLaws();
+    });
+
+    it("asks for that without reading the rollouts in which nobody has anything to fetch", async () => {
+      const plan = (sql: string) => all<{ detail: string }>(`EXPLAIN QUERY PLAN ${sql}`).map(({ detail }) => detail);
+      expect(plan("SELECT rollout_no FROM rollout_counters AS c WHERE c.granted + c.downloading > 0").join()).toContain(
+        "rollouts_fetching",
+      );
+      expect(
+        plan("SELECT count(*) FROM nodes WHERE ip = 'a' AND status IN ('granted', 'downloading', 'downloaded')").join(),
+      ).toContain("nodes_fetching (ip=?)");
+    });
   });
 
   it("of heartbeats writes nothing", async () => {

@@ -60,6 +60,7 @@ describe("turnout simulate --group", () => {
     const { code, out } = await asked("--nodes", "40", "--oem", "azure,qemu");
     expect(code).toBe(0);
     expect(out).toContain("4230.2.1 to 40 nodes");
+    expect(out).not.toContain("The server serves");
     expect(await asked()).toMatchObject({ code: 1, err: expect.stringContaining("has no nodes that are there") });
     expect(await asked("--oem", "azure")).toMatchObject({
       code: 1,

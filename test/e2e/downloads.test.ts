@@ -3,13 +3,15 @@ import { rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, describe, expect, it } from "vitest";
 import { runFleet } from "../../src/virtual/fleet.ts";
+import type { FleetOptions } from "../../src/virtual/options.ts";
 import { sha256 } from "../payloads/build.ts";
 import { aHosting, type Hosting, MAIN, oem, payload, VERSION } from "../payloads/hosting.ts";
+import { FLATCAR, STABLE_GROUP } from "./turnout.ts";
 
 let hosting: Hosting;
 afterEach(() => hosting.server.close());
 
-const fleet = (nodes: number) =>
+const fleet = (nodes: number, options: Partial<FleetOptions> = {}) =>
   runFleet({
     server: `${hosting.server.url}/v1/update/`,
     nodes,
@@ -19,7 +21,15 @@ const fleet = (nodes: number) =>
     connections: 8,
     fetch: true,
     forMs: 3 * 3_600_000,
+    ...options,
   });
+/** They all ask at the same time, again and again. */
+const together = (nodes: number) => ({
+  connections: nodes,
+  timing: { jitterMs: 1_000 },
+  forMs: 24 * 3_600_000,
+  untilVersion: VERSION,
+});
 const anyNumber = { policy_max_updates_per_period: 900_000, policy_safe_mode: false };
 const blob = (content: Buffer) => {
   const name = sha256(content).toString("hex");
@@ -46,21 +56,35 @@ describe("a fleet", () => {
     );
   });
 
-  it.each([
-    ["has lost the file", {}, () => rmSync(blob(payload))],
-    ["has too many downloads", { TURNOUT_DOWNLOADS: "1", TURNOUT_DOWNLOAD_RATE: "1 MiB" }, () => {}],
-  ])("goes to the package's own URL when the server %s, as update_engine does", async (_, environment, harm) => {
+  it("goes to the package's own URL when the server has lost the file, as update_engine does", async () => {
     // A second server that has the files at the very same paths.
     const mirror = await aHosting();
     await mirror.hostAll();
-    hosting = await aHosting({ TURNOUT_PAYLOAD_TOKEN: "t", ...environment }, { url: mirror.file(""), extra_files: [] });
+    hosting = await aHosting({ TURNOUT_PAYLOAD_TOKEN: "t" }, { url: mirror.file(""), extra_files: [] });
     await hosting.server.setPolicy(anyNumber);
     await hosting.put(MAIN, payload);
-    harm();
+    rmSync(blob(payload));
     expect(await fleet(8)).toMatchObject({ onTarget: 8, downloads: { files: 8, failed: 0 } });
     expect(await (await fetch(`${mirror.server.url}/metrics`)).text()).toMatch(/^turnout_download_bytes_total [1-9]/m);
     await mirror.server.close();
   });
+
+  it.each([
+    ["one download at a time", 6, { TURNOUT_DOWNLOADS: "1", TURNOUT_DOWNLOAD_RATE: "1 MiB" }],
+    ["more nodes behind one address than strangers may open downloads", 110, { TURNOUT_DOWNLOAD_RATE: "16 MiB" }],
+  ])(
+    "loses no node to a limit of the server's own: %s",
+    async (_, nodes, environment) => {
+      hosting = await aHosting(environment, { hosting: "only" });
+      await hosting.server.setPolicy({ ...anyNumber, strategy: { stages: [{ percent: 100 }], health: {} } });
+      await hosting.hostAll();
+      expect(await fleet(nodes, together(nodes))).toMatchObject({ onTarget: nodes, downloads: { failed: 0 } });
+      const path = `/apps/${FLATCAR}/groups/${STABLE_GROUP}/rollouts`;
+      const { rollouts } = await hosting.server.api<{ rollouts: unknown[] }>("GET", path);
+      expect(rollouts[0]).toMatchObject({ state: "running", failed_by_cause: {} });
+    },
+    60_000,
+  );
 
   it("reports a file that was damaged on the disk by its code, and none of it is installed", async () => {
     hosting = await aHosting();

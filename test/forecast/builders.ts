@@ -19,17 +19,19 @@ export const STAGES: StrategyDocument = {
 export interface Asked {
   readonly strategy?: StrategyDocument;
   readonly policy?: Partial<Policy>;
+  readonly mostDownloads?: number | null;
   readonly [field: string]: unknown;
 }
 
-export function scenario({ policy = {}, ...document }: Asked = {}): Scenario {
+export function scenario({ policy = {}, mostDownloads = null, ...document }: Asked = {}): Scenario {
   const request = forecastSchema.parse({
     nodes: 10_000,
     oems: ["azure", "qemu", "gce", "vmware"],
     strategy: STAGES,
     ...document,
   });
-  const defaults = { version: "4230.2.1", strategy: {}, policy: { ...NO_LIMITS, ...policy }, now: START };
+  const limits = { policy: { ...NO_LIMITS, ...policy }, mostDownloads };
+  const defaults = { version: "4230.2.1", strategy: {}, now: START, ...limits };
   const plan = planOf(request, defaults);
   return { ...plan, nodes: makeUp(madeUpNodes(request, plan.version), plan.seed) };
 }

@@ -57,6 +57,21 @@ describe("a good release", () => {
     expect(slow.endsAt - START).toBeLessThan(14 * HOUR);
   });
 
+  it("waits for downloads, where the server serves only so many at a time", () => {
+    const asked = { nodes: 400, strategy: {}, download: "30m", install: "1m", reboot: "1m" };
+    const [free, slow] = [forecast(asked), forecast({ ...asked, mostDownloads: 20 })];
+    expect([free, slow]).toMatchObject([
+      { end: "completed", mostDownloads: null },
+      { end: "completed", complete: 400, broken: 0, mostDownloads: 20 },
+    ]);
+    expect(free.peakInFlight).toBeGreaterThan(200);
+    // Twenty that download, and those of the last two minutes that install and reboot.
+    expect(slow.peakInFlight).toBeGreaterThanOrEqual(20);
+    expect(slow.peakInFlight).toBeLessThanOrEqual(40);
+    expect(slow.endsAt - START).toBeGreaterThan(20 * 30 * 60_000);
+    expect(slow.endsAt - START).toBeLessThan(20 * 45 * 60_000);
+  });
+
   it("starts nothing outside the windows and in freezes", () => {
     const windows = [readWindow({ days: ["mon", "tue", "wed", "thu"], from: "22:00", to: "04:00" })];
     const timezone = "Europe/Berlin"; // an hour ahead of UTC in March
@@ -166,6 +181,7 @@ describe("a forecast", () => {
     fall_back: share.map((text) => [text]),
     for: fc.constant("2d"),
     seed: fc.string({ maxLength: 5 }),
+    mostDownloads: fc.constantFrom(null, null, null, 1, 10),
     strategy: fc.record(
       {
         stages: fc.constantFrom(

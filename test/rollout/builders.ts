@@ -1,6 +1,7 @@
 /** Small fleets, nodes and check-ins, each with only what a test is about. */
 import { applyTransition, archived, leave, standingOf } from "../../src/rollout/counters.ts";
 import { decide } from "../../src/rollout/decide.ts";
+import { downloadCounters } from "../../src/rollout/downloads.ts";
 import { buildFleet } from "../../src/rollout/fleet.ts";
 import { ARCH } from "../../src/rollout/model/arch.ts";
 import type { CheckIn, OmahaEvent } from "../../src/rollout/model/check-in.ts";
@@ -10,6 +11,7 @@ import type { Fleet } from "../../src/rollout/model/fleet.ts";
 import type { Grant, Node } from "../../src/rollout/model/node.ts";
 import type { Outcome, PastGrant } from "../../src/rollout/model/outcome.ts";
 import type { Rollout } from "../../src/rollout/model/rollout.ts";
+import { NO_LIMITS } from "../../src/rollout/model/server.ts";
 import { planRollouts } from "../../src/rollout/plan.ts";
 import { firstRun, type Members } from "../../src/rollout/run.ts";
 import { PLAIN, readStrategy, type StrategyDocument } from "../../src/rollout/strategy.ts";
@@ -149,23 +151,30 @@ export const aReport = (event: OmahaEvent, changes: Partial<CheckIn> = {}): Chec
 /** What is told of a stage that has nodes. */
 export const SOME: Members = { any: true, groupNodes: 0, newestAt: null };
 
-export const noCounters = (): Counters => ({ rollouts: new Map(), groups: new Map() });
+export const noCounters = (fleet = aFleet()): Counters => ({
+  rollouts: new Map(),
+  groups: new Map(),
+  downloads: downloadCounters(fleet, []),
+});
 
 /** Nodes that live on: what a store would do, in memory. */
 export class World {
   fleet: Fleet;
   now = NOON;
-  readonly counters = noCounters();
+  server = NO_LIMITS;
+  readonly counters: Counters;
   readonly nodes = new Map<string, Node>();
   readonly pastGrants: PastGrant[] = [];
   readonly grantedAt: { groupNo: number; at: number }[] = [];
 
   constructor(fleet: Fleet = aFleet()) {
     this.fleet = fleet;
+    this.counters = noCounters(fleet);
   }
 
   checkIn(checkIn: CheckIn, ip = "192.0.2.1"): Outcome {
-    const outcome = decide(this.fleet, this.nodes.get(checkIn.machineId) ?? null, checkIn, ip, this.counters, this.now);
+    const { fleet, counters, now, server } = this;
+    const outcome = decide(fleet, this.nodes.get(checkIn.machineId) ?? null, checkIn, ip, counters, now, server);
     this.apply(outcome.changes);
     return outcome;
   }

@@ -170,10 +170,8 @@ describe("the gate", () => {
 
   it("after a resume, holds fall-backs against all who had completed by then, and failures against those who came after", () => {
     const relapsed = (completed: number, relapses: number, ...more: readonly Standing[]) => {
-      const counters: Counters = {
-        rollouts: new Map([[1, standing(["complete", completed], ...more)]]),
-        groups: new Map(),
-      };
+      const rollouts = new Map([[1, standing(["complete", completed], ...more)]]);
+      const counters: Counters = { ...noCounters(), rollouts };
       const where = { rolloutNo: 1, groupNo: 1, cell: "0 1 azure", errorCode: null } as const;
       count(counters, { ...where, status: "rolled-back", failure: "rolled-back", relapsed: true }, relapses);
       return counters.rollouts.get(1) ?? standing();

@@ -33,6 +33,7 @@ import {
   HOUR,
   MINUTE,
   NOON,
+  noCounters,
   World,
 } from "./builders.ts";
 
@@ -222,7 +223,7 @@ function take(world: World, one: Step): void {
 }
 
 function recount(world: World): Map<number, RolloutCounters> {
-  const counted: Counters = { rollouts: new Map(), groups: new Map() };
+  const counted: Counters = noCounters();
   for (const { grant, status } of world.nodes.values()) {
     const standing = standingOf(status, grant);
     if (standing !== null) count(counted, standing, 1);
@@ -320,6 +321,40 @@ describe("whatever nodes and people do", () => {
         },
       ),
       { numRuns: 400 },
+    );
+  });
+
+  it("no more nodes are to fetch files from here than are served at a time, and those are counted exactly", () => {
+    const here = aPackage({ urls: ["/here/"] });
+    const group = { channel: aChannel({ package: here }), policy: { updateTimeoutMs: HOUR } };
+    const hosting = aFleet([aGroup(group), aGroup({ ...group, no: 2, id: "group-2", track: "beta" })]);
+    const cut = [{ applicationId: APP_ID, version: here.version, errorCode: 9 as const }];
+    const says = fc.oneof(
+      { weight: 6, arbitrary: checkIn.map((one): Step => ({ kind: "says", checkIn: one })) },
+      {
+        weight: 1,
+        arbitrary: about.map(
+          (what): Step => ({
+            kind: "says",
+            checkIn: aReport(anEvent(3, 0, { errorCode: 9 }), { ...what, version: "4081.2.0" }),
+          }),
+        ),
+      },
+    );
+    const steps = fc.oneof({ weight: 3, arbitrary: says }, step);
+    fc.assert(
+      fc.property(fc.array(steps, { maxLength: 100, size: "max" }), fc.boolean(), (all, excused) => {
+        const world = new World(hosting);
+        world.server = { ...world.server, downloads: 3, cut: excused ? cut : [] };
+        for (const one of all) {
+          if (one.kind === "configure") continue;
+          take(world, one);
+          const fetching = [...world.nodes.values()].filter(({ status }) => status === "granted" || status === "downloading"); // biome-ignore format: one line
+          expect(world.counters.downloads.fetching).toBe(fetching.length);
+          expect(fetching.length).toBeLessThanOrEqual(3);
+        }
+      }),
+      { numRuns: 300 },
     );
   });
 

@@ -31,8 +31,17 @@ export interface GroupCounters {
   readonly slices: readonly GrantSlice[];
 }
 
+/** Nodes that were offered files which are kept here, and have not fetched them yet. */
+export interface DownloadCounters {
+  /** Of packages that are kept here, by their numbers. */
+  readonly rollouts: ReadonlySet<number>;
+  /** Law: `granted` and `downloading` of these rollouts. Moved in place. */
+  fetching: number;
+}
+
 /** The counters a decision may look at, moved along by `applyTransition` as decisions are made. */
 export interface Counters {
   readonly rollouts: Map<number, RolloutCounters>;
   readonly groups: Map<number, GroupCounters>;
+  readonly downloads: DownloadCounters;
 }

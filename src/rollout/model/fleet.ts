@@ -21,4 +21,7 @@ export interface Fleet {
   /** Key: `rollbackKey(groupNo, version)`: the rollouts that take a version back. */
   readonly rollbackByVersion: ReadonlyMap<string, Rollout>;
   readonly rolloutByNo: ReadonlyMap<number, Rollout>;
+  /** Numbers of packages that nodes fetch from this server, and of their rollouts. */
+  readonly hostedPackages: ReadonlySet<number>;
+  readonly hostedRollouts: ReadonlySet<number>;
 }

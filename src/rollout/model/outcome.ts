@@ -3,6 +3,7 @@ import type { Activity } from "./activity.ts";
 import type { Package, PackageFile } from "./configuration.ts";
 import type { CountedStatus } from "./counters.ts";
 import type { Failure, Grant, Node, NodeStatus } from "./node.ts";
+import type { CutDownload } from "./server.ts";
 
 /** Why the answer is what it is. One for each outcome; the label of the check-in metric. */
 export const REASONS = [
@@ -38,6 +39,7 @@ export const REASONS = [
   "max-in-flight",
   "ramp", // as many nodes are at risk as its successes allow
   "max-per-period",
+  "downloads-busy", // as many downloads as this server serves are under way
   "health-gate",
   // not a node of ours
   "unknown-application",
@@ -155,5 +157,7 @@ export interface Outcome {
   readonly trace: readonly TraceStep[];
   /** Null: nothing to install (`noupdate`). */
   readonly offer: Offer | null;
+  /** A failed download that the node has reported, and that the server had refused or cut off: it counts for nothing. */
+  readonly excused: CutDownload | null;
   readonly changes: Changes;
 }

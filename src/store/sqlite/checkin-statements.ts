@@ -1,5 +1,6 @@
 /** The hot path's statements, each prepared once. */
 import type Database from "better-sqlite3";
+import type { FetchingRollout } from "../../rollout/downloads.ts";
 import type { CountersRow } from "../counters.ts";
 import { NODE_COLUMNS, type NodeRow } from "./node-rows.ts";
 
@@ -56,6 +57,12 @@ export function prepareCheckIns(db: Database.Database) {
       SET granted = ?, downloading = ?, downloaded = ?, installed = ?, complete = ?, failed = ?,
           timed_out = ?, rolled_back = ?, lost = ?, withdrawn = ?, retrying = ?, relapsed = ?, cells = ?, causes = ?
       WHERE rollout_no = ?`),
+    // The condition as its index has it.
+    fetching: db.prepare<[], FetchingRollout>(`
+      SELECT c.rollout_no AS rolloutNo, rollouts.package_no AS packageNo, c.granted + c.downloading AS nodes
+      FROM rollout_counters AS c
+      JOIN rollouts ON rollouts.no = c.rollout_no
+      WHERE c.granted + c.downloading > 0`),
     groupCounters: db.prepare<[number], { in_flight: number; slices: string }>(`
       SELECT in_flight, slices
       FROM group_counters

@@ -3,6 +3,7 @@ import { randomUUID } from "node:crypto";
 import type Database from "better-sqlite3";
 import type { Kysely } from "kysely";
 import { hasRelapsed, TALLY_KEYS } from "../../rollout/counters.ts";
+import { noDownloads } from "../../rollout/downloads.ts";
 import type { Activity } from "../../rollout/model/activity.ts";
 import type { Counters, GroupCounters, RolloutCounters } from "../../rollout/model/counters.ts";
 import type { Fleet } from "../../rollout/model/fleet.ts";
@@ -155,8 +156,12 @@ export function sqliteCheckIns(db: Database.Database, kysely: Kysely<Tables>): C
         for (const no of groupNos) {
           groups.set(no, toGroupCounters(sql.groupCounters.get(no)));
         }
-        return { rollouts, groups };
+        return { rollouts, groups, downloads: noDownloads() };
       });
+    },
+
+    async fetching() {
+      return translatingFaults(() => sql.fetching.all());
     },
 
     async writeNodes(writes: readonly NodeWrite[]) {
@@ -181,7 +186,7 @@ export function sqliteCheckIns(db: Database.Database, kysely: Kysely<Tables>): C
       });
     },
 
-    async writeCounters(counters: Counters) {
+    async writeCounters(counters) {
       translatingFaults(() => {
         for (const [no, rollout] of counters.rollouts) {
           const { cells, causes } = countersAsTexts(rollout);
