@@ -127,7 +127,7 @@ describe("a hosted file", () => {
       expect(text).toContain('turnout_downloads_total{status="206"}');
       return Number(/^turnout_downloads_open (\d+)$/m.exec(text)?.[1]);
     };
-    await expect.poll(open).toBe(0);
+    await expect.poll(open, { timeout: 20_000 }).toBe(0);
     expect(await (await fetch(`${hosting.server.url}/metrics`)).text()).toMatch(
       new RegExp(`^turnout_package_bytes\\{.*version="4230.2.1",arch="amd64"\\} ${payload.length + oem.length}$`, "m"),
     );
