@@ -53,7 +53,7 @@ function forecast(document: ForecastDocument): Forecast {
   const request = forecastSchema.parse({ oems: ["azure", "gce", "qemu", "vmware"], ...document });
   const defaults = { version: "4230.2.1", strategy: {}, policy: NO_LIMITS, now: Date.UTC(2026, 2, 4, 12) };
   const plan = planOf(request, defaults);
-  return simulate({ ...plan, nodes: makeUp(madeUpNodes(request, plan.version), plan.seed) });
+  return simulate({ ...plan, nodes: makeUp(madeUpNodes(request, plan), plan.seed) });
 }
 
 export async function forecasts(): Promise<Figure[]> {

@@ -19,7 +19,7 @@ function run(asked: ForecastDocument): Forecast {
   const request = forecastSchema.parse({ nodes: 10_000, oems: ["azure", "gce", "qemu", "vmware"], strategy, ...asked });
   const defaults = { version: "4230.2.1", strategy: {}, policy: NO_LIMITS, now: Date.UTC(2026, 10, 24, 8) };
   const plan = planOf(request, defaults);
-  return simulate({ ...plan, nodes: makeUp(madeUpNodes(request, plan.version), plan.seed) });
+  return simulate({ ...plan, nodes: makeUp(madeUpNodes(request, plan), plan.seed) });
 }
 
 function panel(title: string, forecast: Forecast, top: number, everyHours: number): string {

@@ -1,6 +1,12 @@
 /** Applications: what is updated. */
 import { randomUUID } from "node:crypto";
 import { z } from "zod";
+import {
+  BUILD_METADATA,
+  type BuildMetadata,
+  VERSION_SCHEMES,
+  type VersionScheme,
+} from "../rollout/model/configuration.ts";
 import { channelObject, createChannel, toChannels } from "./channels.ts";
 import { type Db, readOnly, type Tx, timestamp } from "./context.ts";
 import { groupBody } from "./group-bodies.ts";
@@ -12,6 +18,7 @@ import { type Audit, type Operation, operation } from "./operation.ts";
 import { listOrNullOf, orNull, pageQuery, placeOf } from "./paging.ts";
 import { setPayloadKey } from "./payloads.ts";
 import { invalid } from "./problem.ts";
+import { changeOrder } from "./version-schemes.ts";
 
 /** Segment by segment: one pattern with nested repeats would be a denial of service. */
 function isProductId(text: string): boolean {
@@ -31,6 +38,8 @@ export const appBody = z.strictObject({
       "must be a reverse-domain name such as io.example.billing, of 155 characters at most",
     )
     .nullish(),
+  version_scheme: z.enum(VERSION_SCHEMES).optional(),
+  build_metadata: z.enum(BUILD_METADATA).optional(),
   ...readOnly("id", "created_ts", "groups", "channels", "instances"),
 });
 export type AppBody = z.output<typeof appBody>;
@@ -41,6 +50,8 @@ const applicationObject = z
     product_id: z.string().nullable(),
     name: z.string(),
     description: z.string(),
+    version_scheme: z.enum(VERSION_SCHEMES),
+    build_metadata: z.enum(BUILD_METADATA),
     created_ts: z.iso.datetime(),
     groups: z.array(groupObject).nullable(),
     channels: z.array(channelObject).nullable(),
@@ -77,7 +88,8 @@ const postApp = operation({
   method: "post",
   path: "/apps",
   tag: TAG,
-  summary: "Make an application; with clone_from, with the channels, groups and payload key of another one",
+  summary:
+    "Make an application; with clone_from, with the channels, groups, payload key and kind of versions of another one",
   role: "admin",
   confined: "everywhere",
   query: z.object({ clone_from: z.string().optional() }),
@@ -85,8 +97,10 @@ const postApp = operation({
   answer: applicationObject,
   handle: (call) =>
     call.configure(async (tx, now, audit) => {
-      const row = await createApp(tx, call.body, now, audit);
-      if (call.query.clone_from) await clone(tx, await findApplication(tx, call.query.clone_from), row, now, audit);
+      const { clone_from: name } = call.query;
+      const from = name ? await findApplication(tx, name) : null;
+      const row = await createApp(tx, { ...schemeOf(from), ...call.body }, now, audit);
+      if (from !== null) await clone(tx, from, row, now, audit);
       return toApplication(tx, row, now);
     }),
 });
@@ -111,7 +125,7 @@ const putApp = operation({
   method: "put",
   path: "/apps/:app",
   tag: TAG,
-  summary: "Change an application: what the body leaves out is cleared",
+  summary: "Change an application: what the body leaves out is cleared, but for its kind of versions",
   role: "admin",
   body: appBody,
   answer: applicationObject,
@@ -119,7 +133,7 @@ const putApp = operation({
     call.configure(async (tx, now, audit) => {
       const before = await findApplication(tx, call.params.app);
       call.expect(stateOf(before));
-      const after = await updateApp(tx, before, call.body, audit);
+      const after = await updateApp(tx, before, call.body, now, audit);
       call.tag(stateOf(after));
       return toApplication(tx, after, now);
     }),
@@ -153,21 +167,28 @@ export async function createApp(
   await checkUnique(tx, body, null);
   const row = await tx
     .insertInto("applications")
-    .values({ id, created_at: now, ...columnsOf(body) })
+    .values({ id, created_at: now, ...columnsOf(body, null) })
     .returningAll()
     .executeTakeFirstOrThrow();
   await audit({ ...subject(row), before: null, after: stateOf(row) });
   return row;
 }
 
-export async function updateApp(tx: Tx, row: ApplicationRow, body: AppBody, audit: Audit): Promise<ApplicationRow> {
+export async function updateApp(
+  tx: Tx,
+  row: ApplicationRow,
+  body: AppBody,
+  now: number,
+  audit: Audit,
+): Promise<ApplicationRow> {
   await checkUnique(tx, body, row.no);
   const after = await tx
     .updateTable("applications")
-    .set(columnsOf(body))
+    .set(columnsOf(body, row))
     .where("no", "=", row.no)
     .returningAll()
     .executeTakeFirstOrThrow();
+  await changeOrder(tx, row, after, now);
   await audit({ ...subject(row), before: stateOf(row), after: stateOf(after) });
   return after;
 }
@@ -187,12 +208,29 @@ function subject({ id }: ApplicationRow) {
 }
 
 /** What a person has set of it: for the audit log, and to tell whether it has changed. */
-function stateOf({ name, description, product_id }: ApplicationRow): object {
-  return { name, description, product_id };
+function stateOf({ name, description, product_id, version_scheme, build_metadata }: ApplicationRow): object {
+  return { name, description, product_id, version_scheme, build_metadata };
 }
 
-function columnsOf(body: AppBody) {
-  return { name: body.name, description: body.description ?? "", product_id: body.product_id || null };
+/** Clients that know of no schemes leave them out, and must not turn them back. */
+function columnsOf(body: AppBody, before: ApplicationRow | null) {
+  const { version_scheme: scheme = "semver", build_metadata: builds = "ignore" } = { ...schemeOf(before), ...body };
+  if (scheme === "four-part" && body.build_metadata === "order") {
+    throw invalid("build_metadata", "versions of four numbers have none that could be ordered");
+  }
+  return {
+    name: body.name,
+    description: body.description ?? "",
+    product_id: body.product_id || null,
+    version_scheme: scheme,
+    build_metadata: scheme === "four-part" ? "ignore" : builds,
+  };
+}
+
+function schemeOf(row: ApplicationRow | null): Pick<AppBody, "version_scheme" | "build_metadata"> {
+  if (row === null) return {};
+  // Checked when they came in.
+  return { version_scheme: row.version_scheme as VersionScheme, build_metadata: row.build_metadata as BuildMetadata };
 }
 
 async function checkUnique(tx: Tx, body: AppBody, ownNo: number | null): Promise<void> {
@@ -283,6 +321,8 @@ async function toApplication(db: Db, row: ApplicationRow, now: number): Promise<
     product_id: row.product_id,
     name: row.name,
     description: row.description,
+    version_scheme: row.version_scheme as VersionScheme,
+    build_metadata: row.build_metadata as BuildMetadata,
     created_ts: timestamp(row.created_at),
     groups: orNull(await toGroups(db, groups)),
     channels: orNull(await toChannels(db, channels)),

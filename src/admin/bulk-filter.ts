@@ -1,12 +1,14 @@
 /** Which nodes somebody means: a filter as it comes in, and what it comes to for whoever asks. */
-import semver from "semver";
 import { z } from "zod";
 import { labelsOrNone } from "../fleet/labels.ts";
 import { duration, matchFields } from "../fleet/strategy.ts";
 import { parseDuration } from "../rollout/interval.ts";
 import { ARCH } from "../rollout/model/arch.ts";
+import type { VersionOrder } from "../rollout/model/configuration.ts";
 import { NODE_STATUSES } from "../rollout/model/node.ts";
+import { isInRange, isRange, rangeRule } from "../rollout/version-range.ts";
 import type { NodeSelection } from "../store/node-selection.ts";
+import { versionOrderOf } from "../store/version-order.ts";
 import type { Principal } from "./auth/principal.ts";
 import type { Db } from "./context.ts";
 import type { ApplicationRow } from "./lookups.ts";
@@ -46,7 +48,7 @@ export async function readSelection(
   return {
     groupNos: group !== null ? [group.no] : scope.groups === null ? undefined : await groupNosOf(db, scope.groups),
     statuses: state,
-    versions: version === undefined ? undefined : await versionsIn(db, version),
+    versions: version === undefined ? undefined : await versionsIn(db, version, versionOrderOf(application)),
     oems: oem,
     ids: id,
     alias,
@@ -66,11 +68,10 @@ async function groupNosOf(db: Db, ids: readonly string[]): Promise<number[]> {
 const NO_GROUP = -1;
 
 /** The versions that nodes have, as far as they are in the range. */
-async function versionsIn(db: Db, range: string): Promise<string[]> {
+async function versionsIn(db: Db, range: string, order: VersionOrder): Promise<string[]> {
+  if (!isRange(range, order)) throw invalid("filter.version", rangeRule(range, order));
   const rows = await db.selectFrom("node_counts").select("version").distinct().execute();
-  const versions = rows
-    .map(({ version }) => version)
-    .filter((version) => semver.satisfies(version, range, { includePrerelease: true }));
+  const versions = rows.map(({ version }) => version).filter((version) => isInRange(version, range, order));
   if (versions.length > MAX_VERSIONS)
     throw invalid("filter.version", `is more than ${MAX_VERSIONS} versions that nodes have`);
   return versions.length === 0 ? [range] : versions;

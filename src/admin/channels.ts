@@ -20,6 +20,7 @@ import { packageObject, toPackages } from "./package-objects.ts";
 import { listOrNullOf, orNull, pageQuery, placeOf } from "./paging.ts";
 import { invalid } from "./problem.ts";
 import { deleteUpstreamOf } from "./sync.ts";
+import { warningsOf } from "./version-schemes.ts";
 
 export const channelBody = z.strictObject({
   name: z.string().min(1).max(25),
@@ -28,7 +29,7 @@ export const channelBody = z.strictObject({
   arch: z.int().min(0).max(3),
   application_id: z.string().optional(),
   package_id: z.string().nullish(),
-  ...readOnly("id", "created_ts", "package"),
+  ...readOnly("id", "created_ts", "package", "warnings"),
 });
 export type ChannelBody = z.output<typeof channelBody>;
 
@@ -45,6 +46,11 @@ export const channelObject = z
   })
   .meta({ id: "Channel" });
 type ChannelObject = z.input<typeof channelObject>;
+
+/** What somebody should know of the change; absent: nothing. */
+const changedChannel = z
+  .object({ ...channelObject.shape, warnings: z.array(z.string()).optional() })
+  .meta({ id: "ChangedChannel" });
 
 const TAG = "channels";
 
@@ -108,15 +114,18 @@ const putChannel = operation({
   description: "Its architecture never changes. Without `package_id` it points to nothing.",
   role: "admin",
   body: channelBody,
-  answer: channelObject,
+  answer: changedChannel,
   handle: (call) =>
     call.configure(async (tx, now, audit) => {
       const application = await findApplication(tx, call.params.app);
-      const before = await findChannel(tx, application, call.params.channel);
-      call.expect(stateOf(await toChannel(tx, before)));
-      const after = await updateChannel(tx, application, before, call.body, now, audit);
+      const row = await findChannel(tx, application, call.params.channel);
+      const before = await toChannel(tx, row);
+      call.expect(stateOf(before));
+      const after = await updateChannel(tx, application, row, call.body, now, audit);
       call.tag(stateOf(after));
-      return after;
+      const [from, to] = [before, after].map((channel) => channel.package?.version ?? null);
+      const warnings = await warningsOf(tx, application, row, from ?? null, to ?? null);
+      return warnings.length === 0 ? after : { ...after, warnings };
     }),
 });
 

@@ -30,12 +30,15 @@ import { createPackage, deletePackage, updatePackage } from "./packages.ts";
 import { orNull } from "./paging.ts";
 import { plainKey, setPayloadKey } from "./payloads.ts";
 import { invalid, Problem, validated } from "./problem.ts";
+import { warningsOf } from "./version-schemes.ts";
 
 export interface ApplyOptions {
   /** Removes what the document does not name: of each kind that it lists at all. */
   readonly prune: boolean;
   readonly now: number;
   readonly audit: Audit;
+  /** What somebody should know of what is done. */
+  readonly warn?: (warning: string) => void;
 }
 
 /** @throws Problem with the path in the document */
@@ -71,14 +74,14 @@ async function applyApplication(
   wanted: ApplicationInFile,
   { now, audit }: ApplyOptions,
 ): Promise<ApplicationRow> {
-  const { id, name, product_id: productId, description } = wanted;
+  const { id, name, product_id: productId, description, version_scheme, build_metadata } = wanted;
   const all = await tx.selectFrom("applications").selectAll().execute();
   const present =
     all.find((row) => id !== undefined && row.id === id.toLowerCase()) ??
     all.find((row) => productId != null && row.product_id?.toLowerCase() === productId.toLowerCase()) ??
     all.find((row) => row.name === name);
   if (present === undefined) {
-    const body = validated(appBody, { name, description, product_id: productId });
+    const body = validated(appBody, { name, description, product_id: productId, version_scheme, build_metadata });
     return createApp(tx, body, now, audit, id?.toLowerCase());
   }
   sameId(id, present);
@@ -86,8 +89,10 @@ async function applyApplication(
     name,
     description: description ?? present.description,
     product_id: productId === undefined ? present.product_id : productId,
+    version_scheme,
+    build_metadata,
   };
-  return updateApp(tx, present, validated(appBody, body), audit);
+  return updateApp(tx, present, validated(appBody, body), now, audit);
 }
 
 async function applyKey(
@@ -169,8 +174,10 @@ class Applying {
       arch: row.arch,
       package_id: version === undefined ? present.package_id : (target?.id ?? null),
     };
-    const { now, audit } = this.#options;
-    await updateChannel(this.#tx, this.#application, row, body, now, audit);
+    const { now, audit, warn } = this.#options;
+    const { package: moved } = await updateChannel(this.#tx, this.#application, row, body, now, audit);
+    const [from, to] = [present.package, moved].map((one) => one?.version ?? null);
+    for (const one of await warningsOf(this.#tx, this.#application, row, from ?? null, to ?? null)) warn?.(one);
     for (const [index, { version: floor, reason }] of (wanted.floors ?? []).entries()) {
       await at(`floors.${index}`, async () => {
         const found = await this.#package("version", floor, row.arch);

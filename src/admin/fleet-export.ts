@@ -4,7 +4,9 @@
  */
 import type { z } from "zod";
 import { archName, type fleetObject, typeName } from "../fleet/document.ts";
+import type { BuildMetadata, VersionOrder, VersionScheme } from "../rollout/model/configuration.ts";
 import { compareVersions } from "../rollout/version.ts";
+import { versionOrderOf } from "../store/version-order.ts";
 import type { Db } from "./context.ts";
 import { isTurnedOn, toGroup } from "./group-objects.ts";
 import type { ApplicationRow, ChannelRow } from "./lookups.ts";
@@ -34,19 +36,23 @@ export async function exportFleet(db: Db, only: readonly string[] | null = null)
       description: row.description,
       product_id: row.product_id,
       payload_key: row.payload_key,
+      // Checked when they came in.
+      version_scheme: row.version_scheme as VersionScheme,
+      build_metadata: row.build_metadata as BuildMetadata,
       packages: await packagesOf(db, row, channels),
-      channels: await channelsOf(db, channels),
+      channels: await channelsOf(db, channels, versionOrderOf(row)),
       groups: await groupsOf(db, row, channels),
     });
   }
   return { applications };
 }
 
-async function packagesOf(db: Db, { no }: ApplicationRow, channels: readonly ChannelRow[]): Promise<Named<"packages">> {
-  const rows = await db.selectFrom("packages").selectAll().where("application_no", "=", no).execute();
+async function packagesOf(db: Db, row: ApplicationRow, channels: readonly ChannelRow[]): Promise<Named<"packages">> {
+  const rows = await db.selectFrom("packages").selectAll().where("application_no", "=", row.no).execute();
   const packages = await toPackages(db, rows);
+  const order = versionOrderOf(row);
   return packages
-    .sort((a, b) => compareVersions(a.version, b.version) || a.arch - b.arch)
+    .sort((a, b) => compareVersions(a.version, b.version, order) || a.arch - b.arch)
     .map((one) => toPackageInFile(one, channels));
 }
 
@@ -74,7 +80,7 @@ function actionInFile({ id: _, created_ts: __, ...action }: NonNullable<PackageO
   return action;
 }
 
-async function channelsOf(db: Db, rows: readonly ChannelRow[]): Promise<Named<"channels">> {
+async function channelsOf(db: Db, rows: readonly ChannelRow[], order: VersionOrder): Promise<Named<"channels">> {
   const channels: Named<"channels"> = [];
   for (const row of rows) {
     const target = await db
@@ -94,7 +100,7 @@ async function channelsOf(db: Db, rows: readonly ChannelRow[]): Promise<Named<"c
       arch: archName(row.arch),
       color: row.color,
       package: target?.version ?? null,
-      floors: floors.sort((a, b) => compareVersions(a.version, b.version)),
+      floors: floors.sort((a, b) => compareVersions(a.version, b.version, order)),
     });
   }
   return channels;

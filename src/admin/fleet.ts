@@ -34,6 +34,8 @@ const planObject = z
     changes: z.array(differenceObject),
     /** Of these changes: given to apply, it does these or none. */
     plan: z.string(),
+    /** What somebody should know who does this. */
+    warnings: z.array(z.string()),
   })
   .meta({ id: "FleetPlan" });
 type Plan = z.input<typeof planObject>;
@@ -80,7 +82,7 @@ const planFleet = operation({
     // It is applied to a copy and looked at: so a plan can't say anything else than what applying does.
     return store.rehearse(async (tx) => {
       const collected = new Collected();
-      await applyFleet(tx, fleet, { prune, now, audit: collected.audit });
+      await applyFleet(tx, fleet, { prune, now, audit: collected.audit, warn: collected.warn });
       return collected.plan(tx);
     });
   },
@@ -101,7 +103,7 @@ const applyPlan = operation({
     const { fleet, prune, plan: expected } = call.body;
     return call.configureRehearsed(async (tx, now, audit) => {
       const collected = new Collected();
-      await applyFleet(tx, fleet, { prune, now, audit: collected.audit });
+      await applyFleet(tx, fleet, { prune, now, audit: collected.audit, warn: collected.warn });
       const plan = await collected.plan(tx);
       if (expected !== undefined && expected !== plan.plan) {
         throw new Problem(412, "the fleet has changed since this was planned; plan again");
@@ -160,6 +162,7 @@ export async function auditedAs(
 /** What was done to each thing, from its first state to its last. */
 class Collected {
   readonly #changed = new Map<string, Changed>();
+  readonly #warnings: string[] = [];
 
   readonly audit: Audit = async (changed) => {
     const { subject, id, before, after } = changed;
@@ -167,6 +170,10 @@ class Collected {
     const key = `${subject} ${id} ${subject === "floor" ? Object.values(after ?? before ?? {})[0] : ""}`;
     const first = this.#changed.get(key);
     this.#changed.set(key, first === undefined ? changed : { ...changed, before: first.before });
+  };
+
+  readonly warn = (warning: string): void => {
+    this.#warnings.push(warning);
   };
 
   changes(): Changed[] {
@@ -178,7 +185,7 @@ class Collected {
     for (const { id, name } of await tx.selectFrom("applications").select(["id", "name"]).execute())
       names.set(id, name);
     const changes = this.changes().map((changed) => toDifference(changed, names)) as Plan["changes"];
-    return { changes, plan: fingerprint(changes, this.changes()) };
+    return { changes, plan: fingerprint(changes, this.changes()), warnings: this.#warnings };
   }
 }
 

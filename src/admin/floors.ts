@@ -1,6 +1,7 @@
 /** Floors: packages of a channel that no node may skip on its way to the channel's own. */
 import { z } from "zod";
 import { compareVersions } from "../rollout/version.ts";
+import { versionOrderOf } from "../store/version-order.ts";
 import { channelObject, isBlacklisted, toChannels } from "./channels.ts";
 import { checkComplete } from "./completeness.ts";
 import type { Db, Tx } from "./context.ts";
@@ -16,13 +17,12 @@ const floorBody = z.strictObject({ floor_reason: z.string().max(500).nullish() }
 
 /** The paths of floors name no application: it is the channel's. */
 async function confined(db: Db, params: Readonly<Record<string, string>>) {
-  const channel = await findChannel(db, null, params.channel ?? "");
-  const { id } = await db
-    .selectFrom("applications")
-    .select("id")
-    .where("no", "=", channel.application_no)
-    .executeTakeFirstOrThrow();
+  const { id } = await applicationOf(db, await findChannel(db, null, params.channel ?? ""));
   return { applicationId: id };
+}
+
+function applicationOf(db: Db, { application_no: no }: ChannelRow) {
+  return db.selectFrom("applications").selectAll().where("no", "=", no).executeTakeFirstOrThrow();
 }
 
 const listFloors = operation({
@@ -44,8 +44,9 @@ const listFloors = operation({
       .select("channel_floors.reason")
       .where("channel_floors.channel_no", "=", channel.no)
       .execute();
+    const order = versionOrderOf(await applicationOf(read, channel));
     const here = cut(
-      floors.sort((a, b) => compareVersions(a.version, b.version)),
+      floors.sort((a, b) => compareVersions(a.version, b.version, order)),
       query,
     );
     const objects = await toPackages(read, here);

@@ -1,18 +1,21 @@
 /** What a rollout would do: forecast, with nothing changed. */
 import { type ForecastRequest, forecastObject, forecastSchema, MAX_NODES, madeUpNodes, planOf, toForecastView } from "../forecast/document.ts"; // biome-ignore format: one line
 import { Forecaster } from "../forecast/forecaster.ts";
-import type { ForecastNode } from "../forecast/scenario.ts";
+import type { ForecastNode, Plan } from "../forecast/scenario.ts";
 import { isHosted, mostDownloads } from "../rollout/downloads.ts";
 import type { Group } from "../rollout/model/configuration.ts";
 import type { DownloadLimits } from "../rollout/model/server.ts";
 import { NotPossible } from "../rollout/run.ts";
+import { compareVersions } from "../rollout/version.ts";
 import { labelsOf } from "../store/care.ts";
 import { loadFleet, loadPackages, toArch } from "../store/fleet.ts";
 import { strategyOf } from "../store/rollouts.ts";
+import { versionOrderOf } from "../store/version-order.ts";
 import type { Db } from "./context.ts";
 import { countOf, findApplication, findGroup } from "./lookups.ts";
 import { type Operation, operation } from "./operation.ts";
 import { invalid, notFound } from "./problem.ts";
+import { checkVersion } from "./version-schemes.ts";
 
 /** Of nodes that are read and handed on at a time. */
 const PORTION = 5_000;
@@ -32,23 +35,34 @@ export function forecastOperations(options: { readonly downloads: DownloadLimits
     answer: forecastObject,
     async handle(call) {
       const { body, read, params, now } = call;
-      const row = await findGroup(read, await findApplication(read, params.app), params.group);
+      const application = await findApplication(read, params.app);
+      const row = await findGroup(read, application, params.group);
+      if (body.version !== undefined) checkVersion("version", body.version, application);
+      if (body.from_version !== undefined) checkVersion("from_version", body.from_version, application);
       const group = (await loadFleet(read)).groupByNo.get(row.no);
       if (group === undefined) throw notFound("group", params.group);
       const version = versionOf(body, group);
       const plan = planOf(body, {
         version,
+        order: versionOrderOf(application),
         strategy: await strategyOf(read, group.no),
         policy: { ...group.policy, updatesEnabled: group.policy.updatesEnabled && group.updatesStopped === null },
         mostDownloads: await mostDownloadsOf(read, group, version, options.downloads),
         now,
       });
+      checkBelow(body, plan);
       const since = now - plan.strategy.activeWithinMs;
-      const nodes = body.nodes === undefined ? await nodesOf(read, group, since) : madeUpNodes(body, plan.version);
+      const nodes = body.nodes === undefined ? await nodesOf(read, group, since) : madeUpNodes(body, plan);
       return toForecastView(await forecaster.run(plan, nodes, call.left));
     },
   });
   return [simulateRollout];
+}
+
+/** By the application's own order, and also where the version is the channel's. */
+function checkBelow({ from_version: from }: ForecastRequest, { version, versionOrder: order }: Plan): void {
+  if (from === undefined || compareVersions(from, version, order) < 0) return;
+  throw invalid("from_version", `is not below ${version}: there is nothing to update`);
 }
 
 function versionOf({ version }: ForecastRequest, group: Group): string {

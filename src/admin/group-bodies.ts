@@ -7,10 +7,12 @@ import { ARCH } from "../rollout/model/arch.ts";
 import type { StrategyDocument } from "../rollout/strategy.ts";
 import { checkFreeze, type FreezeDocument } from "../rollout/windows.ts";
 import { stopOf } from "../store/fleet.ts";
+import { versionOrderOf } from "../store/version-order.ts";
 import { checkChannelComplete } from "./completeness.ts";
 import { readOnly, type Tx } from "./context.ts";
 import type { ApplicationRow, GroupRow } from "./lookups.ts";
 import { invalid } from "./problem.ts";
+import { checkRanges } from "./version-schemes.ts";
 
 const interval = z
   .string()
@@ -81,6 +83,7 @@ export async function columnsOf(
   }
   const track = body.track || id;
   await checkUnique(tx, application, body.name, track, channel, before);
+  if (body.strategy) checkRanges(body.strategy, versionOrderOf(application), "strategy");
   if (body.strategy) await checkAfter(tx, application, { id, name: body.name, track }, body.strategy);
   const columns = {
     name: body.name,

@@ -3,11 +3,11 @@ import { randomUUID } from "node:crypto";
 import type { Insertable } from "kysely";
 import { z } from "zod";
 import { PACKAGE_TYPE } from "../rollout/model/configuration.ts";
-import { isVersion } from "../rollout/version.ts";
 import type { Tables } from "../store/tables.ts";
 import { readOnly, type Tx } from "./context.ts";
 import { type ApplicationRow, checkApplication, type PackageRow } from "./lookups.ts";
 import { invalid } from "./problem.ts";
+import { checkVersion } from "./version-schemes.ts";
 
 const SHA1_BYTES = 20;
 const SHA256_BYTES = 32;
@@ -54,7 +54,7 @@ const fields = z.strictObject({
   application_id: z.string().optional(),
   type: z.int().min(1).max(1000),
   arch: z.int().min(0).max(3),
-  version: z.string().refine(isVersion, "must be a semantic version, e.g. 4230.2.1"),
+  version: z.string().max(255),
   url: z
     .string()
     .max(2048)
@@ -100,6 +100,7 @@ export async function checkPackage(
   before: PackageRow | null,
 ): Promise<void> {
   checkApplication(application, body.application_id);
+  checkVersion("version", body.version, application);
   const twin = await tx
     .selectFrom("packages")
     .select("no")

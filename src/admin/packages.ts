@@ -2,6 +2,7 @@
 import { randomUUID } from "node:crypto";
 import { z } from "zod";
 import { compareVersions } from "../rollout/version.ts";
+import { versionOrderOf } from "../store/version-order.ts";
 import { checkStaysComplete } from "./completeness.ts";
 import type { Tx } from "./context.ts";
 import { type ApplicationRow, findApplication, findPackage, type PackageRow } from "./lookups.ts";
@@ -25,9 +26,10 @@ const listPackages = operation({
   async handle({ read, params, query: { searchVersion, ...page } }) {
     const application = await findApplication(read, params.app);
     const rows = await read.selectFrom("packages").selectAll().where("application_no", "=", application.no).execute();
+    const order = versionOrderOf(application);
     const found = rows
       .filter(({ version }) => version.includes(searchVersion))
-      .sort((a, b) => compareVersions(b.version, a.version) || a.arch - b.arch);
+      .sort((a, b) => compareVersions(b.version, a.version, order) || a.arch - b.arch);
     const packages = await toPackages(read, cut(found, page));
     return { totalCount: found.length, count: packages.length, packages: orNull(packages) };
   },

@@ -37,9 +37,9 @@ export async function rollBack(
 }
 
 async function packageBefore(tx: Tx, aborted: Rollout, to: string | null): Promise<Package> {
-  const { applicationNo, arch, version: bad } = aborted.package;
+  const { applicationNo, arch, version: bad, versionOrder: order } = aborted.package;
   const older = [...(await loadPackages(tx)).values()].filter(
-    (one) => one.applicationNo === applicationNo && one.arch === arch && compareVersions(one.version, bad) < 0,
+    (one) => one.applicationNo === applicationNo && one.arch === arch && compareVersions(one.version, bad, order) < 0,
   );
   const lacking = older.find(({ version, missing }) => version === to && missing.length > 0);
   if (lacking !== undefined)
@@ -50,7 +50,7 @@ async function packageBefore(tx: Tx, aborted: Rollout, to: string | null): Promi
     const target = candidates.find((one) => one.version === version);
     if (target !== undefined) return target;
   }
-  const known = candidates.map(({ version }) => version).sort(compareVersions);
+  const known = candidates.map(({ version }) => version).sort((a, b) => compareVersions(a, b, order));
   throw new NotPossible(
     `there is no package to go back to from ${bad}${wanted.length > 0 ? ` (${wanted.join(", ")})` : ""}; ` +
       (known.length === 0 ? "add the package of the version before" : `name one with "to": ${known.join(", ")}`),

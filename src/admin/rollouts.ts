@@ -34,6 +34,7 @@ import {
   toViews,
 } from "./rollout-lookups.ts";
 import { rolloutObject, rolloutWithHistory } from "./rollout-views.ts";
+import { checkRanges } from "./version-schemes.ts";
 
 const listRollouts = operation({
   id: "listRollouts",
@@ -103,6 +104,7 @@ const putRollout = operation({
   handle(call) {
     const { reason: why = "by hand", revision: seen, ...document } = call.body;
     return steer(call, seen, async (tx, { rollout, counters }, now) => {
+      checkRanges(document, rollout.package.versionOrder, "");
       replan(rollout, readStrategy(document));
       await recordReplan(tx, rollout, document, why, counters, call.who, now);
     });
@@ -224,6 +226,7 @@ async function create(
   if (wanted.missing.length > 0) {
     throw new NotPossible(`package ${wanted.version} is incomplete: it lacks ${inWords(wanted.missing)}`);
   }
+  if (body.strategy != null) checkRanges(body.strategy, wanted.versionOrder, "strategy");
   const why = body.reason ?? "by hand";
   for (const present of fleet.rollouts) {
     const same = present.groupNo === row.no && present.undoes === null && present.package.no === wanted.no;

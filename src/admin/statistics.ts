@@ -3,6 +3,7 @@ import { z } from "zod";
 import { compareVersions } from "../rollout/version.ts";
 import { type Counted, censusOf, nodesIn } from "../store/census.ts";
 import { statusTimeline, versionTimeline } from "../store/timelines.ts";
+import { versionOrderOf } from "../store/version-order.ts";
 import { type Db, timestamp } from "./context.ts";
 import { duration, groupOf } from "./instances.ts";
 import type { GroupRow } from "./lookups.ts";
@@ -54,11 +55,12 @@ const getBreakdown = operation({
   role: "viewer",
   answer: z.array(z.object({ version: z.string(), instances: z.int(), percentage: z.number() })),
   async handle({ read, params, now }) {
-    const { group } = await groupOf(read, params);
+    const { application, group } = await groupOf(read, params);
+    const order = versionOrderOf(application);
     const counted = (await censusOf(read, [group.no], "1d", now)).get(group.no) ?? [];
     const total = nodesIn(counted);
     return [...Map.groupBy(counted, ({ version }) => version)]
-      .sort(([a], [b]) => compareVersions(b, a))
+      .sort(([a], [b]) => compareVersions(b, a, order))
       .map(([version, rows]) => ({
         version,
         instances: nodesIn(rows),
@@ -80,8 +82,8 @@ const getVersionTimeline = operation({
   query: z.object({ duration }),
   answer: z.record(z.string(), byVersion),
   async handle({ read, params, query, now }) {
-    const { group } = await groupOf(read, params);
-    const timeline = await versionTimeline(read, group.no, query.duration, now);
+    const { application, group } = await groupOf(read, params);
+    const timeline = await versionTimeline(read, group.no, versionOrderOf(application), query.duration, now);
     return Object.fromEntries([...timeline].map(([at, versions]) => [timestamp(at), Object.fromEntries(versions)]));
   },
 });

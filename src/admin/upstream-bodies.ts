@@ -1,7 +1,6 @@
 /** What a person says of an upstream, and what of it can't be. */
 import { z } from "zod";
 import { parseInterval } from "../rollout/interval.ts";
-import { isVersion } from "../rollout/version.ts";
 import { directoryRefusal } from "../sync/directory-tree.ts";
 import { ruleOf } from "../sync/http.ts";
 import { KINDS, POLICIES, type UpstreamRow } from "../sync/upstreams.ts";
@@ -9,6 +8,7 @@ import { refusalOf } from "../target.ts";
 import { readOnly, type Tx } from "./context.ts";
 import { type ApplicationRow, checkApplication } from "./lookups.ts";
 import { invalid } from "./problem.ts";
+import { checkVersion } from "./version-schemes.ts";
 
 /** Public servers are not to be asked all the time. */
 const SHORTEST_INTERVAL_MS = 300_000;
@@ -26,7 +26,7 @@ const span = (shortestMs: number, example: string) =>
       },
       `must be a length of time${shortestMs > 0 ? " of 5 minutes or more" : ""}, e.g. "${example}"`,
     );
-const version = z.string().refine(isVersion, "must be a semantic version, e.g. 4230.2.1");
+const version = z.string().max(255);
 
 export const upstreamBody = z.strictObject({
   kind: z.enum(KINDS).default("omaha"),
@@ -61,6 +61,8 @@ export async function columnsOf(
   syncDirs: readonly string[],
 ) {
   checkApplication(application, body.application_id);
+  for (const [index, pin] of (body.versions ?? []).entries()) checkVersion(`versions.${index}`, pin, application);
+  if (body.up_to != null) checkVersion("up_to", body.up_to, application);
   const url = new URL(body.url);
   checkUrl(url, body, syncDirs);
   const channel = await tx

@@ -201,7 +201,7 @@ export class Conductor {
   /** Whether the group has nodes at all that are where the rollout leads, or beyond. */
   async #isPassed({ groupNo, package: wanted }: Rollout): Promise<boolean> {
     const counts = await versionCounts(this.#store.read, groupNo);
-    return counts.some(({ version }) => compareVersions(version, wanted.version) >= 0);
+    return counts.some(({ version }) => compareVersions(version, wanted.version, wanted.versionOrder) >= 0);
   }
 
   // --------------------------------------------------------------------------------------------- how many they are

@@ -95,7 +95,7 @@ export async function heldCounts(db: Db, groupNo: number): Promise<VersionCount[
 
 /** Whether a node of this version has still to get what is rolled out. */
 export function concerns(version: string, { undoes, package: wanted }: Rollout): boolean {
-  return undoes === null ? compareVersions(version, wanted.version) < 0 : version === undoes;
+  return undoes === null ? compareVersions(version, wanted.version, wanted.versionOrder) < 0 : version === undoes;
 }
 
 function rowsOf(db: Db) {

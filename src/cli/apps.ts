@@ -1,9 +1,10 @@
 /** `turnout apps`: what is updated. */
 import { Command } from "commander";
+import { BUILD_METADATA, VERSION_SCHEMES } from "../rollout/model/configuration.ts";
 import { Api, acting, jsonOption, nothingToChange, type ServerOptions, serverOption } from "./api.ts";
 import { channelTable } from "./channels.ts";
 import { confirm, yesOption } from "./confirm.ts";
-import { bodyOf, type Field, type Given, text, textOrNone, withFields } from "./fields.ts";
+import { bodyOf, choice, type Field, type Given, text, textOrNone, withFields } from "./fields.ts";
 import { groupTable } from "./groups.ts";
 import { appPath, idOf } from "./naming.ts";
 import type { ApplicationView } from "./objects.ts";
@@ -13,6 +14,18 @@ const NAME = text("--name <name>", "name", "another name");
 const FIELDS: readonly Field[] = [
   text("--description <text>", "description", "what it is"),
   textOrNone("--product-id <id>", "product_id", "a name for machines, e.g. io.example.billing; none"),
+  choice(
+    "--version-scheme <scheme>",
+    "version_scheme",
+    "what its versions are: 4230.2.1, or four numbers",
+    VERSION_SCHEMES,
+  ),
+  choice(
+    "--build-metadata <how>",
+    "build_metadata",
+    "whether versions that differ in it alone, as nightlies do, count as the same (ignore) or go by the date in it (order)",
+    BUILD_METADATA,
+  ),
 ];
 
 export function appsCommand(): Command {
@@ -85,6 +98,8 @@ function described(app: ApplicationView): string {
     ["id", app.id],
     ["product-id", app.product_id],
     ["description", app.description || null],
+    ["version-scheme", app.version_scheme],
+    ["build-metadata", app.build_metadata],
     ["nodes", `${app.instances.count} seen within a day`],
   ]);
   return `${head}\n${channelTable(app.channels ?? [])}\n${groupTable(app.groups ?? [])}`;

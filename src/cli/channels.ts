@@ -7,7 +7,7 @@ import { bodyOf, type Field, type Given, text, withFields } from "./fields.ts";
 import { floorCommand } from "./floors.ts";
 import { appPath, archOption, channelName, findChannel, findPackage } from "./naming.ts";
 import type { ChannelView } from "./objects.ts";
-import { facts, printJson, printJsonList, say, shortTime, table } from "./terminal.ts";
+import { facts, note, printJson, printJsonList, say, shortTime, table } from "./terminal.ts";
 
 const NAME = text("--name <name>", "name", "another name");
 const COLOR = text("--color <color>", "color", "for charts, e.g. #14b9d6");
@@ -76,7 +76,9 @@ async function set(name: string, options: ChannelOptions): Promise<void> {
   const seen = await api.seen<ChannelView>(path);
   const changes = await changesOf(api, app, options, seen.value.arch);
   if (Object.keys(changes).length === 0) throw nothingToChange();
-  print(await api.change(path, seen, changes), options);
+  const changed = await api.change(path, seen, changes);
+  print(changed, options);
+  for (const warning of changed.warnings ?? []) note(warning);
 }
 
 async function changesOf(api: Api, app: string, options: ChannelOptions, arch: number): Promise<object> {

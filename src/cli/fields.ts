@@ -29,6 +29,10 @@ export function onOffField(flags: string, field: string, description: string): F
   return { option, field };
 }
 
+export function choice(flags: string, field: string, description: string, choices: readonly string[]): Field {
+  return { option: new Option(flags, description).choices(choices), field };
+}
+
 export function count(flags: string, field: string, description: string): Field {
   return { option: new Option(flags, description).argParser(wholeNumber), field };
 }

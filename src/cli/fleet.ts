@@ -6,7 +6,7 @@ import { parse, stringify } from "yaml";
 import { Api, ApiError, acting, jsonOption, serverOption } from "./api.ts";
 import { confirm, NOBODY_TO_ASK, yesOption } from "./confirm.ts";
 import { EXIT } from "./exit-codes.ts";
-import { printJson, say } from "./terminal.ts";
+import { note, printJson, say } from "./terminal.ts";
 
 interface Change {
   readonly action: "add" | "change" | "remove";
@@ -18,6 +18,7 @@ interface Change {
 interface Plan {
   readonly changes: readonly Change[];
   readonly plan: string;
+  readonly warnings: readonly string[];
 }
 interface FileOptions {
   readonly server: string;
@@ -60,13 +61,15 @@ async function plan(options: FileOptions & { readonly exitCode?: true }): Promis
   const answer = await planned(new Api(options.server), options);
   if (options.json) printJson(answer);
   else process.stdout.write(described(answer.changes));
+  if (!options.json) for (const warning of answer.warnings) note(warning);
   if (options.exitCode && answer.changes.length > 0) process.exitCode = EXIT.changes;
 }
 
 async function apply(options: FileOptions & { readonly yes?: true }): Promise<void> {
   const api = new Api(options.server);
-  const { changes, plan: expected } = await planned(api, options);
+  const { changes, plan: expected, warnings } = await planned(api, options);
   if (!options.json) process.stdout.write(described(changes));
+  if (!options.json) for (const warning of warnings) note(warning);
   if (changes.length > 0 && options.yes !== true) {
     if (options.file === "-") throw new ApiError(NOBODY_TO_ASK);
     await confirm("Apply this?");
@@ -74,7 +77,7 @@ async function apply(options: FileOptions & { readonly yes?: true }): Promise<vo
   // What was shown is what is done, or nothing: the server refuses if the fleet has moved meanwhile.
   const body = { fleet: readFleet(options.file), prune: options.prune === true, plan: expected };
   const answer =
-    changes.length === 0 ? { changes, plan: expected } : await api.call<Plan>("POST", "/fleet/apply", body);
+    changes.length === 0 ? { changes, plan: expected, warnings } : await api.call<Plan>("POST", "/fleet/apply", body);
   if (options.json) printJson(answer);
   else if (changes.length > 0) say("applied");
 }

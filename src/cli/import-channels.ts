@@ -1,8 +1,10 @@
 /** Channels after an import: their floors, and where they point. */
+import type { VersionOrder } from "../rollout/model/configuration.ts";
 import { compareVersions } from "../rollout/version.ts";
 import { type Api, ApiError } from "./api.ts";
 import { ARCHES } from "./bring.ts";
 import { confirm } from "./confirm.ts";
+import { versionOrderOf } from "./naming.ts";
 
 export interface ChannelPlan {
   readonly name: string;
@@ -19,6 +21,7 @@ export interface Moved {
   readonly to: string;
   /** `left`: nobody wanted it moved. `newer`: it points to a newer release. `unknown`: the server has no such channel. */
   readonly state: "moved" | "there" | "left" | "newer" | "unknown";
+  readonly warnings?: readonly string[];
 }
 
 interface Channel {
@@ -26,6 +29,8 @@ interface Channel {
   readonly name: string;
   readonly arch: number;
   readonly package: { readonly version: string } | null;
+  /** Of a change. */
+  readonly warnings?: readonly string[];
 }
 
 interface Package {
@@ -51,6 +56,7 @@ export async function moveChannels(
   if (plans.length === 0) return [];
   const path = `${app}/channels`;
   const channels = await api.all<Channel>(path, "channels");
+  const order = await versionOrderOf(api, app);
   const moved: Moved[] = [];
   for (const plan of plans) {
     const { name, arch, version: to } = plan;
@@ -61,7 +67,7 @@ export async function moveChannels(
     }
     const idOf = (version: string) => packages.find((one) => one.arch === arch && one.version === version)?.id ?? "";
     await setFloors(api, channel, plan, idOf);
-    moved.push(await moveChannel(api, `${path}/${channel.id}`, plan, idOf(to), options));
+    moved.push(await moveChannel(api, `${path}/${channel.id}`, plan, idOf(to), order, options));
   }
   return moved;
 }
@@ -71,16 +77,18 @@ async function moveChannel(
   path: string,
   plan: ChannelPlan,
   packageId: string,
+  order: VersionOrder,
   options: MoveOptions,
 ): Promise<Moved> {
   const { name, arch, version: to } = plan;
   for (;;) {
     const seen = await api.seen<Channel>(path);
     const from = seen.value.package?.version ?? null;
-    const state = await stateOf(plan, from, options);
+    const state = await stateOf(plan, from, order, options);
     try {
-      if (state === "moved") await api.change(path, seen, { package_id: packageId });
-      return { name, arch, from, to, state };
+      if (state !== "moved") return { name, arch, from, to, state };
+      const { warnings } = await api.change(path, seen, { package_id: packageId });
+      return { name, arch, from, to, state, ...(warnings && { warnings }) };
     } catch (error) {
       // Somebody else has changed it meanwhile, maybe another import of the same: it is looked at again.
       if (!(error instanceof ApiError && error.status === 412)) throw error;
@@ -88,9 +96,14 @@ async function moveChannel(
   }
 }
 
-async function stateOf({ name, arch, version }: ChannelPlan, from: string | null, options: MoveOptions) {
+async function stateOf(
+  { name, arch, version }: ChannelPlan,
+  from: string | null,
+  order: VersionOrder,
+  options: MoveOptions,
+) {
   if (from === version) return "there" as const;
-  if (from !== null && compareVersions(version, from) < 0 && !options.allowOlder) return "newer" as const;
+  if (from !== null && compareVersions(version, from, order) < 0 && !options.allowOlder) return "newer" as const;
   if (options.move) return "moved" as const;
   const canAsk = process.stdin.isTTY && process.stdout.isTTY && !options.json;
   if (!canAsk) return "left" as const;

@@ -2,7 +2,9 @@
 import { existsSync, readdirSync, readFileSync, realpathSync } from "node:fs";
 import { basename, dirname, join, sep } from "node:path";
 import { archOf, contradictionOf, extrasAmong, namesInSums, PAYLOAD, SUMS_FILE } from "../mirror/layout.ts";
+import { MIRRORED } from "../mirror/manifest.ts";
 import { PayloadReader, WrongPayload } from "../payloads/format.ts";
+import type { VersionOrder } from "../rollout/model/configuration.ts";
 import { compareVersions, isVersion } from "../rollout/version.ts";
 import { ApiError } from "./api.ts";
 import { withBar } from "./bar.ts";
@@ -37,11 +39,11 @@ export async function plainReleases(folder: string, quiet: boolean): Promise<rea
 }
 
 /** The newest of each architecture. */
-export function newestFor(channel: string, releases: readonly Release[]): readonly ChannelPlan[] {
+export function newestFor(channel: string, releases: readonly Release[], order: VersionOrder): readonly ChannelPlan[] {
   return Object.keys(ARCHES).flatMap((arch) => {
     const [newest] = releases
       .filter((release) => release.arch === arch)
-      .sort((a, b) => compareVersions(b.version, a.version));
+      .sort((a, b) => compareVersions(b.version, a.version, order));
     return newest === undefined ? [] : [{ name: channel, arch, version: newest.version, floors: [] }];
   });
 }
@@ -74,11 +76,11 @@ function filesIn(root: string, place: string): readonly ReleaseFile[] {
 function identityOf(place: string): { version: string; arch: string } {
   const { version, arch } = placeOf(join(place, PAYLOAD));
   const named = basename(place);
-  if (version === null || !isVersion(version)) {
+  if (version === null || !isVersion(version, MIRRORED)) {
     throw new ApiError(`nothing says which version ${place} is: it needs a version.txt, or the version for its name`);
   }
   const board = place.split(sep).findLast((name) => archOf(name) !== null) ?? null;
-  const contradiction = contradictionOf(saidIn(place), { version: isVersion(named) ? named : null, board });
+  const contradiction = contradictionOf(saidIn(place), { version: isVersion(named, MIRRORED) ? named : null, board });
   if (contradiction !== null) throw new ApiError(`${place}/${contradiction}`);
   if (arch === null)
     throw new ApiError(`nothing says which architecture ${place} is: put it into amd64-usr/ or arm64-usr/`);

@@ -10,9 +10,9 @@ import { bring, differenceOf, findPackage, providePackage, type Release } from "
 import { type ChannelPlan, type Moved, moveChannels } from "./import-channels.ts";
 import { newestFor, plainReleases } from "./import-plain.ts";
 import { trustedKeys, trustedKeysOption } from "./mirror-keys.ts";
-import { appPath } from "./naming.ts";
+import { appPath, versionOrderOf } from "./naming.ts";
 import type { HashedFile } from "./release-files.ts";
-import { counted, say as print, printJson, shortTime } from "./terminal.ts";
+import { counted, note, say as print, printJson, shortTime } from "./terminal.ts";
 
 interface ImportOptions {
   readonly server: string;
@@ -71,14 +71,19 @@ async function importMirror(folder: string, options: ImportOptions): Promise<voi
     say(`package ${version} (${arch}) ${made ? "made, with all of its files" : "is there, with all of its files"}`);
   }
   const channels = await moveChannels(api, wanted.app, packages, wanted.channels, options);
-  for (const one of channels) say(described(one));
+  for (const one of channels) {
+    say(described(one));
+    for (const warning of one.warnings ?? []) note(warning);
+  }
   if (options.json) printJson({ packages, channels });
 }
 
 async function unsigned(api: Api, folder: string, options: ImportOptions, quiet: boolean): Promise<Imported> {
   const releases = await plainReleases(folder, quiet);
-  const channels = options.channel === undefined ? [] : newestFor(options.channel, releases);
-  return { app: await appPath(api, options.app ?? FLATCAR_APP_ID), releases, channels };
+  const app = await appPath(api, options.app ?? FLATCAR_APP_ID);
+  const { channel } = options;
+  const channels = channel === undefined ? [] : newestFor(channel, releases, await versionOrderOf(api, app));
+  return { app, releases, channels };
 }
 
 /** Nothing of it is used before all of it is as its manifest says. */

@@ -4,10 +4,11 @@ import { setTimeout as wait } from "node:timers/promises";
 import { Command, InvalidArgumentError, Option } from "commander";
 import { MirrorError, readPrivateKey } from "../mirror/keys.ts";
 import { publicFolder } from "../mirror/layout.ts";
-import { ARCHES, type Arch } from "../mirror/manifest.ts";
+import { ARCHES, type Arch, MIRRORED } from "../mirror/manifest.ts";
 import type { Offered, OfferedFile, OfferedRelease } from "../mirror/plan.ts";
 import { type Written, writeMirror } from "../mirror/write.ts";
 import type { PackageFile } from "../rollout/model/configuration.ts";
+import { lowestVersion } from "../rollout/version.ts";
 import { fileAt, Http } from "../sync/http.ts";
 import { omahaUpstream } from "../sync/omaha-upstream.ts";
 import { filesOf, type Release, SourceFailed } from "../sync/release.ts";
@@ -115,7 +116,8 @@ async function ask(
     productId: isId ? null : app,
     track: channel,
     arch: ARCH_NUMBERS[arch] ?? 1,
-    have: "0.0.0",
+    have: lowestVersion(MIRRORED),
+    order: MIRRORED,
   };
   const found = await upstream.releases(question, signal).catch((error: unknown) => {
     if (error instanceof SourceFailed)

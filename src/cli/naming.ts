@@ -3,6 +3,8 @@ import { InvalidArgumentError, Option } from "commander";
 import { archName } from "../fleet/document.ts";
 import { fold } from "../rollout/fold.ts";
 import { ARCH } from "../rollout/model/arch.ts";
+import type { VersionOrder } from "../rollout/model/configuration.ts";
+import { orderOf } from "../rollout/version.ts";
 import { type Api, ApiError, thereIsNo } from "./api.ts";
 import type { ApplicationView, ChannelView, GroupView, NodeView, PackageView, WebhookView } from "./objects.ts";
 import { inParallel } from "./parallel.ts";
@@ -209,6 +211,12 @@ async function nodeByAlias(
   if (others.length === 0) return found;
   const ids = [found, ...others].map(({ node }) => node.id).join(", ");
   throw new ApiError(`several nodes have the alias "${alias}": ${ids}; say which`);
+}
+
+/** By what an application's versions are compared. @param app its path */
+export async function versionOrderOf(api: Api, app: string): Promise<VersionOrder> {
+  const { version_scheme: scheme, build_metadata: builds } = await api.call<ApplicationView>("GET", app);
+  return orderOf(scheme, builds);
 }
 
 function ofOneArch<T extends { readonly arch: number }>(

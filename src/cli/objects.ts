@@ -1,10 +1,13 @@
 /** What the server answers, as far as the command line looks at it. */
+import type { BuildMetadata, VersionScheme } from "../rollout/model/configuration.ts";
 
 export interface ApplicationView {
   readonly id: string;
   readonly name: string;
   readonly product_id: string | null;
   readonly description: string;
+  readonly version_scheme: VersionScheme;
+  readonly build_metadata: BuildMetadata;
   readonly created_ts: string;
   /** Null: none. */
   readonly groups: readonly GroupView[] | null;
@@ -69,6 +72,8 @@ export interface ChannelView {
   readonly arch: number;
   readonly created_ts: string;
   readonly package: PackageView | null;
+  /** Of a change: what somebody should know. */
+  readonly warnings?: readonly string[];
 }
 
 export interface PackageView {

@@ -129,7 +129,7 @@ function here(document: ForecastDocument): ForecastView {
     throw new ApiError(parsed.error.issues.map(({ path, message }) => `${optionOf(path)}: ${message}`).join("; "));
   }
   const plan = planOf(parsed.data, { version: "4230.2.1", strategy: {}, policy: NO_LIMITS, now: Date.now() });
-  const nodes = makeUp(madeUpNodes(parsed.data, plan.version), plan.seed);
+  const nodes = makeUp(madeUpNodes(parsed.data, plan), plan.seed);
   return toForecastView(simulate({ ...plan, nodes }));
 }
 

@@ -6,7 +6,7 @@ import { readFileSync } from "node:fs";
 import { parse } from "yaml";
 import { z } from "zod";
 import { ARCH, type Arch } from "../rollout/model/arch.ts";
-import { PACKAGE_TYPE } from "../rollout/model/configuration.ts";
+import { BUILD_METADATA, PACKAGE_TYPE, VERSION_SCHEMES } from "../rollout/model/configuration.ts";
 import { freezesSchema, strategyObject, strategySchema, windowsSchema } from "./strategy.ts";
 
 const ARCH_NAMES = ["all", "amd64", "aarch64", "x86"] as const;
@@ -118,6 +118,10 @@ const fleetOf = (strategy: z.ZodType) =>
           product_id: z.string().max(155).nullable().optional(),
           /** Payloads must be signed with it: RSA, PEM; null: whoever has signed them. */
           payload_key: z.string().max(10_000).nullable().optional(),
+          /** What its versions are: MAJOR.MINOR.PATCH, or four numbers. */
+          version_scheme: z.enum(VERSION_SCHEMES).optional(),
+          /** Whether versions that differ in build metadata alone count as the same, or are ordered by the date in it. */
+          build_metadata: z.enum(BUILD_METADATA).optional(),
           packages: z.array(packageInFile).max(100_000).optional(),
           channels: z.array(channelInFile).max(10_000).optional(),
           groups: z.array(groupInFile(strategy)).max(10_000).optional(),

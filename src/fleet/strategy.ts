@@ -2,10 +2,10 @@
  * The shape of a strategy, of maintenance windows and of freezes as they come in: from the API's JSON, from a file's YAML.
  * Source: ROLLOUTS.md, "Stages".
  */
-import semver from "semver";
 import { z } from "zod";
 import { notADuration, parseDuration } from "../rollout/interval.ts";
 import { PRESET_NAMES, PRESETS, readRampStart, type StrategyDocument } from "../rollout/strategy.ts";
+import { isRangeOfAny, rangeRule } from "../rollout/version-range.ts";
 import { checkFreeze, readWindow } from "../rollout/windows.ts";
 import { someLabels } from "./labels.ts";
 
@@ -27,9 +27,8 @@ export const matchFields = {
   version: z
     .string()
     .max(255)
-    .refine((range) => semver.validRange(range) !== null, {
-      error: ({ input }) => `"${input}" is not a version range; write e.g. "<4000.0.0"`,
-    })
+    // Of which of the two kinds it has to be, its application says.
+    .refine(isRangeOfAny, { error: ({ input }) => rangeRule(String(input), "semver") })
     .optional(),
   id: z.array(z.string().min(1).max(128)).min(1).max(10_000).optional(),
   alias: z

@@ -2,14 +2,13 @@
  * A forecast as people ask for it (the API's JSON, the command line) and as they get it. Durations are texts such as `45m`,
  * shares of nodes rules such as `20%:10,oem=azure`.
  */
-import semver from "semver";
 import { z } from "zod";
 import { duration, strategySchema } from "../fleet/strategy.ts";
 import { parseDuration } from "../rollout/interval.ts";
-import { type Policy, UNLIMITED_UPDATES } from "../rollout/model/configuration.ts";
+import { type Policy, UNLIMITED_UPDATES, type VersionOrder } from "../rollout/model/configuration.ts";
 import { ROLLOUT_STATES } from "../rollout/model/rollout.ts";
 import { readStrategy, type StrategyDocument } from "../rollout/strategy.ts";
-import { compareVersions } from "../rollout/version.ts";
+import { compareVersions, countAsSame, isVersion, lowestVersion } from "../rollout/version.ts";
 import { parseRule, type Rule } from "../virtual/behaviour.ts";
 import type { MadeUpNodes } from "./nodes.ts";
 import { FORECAST_ENDS, type Forecast, type Plan } from "./scenario.ts";
@@ -23,7 +22,8 @@ const LONGEST = 366 * DAY;
 const version = z
   .string()
   .max(255)
-  .refine((text) => semver.valid(text) !== null, {
+  // Of which kind it has to be, its application says.
+  .refine((text) => isVersion(text, "semver") || isVersion(text, "four-part"), {
     error: ({ input }) => `"${input}" is not a version, e.g. 4230.2.1`,
   });
 
@@ -88,10 +88,20 @@ export const forecastSchema = z
       complain("oems", "goes with nodes: is of made-up ones");
     if (request.from_version === undefined) return;
     if (request.nodes === undefined) complain("from_version", "goes with nodes: is of made-up ones");
-    if (request.version !== undefined && compareVersions(request.from_version, request.version) >= 0) {
+    if (request.version !== undefined && !isBelow(request.from_version, request.version)) {
       complain("from_version", `is not below ${request.version}: there is nothing to update`);
     }
   });
+
+function isBelow(from: string, version: string): boolean {
+  return compareVersions(from, version, orderFitting(from, version)) < 0;
+}
+
+/** Where no application says it: what they look like. Versions that only their builds tell apart are told apart by these. */
+function orderFitting(from: string | undefined, version: string): VersionOrder {
+  if (isVersion(version, "four-part")) return "four-part";
+  return from !== undefined && countAsSame(from, version, "semver") ? "semver-build" : "semver";
+}
 
 /** As it was checked. */
 export type ForecastRequest = z.output<typeof forecastSchema>;
@@ -100,6 +110,8 @@ export type ForecastDocument = z.input<typeof forecastSchema>;
 
 export interface Defaults {
   readonly version: string;
+  /** The application's; absent: what the versions look like. */
+  readonly order?: VersionOrder;
   readonly strategy: StrategyDocument;
   readonly policy: Policy;
   /** Left out or null: no limit. */
@@ -121,8 +133,10 @@ export const NO_LIMITS: Policy = {
 };
 
 export function planOf(request: ForecastRequest, defaults: Defaults): Plan {
+  const version = request.version ?? defaults.version;
   return {
-    version: request.version ?? defaults.version,
+    version,
+    versionOrder: defaults.order ?? orderFitting(request.from_version, version),
     strategy: readStrategy(request.strategy ?? defaults.strategy),
     policy: defaults.policy,
     mostDownloads: defaults.mostDownloads ?? null,
@@ -142,9 +156,13 @@ export function planOf(request: ForecastRequest, defaults: Defaults): Plan {
 
 const MADE_UP = { nodes: 10_000, oems: ["azure"], version: "4081.2.0" } as const;
 
-/** The nodes that the request makes up, as they are before they get `target`. */
-export function madeUpNodes(request: ForecastRequest, target: string): MadeUpNodes {
-  const first = request.from_version ?? (compareVersions(MADE_UP.version, target) < 0 ? MADE_UP.version : "0.0.0");
+/** The nodes that the request makes up, as they are before they get what is rolled out. */
+export function madeUpNodes(
+  request: ForecastRequest,
+  { version: target, versionOrder: order }: Pick<Plan, "version" | "versionOrder">,
+): MadeUpNodes {
+  const isOlder = isVersion(MADE_UP.version, order) && compareVersions(MADE_UP.version, target, order) < 0;
+  const first = request.from_version ?? (isOlder ? MADE_UP.version : lowestVersion(order));
   return { count: request.nodes ?? MADE_UP.nodes, oems: request.oems ?? MADE_UP.oems, version: first };
 }
 

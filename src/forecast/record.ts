@@ -31,7 +31,7 @@ export class Recorder {
     const { stages } = scenario.strategy;
     this.#eligible = stages.map(() => 0);
     for (const node of scenario.nodes) {
-      if (compareVersions(node.version, scenario.version) >= 0) continue;
+      if (compareVersions(node.version, scenario.version, scenario.versionOrder) >= 0) continue;
       const stage = stageOf(rollout, { ...node, machineAlias: node.alias });
       if (stage !== null) this.#eligible[stage] = (this.#eligible[stage] ?? 0) + 1;
     }

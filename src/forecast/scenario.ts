@@ -1,6 +1,6 @@
 /** What is forecast, and what comes out. Plain data: it goes to a thread and back. Times are milliseconds since the epoch. */
 import type { Arch } from "../rollout/model/arch.ts";
-import type { Policy } from "../rollout/model/configuration.ts";
+import type { Policy, VersionOrder } from "../rollout/model/configuration.ts";
 import type { Labels } from "../rollout/model/node.ts";
 import type { RolloutState } from "../rollout/model/rollout.ts";
 import type { Strategy } from "../rollout/model/strategy.ts";
@@ -29,6 +29,7 @@ export interface Behaviour {
 /** All but the nodes. */
 export interface Plan {
   readonly version: string;
+  readonly versionOrder: VersionOrder;
   readonly strategy: Strategy;
   readonly policy: Policy;
   /** Of how many nodes the server can serve the files at a time; null: they are elsewhere, or there is no limit. */

@@ -9,7 +9,7 @@ import { isFetching } from "../rollout/downloads.ts";
 import { expire } from "../rollout/expire.ts";
 import { buildFleet } from "../rollout/fleet.ts";
 import type { CheckIn, OmahaEvent } from "../rollout/model/check-in.ts";
-import type { Group } from "../rollout/model/configuration.ts";
+import type { Group, VersionOrder } from "../rollout/model/configuration.ts";
 import type { Counters, RolloutCounters } from "../rollout/model/counters.ts";
 import type { Fleet } from "../rollout/model/fleet.ts";
 import type { Node } from "../rollout/model/node.ts";
@@ -423,14 +423,14 @@ function event(type: number, result: number, errorCode: number | null = null): O
 const PACKAGE_NO = 1;
 const ROLLOUT_NO = 1;
 
-function firstRollout({ strategy, startsAt, version, seed, nodes }: Scenario): Rollout {
+function firstRollout({ strategy, startsAt, version, versionOrder, seed, nodes }: Scenario): Rollout {
   // It waits for no other group here: the forecast begins when it starts.
   const alone = { ...strategy, after: [] };
   return {
     no: ROLLOUT_NO,
     id: seed,
     groupNo: 1,
-    package: packageOf(version),
+    package: packageOf(version, versionOrder),
     strategy: alone,
     seed: strategy.seed ?? seed,
     undoes: null,
@@ -440,13 +440,14 @@ function firstRollout({ strategy, startsAt, version, seed, nodes }: Scenario): R
   };
 }
 
-function packageOf(version: string): Rollout["package"] {
+function packageOf(version: string, versionOrder: VersionOrder): Rollout["package"] {
   return {
     no: PACKAGE_NO,
     id: "package",
     applicationNo: 1,
     type: 1,
     version,
+    versionOrder,
     arch: 0,
     urls: ["/"],
     files: [{ name: "payload", sizeBytes: 1, sha1: null, sha256: null }],
@@ -456,7 +457,7 @@ function packageOf(version: string): Rollout["package"] {
   };
 }
 
-function fleetOf({ policy }: Scenario, rollout: Rollout, updatesOn: boolean): Fleet {
+function fleetOf({ policy, versionOrder }: Scenario, rollout: Rollout, updatesOn: boolean): Fleet {
   const channel = { no: 1, id: "channel", applicationNo: 1, name: "forecast", arch: 0, package: rollout.package, floors: [] } as const; // biome-ignore format: one line
   const group: Group = {
     no: 1,
@@ -468,6 +469,6 @@ function fleetOf({ policy }: Scenario, rollout: Rollout, updatesOn: boolean): Fl
     policy: { ...policy, updatesEnabled: updatesOn && policy.updatesEnabled },
     updatesStopped: null,
   };
-  const applications = [{ no: 1, id: APP_ID, productId: null, name: "forecast" }];
+  const applications = [{ no: 1, id: APP_ID, productId: null, name: "forecast", versionOrder }];
   return buildFleet(rollout.revision, { applications, groups: [group], rollouts: [rollout] });
 }

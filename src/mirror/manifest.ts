@@ -3,8 +3,12 @@
  * base64 on each line, over the very bytes of the file. The files themselves are laid out as Flatcar's server has them.
  */
 import { z } from "zod";
+import type { VersionOrder } from "../rollout/model/configuration.ts";
 import { compareVersions, isVersion } from "../rollout/version.ts";
 import { MirrorError } from "./keys.ts";
+
+/** A mirror is of Flatcar's releases. What differs in build metadata only may take each other's place, as upstream has it. */
+export const MIRRORED: VersionOrder = "semver";
 
 export const MANIFEST_FILE = "turnout-mirror.json";
 export const SIGNATURE_FILE = `${MANIFEST_FILE}.sig`;
@@ -42,7 +46,7 @@ export function nameOf({ path }: { readonly path: string }): string {
 
 const hash = (digits: number) =>
   z.string().regex(new RegExp(`^[\\da-f]{${digits}}$`), `must be ${digits} hexadecimal digits`);
-const version = z.string().refine(isVersion, "must be a semantic version");
+const version = z.string().refine((text) => isVersion(text, MIRRORED), "must be a semantic version");
 const MOST_LETTERS = 25;
 const channelName = z.string().min(1).max(MOST_LETTERS);
 const arch = z.enum(ARCHES);
@@ -111,7 +115,7 @@ const manifest = z
     for (const [index, { arch, version, floors }] of channels.entries()) {
       const path = ["channels", index];
       for (const wanted of [version, ...floors.map((floor) => floor.version)]) {
-        if (has.has(keyOf({ arch, version: wanted })) && compareVersions(wanted, version) <= 0) continue;
+        if (has.has(keyOf({ arch, version: wanted })) && compareVersions(wanted, version, MIRRORED) <= 0) continue;
         context.addIssue({
           code: "custom",
           path,
@@ -143,7 +147,10 @@ export function parseManifest(text: string): MirrorManifest {
 /** One way to write it: the same content is the same text. */
 export function textOf(manifest: MirrorManifest): string {
   const releases = [...manifest.releases].sort(
-    (a, b) => a.arch.localeCompare(b.arch) || compareVersions(a.version, b.version) || (a.version < b.version ? -1 : 1),
+    (a, b) =>
+      a.arch.localeCompare(b.arch) ||
+      compareVersions(a.version, b.version, MIRRORED) ||
+      (a.version < b.version ? -1 : 1),
   );
   const channels = [...manifest.channels].sort((a, b) => (`${a.name} ${a.arch}` < `${b.name} ${b.arch}` ? -1 : 1));
   return `${JSON.stringify(ordered({ ...manifest, releases, channels }), null, 2)}\n`;

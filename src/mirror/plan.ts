@@ -7,6 +7,7 @@ import {
   checkChannelName,
   isFileName,
   keyOf,
+  MIRRORED,
   type MirrorChannel,
   type MirrorManifest,
   type MirrorRelease,
@@ -78,7 +79,7 @@ export async function planMirror(wishes: Wishes, before: MirrorManifest | null):
         notes.push(`${key}: the upstream offers nothing`);
         continue;
       }
-      if (present !== undefined && compareVersions(offered.version, present.version) < 0) {
+      if (present !== undefined && compareVersions(offered.version, present.version, MIRRORED) < 0) {
         notes.push(`${key}: the upstream has gone back to ${offered.version}; the mirror stays at ${present.version}`);
         continue;
       }
@@ -104,14 +105,14 @@ function keptOf({ releases, channels }: Plan, keep: number): readonly WantedRele
   for (const { name, arch } of channels) {
     const others = releases
       .filter((release) => release.arch === arch && release.channels.includes(name) && !needed.has(keyOf(release)))
-      .sort((a, b) => compareVersions(b.version, a.version));
+      .sort((a, b) => compareVersions(b.version, a.version, "semver-build"));
     for (const release of others.slice(0, keep)) needed.add(keyOf(release));
   }
   return releases.filter((release) => needed.has(keyOf(release)));
 }
 
 function channelOf(name: string, arch: Arch, { version, floors }: Offered): MirrorChannel {
-  const sorted = [...floors].sort((a, b) => compareVersions(a.version, b.version));
+  const sorted = [...floors].sort((a, b) => compareVersions(a.version, b.version, MIRRORED));
   return { name, arch, version, floors: sorted.map((floor) => ({ version: floor.version, reason: floor.reason })) };
 }
 
@@ -127,7 +128,7 @@ function combined(
   channel: string,
   arch: Arch,
 ): WantedRelease {
-  if (!isVersion(version))
+  if (!isVersion(version, MIRRORED))
     throw new MirrorError(`the upstream offers a version that is none: ${JSON.stringify(version)}`);
   const release = keyOf({ arch, version });
   const known = (file: OfferedFile) => before?.files.find(({ name }) => name === file.name);

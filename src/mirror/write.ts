@@ -16,6 +16,7 @@ import {
   folderOf,
   keyOf,
   MANIFEST_FILE,
+  MIRRORED,
   type MirrorFile,
   type MirrorManifest,
   type MirrorRelease,
@@ -178,7 +179,7 @@ async function sweep(folder: string, releases: readonly MirrorRelease[]): Promis
   for (const arch of ARCHES) {
     const board = join(folder, `${arch}-usr`);
     for (const version of await readdir(board).catch(() => [])) {
-      if (!isVersion(version)) continue;
+      if (!isVersion(version, MIRRORED)) continue;
       const release = releases.find((one) => one.arch === arch && one.version === version);
       const path = join(board, version);
       for (const entry of await readdir(path, { withFileTypes: true }).catch(() => [])) {

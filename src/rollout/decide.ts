@@ -26,7 +26,7 @@ import { retryAt } from "./retry.ts";
 import { waitsFor } from "./run.ts";
 import { stageOf } from "./stages.ts";
 import { mirrorOffer, offerOf, type Target, targetBack, targetOf } from "./target.ts";
-import { compareVersions, matchesPrefix } from "./version.ts";
+import { compareVersions, countAsSame, matchesPrefix } from "./version.ts";
 
 const UNCHANGED: Changes = {
   node: null,
@@ -67,7 +67,7 @@ export function decide(
     return { status: "ok", trace, excused: null, changes: UNCHANGED, ...mirror(group, checkIn, trace) };
   }
 
-  const valid = isValidNode(checkIn);
+  const valid = isValidNode(checkIn, application.versionOrder);
   step(trace, "machine id and version valid", valid, { machineId: checkIn.machineId, version: checkIn.version });
   if (!valid) return refused("error-instanceRegistrationFailed", "invalid-node", trace);
 
@@ -100,8 +100,10 @@ function updateCheck(
     return stopped("no-package");
   }
   if (rollback === null) {
-    const behind = compareVersions(checkIn.version, target.package.version) < 0;
-    step(trace, "below the target", behind, { version: checkIn.version, target: target.package.version });
+    const { version: wanted, versionOrder: order } = target.package;
+    const behind = compareVersions(checkIn.version, wanted, order) < 0;
+    const same = !behind && countAsSame(checkIn.version, wanted, order);
+    step(trace, "below the target", behind, { version: checkIn.version, target: wanted, ...(same && { same }) });
     if (!behind) return stopped("up-to-date");
   }
   const unfit = unfitFor(target, progress.node, checkIn, trace);

@@ -113,10 +113,11 @@ const WORDS: Readonly<Record<string, Wording>> = {
       : `${channel === null ? "the group follows no channel" : `channel "${channel}" points to no package`}`,
   "version taken back": ({ version, to }, holds) =>
     holds ? `${version} is taken back: it goes to ${to}` : `${version} is taken back, but it did not get it from here`,
-  "below the target": ({ version, target }, holds) =>
-    holds
-      ? `it runs ${version}; the target is ${target}`
-      : `it runs ${version}, and the target is ${target}: nothing to do`,
+  "below the target": ({ version, target, same }, holds) => {
+    if (holds) return `it runs ${version}; the target is ${target}`;
+    if (same !== true) return `it runs ${version}, and the target is ${target}: nothing to do`;
+    return `it runs ${version}, which counts as the same version as the target, ${target}: they differ in build metadata only`;
+  },
   "not waiting for its reboot": (_, holds) =>
     holds ? "it is not waiting for a reboot" : "it has installed the update and waits for its reboot",
   architecture: ({ node, package: wanted }, holds) =>

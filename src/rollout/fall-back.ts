@@ -3,17 +3,18 @@
  * Source: ROLLOUTS.md, "A node's lifecycle" and "After success".
  */
 import type { CheckIn } from "./model/check-in.ts";
+import type { VersionOrder } from "./model/configuration.ts";
 import type { Grant, Node } from "./model/node.ts";
 import { compareVersions } from "./version.ts";
 
 /** It runs the granted version, or one beyond; a rollback goes the other way. */
-export function hasReached(version: string, grant: Grant): boolean {
-  const distance = compareVersions(version, grant.version);
-  return isRollback(grant) ? distance <= 0 : distance >= 0;
+export function hasReached(version: string, grant: Grant, order: VersionOrder): boolean {
+  const distance = compareVersions(version, grant.version, order);
+  return isRollback(grant, order) ? distance <= 0 : distance >= 0;
 }
 
-export function isRollback({ version, fromVersion }: Grant): boolean {
-  return compareVersions(version, fromVersion) < 0;
+export function isRollback({ version, fromVersion }: Grant, order: VersionOrder): boolean {
+  return compareVersions(version, fromVersion, order) < 0;
 }
 
 /** Whether the node has rebooted since, as far as both boot ids are known. */
@@ -34,9 +35,9 @@ export function fellBack({ status }: Node, grant: Grant, checkIn: CheckIn): bool
  * and if there is another partition to fall back to. A way back has failed when the node is on the very version again that was
  * taken back.
  */
-export function isTheRelease(grant: Grant, { version }: CheckIn, now: number): boolean {
+export function isTheRelease(grant: Grant, { version }: CheckIn, order: VersionOrder, now: number): boolean {
   if (grant.watchedUntil === null || now > grant.watchedUntil || !grant.needsReboot) return false;
-  return !isRollback(grant) || version === grant.fromVersion;
+  return !isRollback(grant, order) || version === grant.fromVersion;
 }
 
 /**

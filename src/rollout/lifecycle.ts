@@ -7,7 +7,7 @@ import { cutByStart, cutOff, isOfDownload } from "./downloads.ts";
 import { fellBack, hasReached, isOtherBoot, isRollback, isTheRelease, wasSentThere } from "./fall-back.ts";
 import { ACTIVITY, type Activity, SEVERITY } from "./model/activity.ts";
 import type { CheckIn, OmahaEvent } from "./model/check-in.ts";
-import type { Application, Group } from "./model/configuration.ts";
+import type { Application, Group, VersionOrder } from "./model/configuration.ts";
 import type { Fleet } from "./model/fleet.ts";
 import type { Grant, Node, NodeStatus } from "./model/node.ts";
 import type { CutDownload, ServerFacts } from "./model/server.ts";
@@ -61,7 +61,7 @@ export function live(
   group: Group,
   checkIn: CheckIn,
   before: Node | null,
-  { id: applicationId }: Application,
+  { id: applicationId, versionOrder: order }: Application,
   server: ServerFacts,
 ): CutDownload | null {
   const bootIdBefore = progress.node.grant?.bootId ?? "";
@@ -73,20 +73,20 @@ export function live(
     const excuse = excuseFor(event, progress, fleet, applicationId, server);
     if (excuse !== null) {
       if (excuse !== "start") excused = excuse;
-      letTryAgain(progress, fleet, group);
-    } else if (isRollbackReport(event)) reportsFallBack(progress, fleet, group, checkIn, before, bootIdBefore);
+      letTryAgain(progress, fleet, group, order);
+    } else if (isRollbackReport(event)) reportsFallBack(progress, fleet, group, checkIn, order, before, bootIdBefore);
     else {
-      const step = stepOf(event, progress.node, checkIn);
+      const step = stepOf(event, progress.node, checkIn, order);
       if (step !== null) advance(progress, fleet, group, step.to, step.errorCode);
     }
   }
   const grant = progress.node.grant;
   if (grant === null) return excused;
-  if (hasReached(checkIn.version, grant)) {
+  if (hasReached(checkIn.version, grant, order)) {
     advance(progress, fleet, group, "complete", null);
     if (hasCompleted(progress.node)) keepBootId(progress, checkIn.bootId);
   } else if (hasCompleted(progress.node)) {
-    if (isOtherBoot(grant, checkIn)) fallsBackLate(progress, fleet, group, checkIn, before, null);
+    if (isOtherBoot(grant, checkIn)) fallsBackLate(progress, fleet, group, checkIn, order, before, null);
   } else if (fellBack(progress.node, grant, checkIn)) {
     advance(progress, fleet, group, "rolled-back", null);
   } else if (waitsForReboot(progress.node, grant, checkIn)) {
@@ -110,10 +110,10 @@ function excuseFor(
 }
 
 /** As if this try had not been. A node on its way back keeps its grant, which is all that leads it there: it is offered again. */
-function letTryAgain(progress: Progress, fleet: Fleet, present: Group): void {
+function letTryAgain(progress: Progress, fleet: Fleet, present: Group, order: VersionOrder): void {
   const { node, now } = progress;
   const { grant } = node;
-  if (grant === null || !isRollback(grant)) takeBack(progress);
+  if (grant === null || !isRollback(grant, order)) takeBack(progress);
   else {
     const { policy } = fleet.groupByNo.get(grant.groupNo) ?? present;
     progress.node = { ...node, grant: { ...grant, deadline: now + policy.updateTimeoutMs } };
@@ -125,7 +125,7 @@ interface Step {
   readonly errorCode: number | null;
 }
 
-function stepOf(event: OmahaEvent, { grant }: Node, checkIn: CheckIn): Step | null {
+function stepOf(event: OmahaEvent, { grant }: Node, checkIn: CheckIn, order: VersionOrder): Step | null {
   if (grant === null) return null;
   const to = (status: NodeStatus): Step => ({ to: status, errorCode: null });
   switch (`${event.type}/${event.result}`) {
@@ -140,7 +140,7 @@ function stepOf(event: OmahaEvent, { grant }: Node, checkIn: CheckIn): Step | nu
     case "3/1":
       return to(grant.needsReboot ? "installed" : "complete");
     case "3/2":
-      return grant.needsReboot && !hasReached(checkIn.version, grant) ? null : to("complete");
+      return grant.needsReboot && !hasReached(checkIn.version, grant, order) ? null : to("complete");
     case "3/0":
       return failure(event.errorCode);
     default:
@@ -168,6 +168,7 @@ function reportsFallBack(
   fleet: Fleet,
   group: Group,
   checkIn: CheckIn,
+  order: VersionOrder,
   before: Node | null,
   bootIdBefore: string,
 ): void {
@@ -177,8 +178,8 @@ function reportsFallBack(
   if (!hasCompleted(progress.node)) {
     if (!dropped) advance(progress, fleet, group, "rolled-back", ROLLED_BACK_CODE);
     else if (isInFlight(progress.node.status)) takeBack(progress);
-  } else if (!dropped && !hasReached(checkIn.version, grant)) {
-    fallsBackLate(progress, fleet, group, checkIn, before, ROLLED_BACK_CODE);
+  } else if (!dropped && !hasReached(checkIn.version, grant, order)) {
+    fallsBackLate(progress, fleet, group, checkIn, order, before, ROLLED_BACK_CODE);
   }
 }
 
@@ -198,12 +199,13 @@ function fallsBackLate(
   fleet: Fleet,
   group: Group,
   checkIn: CheckIn,
+  order: VersionOrder,
   before: Node | null,
   errorCode: number | null,
 ): void {
   const { node, now } = progress;
   const { grant } = node;
-  if (grant === null || !isTheRelease(grant, checkIn, now)) return;
+  if (grant === null || !isTheRelease(grant, checkIn, order, now)) return;
   // From there on, nothing that the node does is a word about the release.
   if (wasSentThere(node, grant, checkIn, before))
     progress.node = { ...node, grant: { ...grant, watchedUntil: now - 1 } };

@@ -1,15 +1,18 @@
 /** The node's record, as its check-ins shape it. */
 import type { CheckIn } from "./model/check-in.ts";
-import type { Group } from "./model/configuration.ts";
+import type { Group, VersionOrder } from "./model/configuration.ts";
 import type { Labels, Node } from "./model/node.ts";
 import { isVersion } from "./version.ts";
 
 const MAX_ID_LENGTH = 128;
 
-/** Whether a check-in names a machine and a version that can be stored. */
-export function isValidNode({ machineId, version }: CheckIn): boolean {
+/** Whether a check-in names a machine and a version that its application can have. */
+export function isValidNode({ machineId, version }: CheckIn, order: VersionOrder): boolean {
   return (
-    machineId !== "" && machineId.length <= MAX_ID_LENGTH && !hasControlCharacters(machineId) && isVersion(version)
+    machineId !== "" &&
+    machineId.length <= MAX_ID_LENGTH &&
+    !hasControlCharacters(machineId) &&
+    isVersion(version, order)
   );
 }
 

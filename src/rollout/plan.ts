@@ -38,7 +38,7 @@ export function planRollouts(groups: readonly Group[], present: readonly Rollout
 function stillUndoes({ groupNo, undoes }: Rollout, groups: readonly Group[], present: readonly Rollout[]): boolean {
   const target = groups.find(({ no }) => no === groupNo)?.channel?.package;
   if (target == null || undoes === null) return false;
-  const distance = compareVersions(target.version, undoes);
+  const distance = compareVersions(target.version, undoes, target.versionOrder);
   if (distance !== 0) return distance < 0;
   const again = present.findLast(
     (other) => other.groupNo === groupNo && other.undoes === null && other.package.no === target.no,
@@ -51,6 +51,8 @@ function wantedPackages({ channel }: Group): Package[] {
   if (!channel || !target) return [];
   const floors = channel.floors
     .map((floor) => floor.package)
-    .filter((floor) => floor.no !== target.no && compareVersions(floor.version, target.version) <= 0);
+    .filter(
+      (floor) => floor.no !== target.no && compareVersions(floor.version, target.version, target.versionOrder) <= 0,
+    );
   return [...floors, target].filter(({ missing }) => missing.length === 0);
 }

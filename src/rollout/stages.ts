@@ -1,14 +1,15 @@
 /** Which nodes a rollout's stages include. Source: ROLLOUTS.md, "Stages". */
-import semver from "semver";
 import { isInFlight } from "./counters.ts";
 import { fold, matchesPattern } from "./fold.ts";
 import { closedSlice } from "./health.ts";
 import { ARCH, type Arch } from "./model/arch.ts";
+import type { VersionOrder } from "./model/configuration.ts";
 import type { Hold, Node, NodeStatus } from "./model/node.ts";
 import type { Rollout } from "./model/rollout.ts";
 import type { Match, Stage } from "./model/strategy.ts";
 import { bareId, percentile } from "./percentile.ts";
 import { compareVersions } from "./version.ts";
+import { isInRange } from "./version-range.ts";
 
 /** What a stage looks at: the node as it reported itself last. */
 export type StageNode = Pick<Node, "id" | "oem" | "version" | "machineAlias" | "alias" | "labels">;
@@ -29,12 +30,12 @@ export function stageOf(rollout: Rollout, node: StageNode): number | null {
   const { strategy } = rollout;
   if (isForAll(strategy)) return 0;
   const position = percentileIn(rollout, node);
-  const index = strategy.stages.findIndex((stage) => includes(stage, node, position, stage.percent));
+  const index = strategy.stages.findIndex((stage) => includes(stage, node, position, rollout.package.versionOrder));
   return index === -1 ? null : index;
 }
 
-function includes({ match }: Stage, node: StageNode, position: number, percent: number): boolean {
-  return (percent >= 100 || position < percent) && (match === null || matches(match, node));
+function includes({ match, percent }: Stage, node: StageNode, position: number, order: VersionOrder): boolean {
+  return (percent >= 100 || position < percent) && (match === null || matches(match, node, order));
 }
 
 export interface Inclusion {
@@ -109,7 +110,7 @@ export function isWaitedFor(rollout: Rollout, node: Straggler, now: number): boo
   if (node.rolloutNo === rollout.no && !isInFlight(node.status)) return false;
   const concerned =
     undoes === null
-      ? compareVersions(node.version, wanted.version) < 0
+      ? compareVersions(node.version, wanted.version, wanted.versionOrder) < 0
       : node.version === undoes && (node.grantVersion === undoes || node.rolloutNo === rollout.no);
   if (!concerned || !isConcerned(rollout, node, now)) return false;
   return closedSlice(rollout.closed, node) === null && isMember(rollout, node);
@@ -136,10 +137,10 @@ export function isMember(rollout: Rollout, node: StageNode): boolean {
   return stage !== null && stage <= rollout.stage;
 }
 
-function matches({ oems, versions, ids, alias, labels }: Match, node: StageNode): boolean {
+function matches({ oems, versions, ids, alias, labels }: Match, node: StageNode, order: VersionOrder): boolean {
   return (
     (oems === null || oems.includes(node.oem)) &&
-    (versions === null || semver.satisfies(node.version, versions, { includePrerelease: true })) &&
+    (versions === null || isInRange(node.version, versions, order)) &&
     (ids === null || ids.includes(bareId(node.id))) &&
     (alias === null || matchesPattern(alias, node.alias || node.machineAlias)) &&
     (labels === null || Object.entries(labels).every(([name, value]) => hasLabel(node, name, value)))

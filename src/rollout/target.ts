@@ -30,8 +30,8 @@ function pendingFloors(channel: Channel, last: Package, version: string): readon
   return channel.floors.filter(
     (floor) =>
       floor.package.no !== last.no &&
-      compareVersions(floor.package.version, version) > 0 &&
-      compareVersions(floor.package.version, last.version) <= 0,
+      compareVersions(floor.package.version, version, last.versionOrder) > 0 &&
+      compareVersions(floor.package.version, last.version, last.versionOrder) <= 0,
   );
 }
 
@@ -44,7 +44,7 @@ const DEFAULT_FLOOR_REASON = "Required intermediate version";
 
 /** Everything that a mirror of ours still has to fetch: every floor, then the target. Null: nothing. */
 export function mirrorOffer({ channel, last }: Target, version: string): Offer | null {
-  if (compareVersions(version, last.version) >= 0) return null;
+  if (compareVersions(version, last.version, last.versionOrder) >= 0) return null;
   const reasonOf = (floor: Floor): string => floor.reason || DEFAULT_FLOOR_REASON;
   const lastAsFloor = channel.floors.find((floor) => floor.package.no === last.no);
   const manifests: Manifest[] = pendingFloors(channel, last, version).map((floor) => ({

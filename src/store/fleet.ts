@@ -22,6 +22,7 @@ import { compareVersions } from "../rollout/version.ts";
 import { type FreezeDocument, readFreeze, readWindow, type WindowDocument } from "../rollout/windows.ts";
 import { fits, type JudgedFile, loadHosted } from "./hosted.ts";
 import type { Tables } from "./tables.ts";
+import { versionOrderOf } from "./version-order.ts";
 
 export interface FleetParts {
   readonly applications: readonly Application[];
@@ -43,7 +44,13 @@ export async function loadParts(db: Kysely<Tables>): Promise<FleetParts> {
   const groups = await db.selectFrom("groups").selectAll().orderBy("no").execute();
   const rollouts = await db.selectFrom("rollouts").selectAll().where("present", "=", 1).orderBy("no").execute();
   return {
-    applications: applications.map((row) => ({ no: row.no, id: row.id, productId: row.product_id, name: row.name })),
+    applications: applications.map((row) => ({
+      no: row.no,
+      id: row.id,
+      productId: row.product_id,
+      name: row.name,
+      versionOrder: versionOrderOf(row),
+    })),
     groups: groups.map((row) => toGroup(row, channels)),
     rollouts: rollouts.flatMap((row) => {
       const target = packages.get(row.package_no);
@@ -97,7 +104,7 @@ export async function loadPackages(db: Kysely<Tables>): Promise<Map<number, Pack
     .selectFrom("packages")
     .innerJoin("applications", "applications.no", "packages.application_no")
     .selectAll("packages")
-    .select("applications.id as application_id")
+    .select(["applications.id as application_id", "applications.version_scheme", "applications.build_metadata"])
     .execute();
   for (const row of rows) {
     const files = filesOf(row, actions.get(row.no)?.sha256, extraFiles.get(row.no) ?? []);
@@ -108,6 +115,7 @@ export async function loadPackages(db: Kysely<Tables>): Promise<Map<number, Pack
       applicationNo: row.application_no,
       type: row.type,
       version: row.version,
+      versionOrder: versionOrderOf(row),
       arch: toArch(row.arch),
       urls,
       files: known,
@@ -198,10 +206,14 @@ async function loadChannels(db: Kysely<Tables>, packages: ReadonlyMap<number, Pa
       name: row.name,
       arch: toArch(row.arch),
       package: row.package_no === null ? null : (packages.get(row.package_no) ?? null),
-      floors: (floors.get(row.no) ?? []).sort((a, b) => compareVersions(a.package.version, b.package.version)),
+      floors: (floors.get(row.no) ?? []).sort(ascending),
     });
   }
   return channels;
+}
+
+function ascending({ package: a }: Floor, { package: b }: Floor): number {
+  return compareVersions(a.version, b.version, a.versionOrder);
 }
 
 function toGroup(row: Selectable<Tables["groups"]>, channels: ReadonlyMap<number, Channel>): Group {

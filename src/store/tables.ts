@@ -13,6 +13,8 @@ export interface Tables {
     description: string;
     payload_key: string | null;
     created_at: number;
+    version_scheme: Generated<string>;
+    build_metadata: Generated<string>;
   };
   packages: {
     no: Generated<number>;

@@ -1,5 +1,6 @@
 /** A group in time: which versions its nodes ran, and what became of them. From rollups, whatever the fleet's size. */
 import { type Kysely, sql } from "kysely";
+import type { VersionOrder } from "../rollout/model/configuration.ts";
 import { compareVersions } from "../rollout/version.ts";
 import { censusOf, SLOT_MS, WITHIN, type Within } from "./census.ts";
 import type { Tables } from "./tables.ts";
@@ -18,6 +19,7 @@ export function pointsOf(duration: Within, now: number): number[] {
 export async function versionTimeline(
   db: Kysely<Tables>,
   groupNo: number,
+  order: VersionOrder,
   duration: Within,
   now: number,
 ): Promise<Map<number, Map<string, number>>> {
@@ -42,7 +44,8 @@ export async function versionTimeline(
   }
   const last = points.at(-1);
   if (last !== undefined) counts.set(last, present);
-  const versions = [...new Set([...counts.values()].flatMap((here) => [...here.keys()]))].sort(compareVersions);
+  const seen = new Set([...counts.values()].flatMap((here) => [...here.keys()]));
+  const versions = [...seen].sort((a, b) => compareVersions(a, b, order));
   return new Map(
     points.map((point) => [point, new Map(versions.map((version) => [version, counts.get(point)?.get(version) ?? 0]))]),
   );

@@ -2,8 +2,10 @@
 import type { Kysely } from "kysely";
 import { filesOfPackage } from "../payloads/records.ts";
 import { parseInterval } from "../rollout/interval.ts";
-import { compareVersions } from "../rollout/version.ts";
+import type { VersionOrder } from "../rollout/model/configuration.ts";
+import { compareVersions, lowestVersion } from "../rollout/version.ts";
 import type { Tables } from "../store/tables.ts";
+import { versionOrderOf } from "../store/version-order.ts";
 import { type BringInContext, bringIn } from "./bring-in.ts";
 import { type Desk, NotTaken } from "./editor.ts";
 import { againstTarget, type Choice, choose, type Policy } from "./policy.ts";
@@ -38,9 +40,11 @@ export async function check(context: CheckContext, row: UpstreamRow): Promise<Ch
   const nothing = { version: "", found: null, heldBack: null, until: null };
   const { read } = context.store;
   const current = await versionOf(read, row.channel_no);
+  const channel = await channelOf(read, row);
+  const { order } = channel;
   let found: Found;
   try {
-    const question = { ...(await channelOf(read, row)), track: row.track, have: current ?? "0.0.0" };
+    const question = { ...channel, track: row.track, have: current ?? lowestVersion(order) };
     found = await context.upstream.releases(question, context.signal);
   } catch (error) {
     if (error instanceof SourceFailed) return { ...nothing, error: error.message };
@@ -55,19 +59,19 @@ export async function check(context: CheckContext, row: UpstreamRow): Promise<Ch
     if (!(await isHeld(tx, row))) return false;
     await noteSeen(tx, row.no, seen, context.now());
     // If the answer is incomplete, its target may be what can't be read.
-    if (found.incomplete.length === 0) await forgetAbove(tx, row.no, target?.version ?? current);
+    if (found.incomplete.length === 0) await forgetAbove(tx, row.no, target?.version ?? current, order);
     return true;
   });
   const summary = summaryOf(found);
   if (!held) return { ...nothing, found: summary, error: "broken off" };
 
-  const against = target === null ? null : againstTarget(target.version, { policy: policyOf(row), current });
+  const against = target === null ? null : againstTarget(target.version, { policy: policyOf(row), current, order });
   const problem = against === null ? await bringAllIn(context, row, found) : null;
   if (context.signal.aborted) return { ...nothing, found: summary, error: "broken off" };
   try {
     // What lacks files is a barrier also where the target was not to be brought in: a floor may be among them.
     const trouble = problem?.version ?? found.incomplete[0]?.version ?? null;
-    const { heldBack, until } = await move(context, row, found, trouble);
+    const { heldBack, until } = await move(context, row, found, trouble, order);
     return { error: problem?.why ?? null, version: problem?.version ?? "", found: summary, heldBack, until };
   } catch (error) {
     if (!(error instanceof NotTaken)) throw error;
@@ -152,26 +156,38 @@ async function whyNotThere(
  * Chooses and moves in one transaction: people may have changed everything since the check began.
  * @param trouble with this version: nothing from it on is moved to, though it may have been here once
  */
-function move({ editor }: CheckContext, turn: UpstreamRow, found: Found, trouble: string | null): Promise<Choice> {
+function move(
+  { editor }: CheckContext,
+  turn: UpstreamRow,
+  found: Found,
+  trouble: string | null,
+  order: VersionOrder,
+): Promise<Choice> {
   const { no } = turn;
   return editor.change("followUpstream", async (desk) => {
     const { tx, now } = desk;
     const row = await tx.selectFrom("upstreams").selectAll().where("no", "=", no).executeTakeFirst();
     if (row === undefined || row.lease !== turn.lease) return { version: null, heldBack: null, until: null };
     const here = (await seenTargets(tx, no))
-      .filter(({ version }) => trouble === null || compareVersions(version, trouble) < 0)
+      .filter(({ version }) => trouble === null || compareVersions(version, trouble, order) < 0)
       .map((one) => ({ version: one.version, firstSeenAt: one.first_seen_at }));
     const current = await versionOf(tx, row.channel_no);
     const target = found.target?.version ?? null;
-    const choice = choose({ policy: policyOf(row), current, movedTo: row.moved_to, target, here, now });
+    const choice = choose({ policy: policyOf(row), order, current, movedTo: row.moved_to, target, here, now });
     if (choice.version === null) return choice;
-    if (await moveTo(desk, row, choice.version, found)) return choice;
+    if (await moveTo(desk, row, choice.version, found, order)) return choice;
     return { ...choice, heldBack: `the package of ${choice.version}, or of a floor before it, is not here` };
   });
 }
 
 /** Answers whether it could be: the package, or a floor before it, may have gone, or not have been brought in. */
-async function moveTo(desk: Desk, row: UpstreamRow, version: string, { floors }: Found): Promise<boolean> {
+async function moveTo(
+  desk: Desk,
+  row: UpstreamRow,
+  version: string,
+  { floors }: Found,
+  order: VersionOrder,
+): Promise<boolean> {
   const { tx } = desk;
   const { arch } = await tx
     .selectFrom("channels")
@@ -191,7 +207,7 @@ async function moveTo(desk: Desk, row: UpstreamRow, version: string, { floors }:
   const before: { readonly no: number; readonly reason: string | null }[] = [];
   for (const { version: floor, reason } of floors) {
     // The target may be one itself: that counts when the channel leads beyond it.
-    if (compareVersions(floor, version) > 0) break;
+    if (compareVersions(floor, version, order) > 0) break;
     const one = (await isHere(tx, row.no, floor)) ? await packageOf(floor) : undefined;
     if (one === undefined) return false;
     before.push({ no: one.no, reason });
@@ -225,12 +241,13 @@ async function channelOf(db: Db, { channel_no, application_no }: UpstreamRow) {
     .select("arch")
     .where("no", "=", channel_no)
     .executeTakeFirstOrThrow();
-  const { id, product_id } = await db
+  const application = await db
     .selectFrom("applications")
-    .select(["id", "product_id"])
+    .selectAll()
     .where("no", "=", application_no)
     .executeTakeFirstOrThrow();
-  return { arch, applicationId: id, productId: product_id };
+  const { id: applicationId, product_id: productId } = application;
+  return { arch, applicationId, productId, order: versionOrderOf(application) };
 }
 
 async function versionOf(db: Db, channelNo: number): Promise<string | null> {

@@ -63,7 +63,7 @@ export function mirrorUpstream({ tree, trusted, begin }: MirrorUpstreamOptions):
 /** @throws SourceFailed when the mirror is not of this application, or has no such channel */
 function found(
   manifest: MirrorManifest,
-  { applicationId, productId, track, arch, have }: Question,
+  { applicationId, productId, track, arch, have, order }: Question,
   tree: FileTree,
 ): Found {
   if (![applicationId, productId].includes(manifest.application)) {
@@ -85,10 +85,11 @@ function found(
   };
   const floors = channel.floors
     // What the channel has may have become one since: it counts as soon as the channel leads beyond it.
-    .filter(({ version }) => compareVersions(version, have) >= 0)
-    .sort((a, b) => compareVersions(a.version, b.version))
+    .filter(({ version }) => compareVersions(version, have, order) >= 0)
+    .sort((a, b) => compareVersions(a.version, b.version, order))
     .map(({ version, reason }) => ({ ...releaseOf(version), reason }));
-  const target = compareVersions(channel.version, have) > 0 ? releaseOf(channel.version) : null;
+  const isNews = channel.version !== have && compareVersions(channel.version, have, order) >= 0;
+  const target = isNews ? releaseOf(channel.version) : null;
   return { target, floors, incomplete: [] };
 }
 

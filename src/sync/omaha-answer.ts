@@ -1,5 +1,5 @@
 /** What an Omaha server answers to a syncer, read strictly: it comes from outside. Source: OMAHA.md, "What the client needs". */
-import { PACKAGE_TYPE, type PackageFile } from "../rollout/model/configuration.ts";
+import { PACKAGE_TYPE, type PackageFile, type VersionOrder } from "../rollout/model/configuration.ts";
 import { VERSION_FROM_NAME } from "../rollout/one-codebase.ts";
 import { compareVersions, isVersion } from "../rollout/version.ts";
 import { type Release, SourceFailed } from "./release.ts";
@@ -22,10 +22,13 @@ const FOLDER = /^(?:(?!\.{1,2}\/)[\w.~+=@,-]{1,100}\/){1,8}$/;
 export type Places = ReadonlyMap<Release, readonly string[]>;
 
 /**
- * @param appId as it was sent
+ * @param asked the id as it was sent; by `order` the application's versions are compared
  * @throws SourceFailed that says what is wrong with the answer
  */
-export function readAnswer(text: string, appId: string, arch: number): Found & { readonly places: Places } {
+export function readAnswer(
+  text: string,
+  { appId, arch, order }: { readonly appId: string; readonly arch: number; readonly order: VersionOrder },
+): Found & { readonly places: Places } {
   const nothing = { target: null, floors: [], incomplete: [], places: new Map() };
   const response = readXml(text);
   if (typeof response === "string") throw wrong(response);
@@ -40,7 +43,14 @@ export function readAnswer(text: string, appId: string, arch: number): Found & {
   if (check.attributes.status === "noupdate") return nothing;
   if (check.attributes.status !== "ok")
     throw wrong(`its updatecheck has the status "${check.attributes.status ?? ""}"`);
-  return offered(check, arch, plain(appId) === FLATCAR);
+  return offered(check, { arch, order, needsAction: plain(appId) === FLATCAR });
+}
+
+interface Asked {
+  readonly arch: number;
+  readonly order: VersionOrder;
+  /** Whether its nodes take nothing without an action. */
+  readonly needsAction: boolean;
 }
 
 /** Of what a server says of an application, as far as a person could do something about it. Source: CLIENTS.md §4, NEBRASKA.md §2. */
@@ -58,14 +68,16 @@ function meaningOf(status: string): string {
   return Object.hasOwn(MEANINGS, status) ? `: ${MEANINGS[status]}` : "";
 }
 
-function offered(check: Element, arch: number, needsAction: boolean): Found & { readonly places: Places } {
+function offered(check: Element, { arch, order, needsAction }: Asked): Found & { readonly places: Places } {
+  const versionOf = (manifest: Element): string => checkedVersionOf(manifest, order);
+  const ascending = (a: string, b: string): number => compareVersions(a, b, order);
   const codebases = codebasesOf(check);
   const manifests = childrenOf(check, "manifest");
   if (manifests.length === 0) throw wrong("it offers an update without a manifest");
   if (manifests.length > MAX_MANIFESTS) throw wrong(`it has more than ${MAX_MANIFESTS} manifests`);
   const versions = manifests.map(versionOf);
   if (new Set(versions).size < versions.length) throw wrong("it has two manifests of one version");
-  const target = targetAmong(manifests);
+  const target = targetAmong(manifests, (a, b) => ascending(versionOf(a), versionOf(b)));
   const to = versionOf(target);
 
   const incomplete: { version: string; why: string }[] = [];
@@ -87,8 +99,8 @@ function offered(check: Element, arch: number, needsAction: boolean): Found & { 
   };
   const main = read(target);
   const floors = manifests
-    .filter((one) => (one === target ? isTrue(one.attributes.is_floor) : compareVersions(versionOf(one), to) < 0))
-    .sort((a, b) => compareVersions(versionOf(a), versionOf(b)))
+    .filter((one) => (one === target ? isTrue(one.attributes.is_floor) : ascending(versionOf(one), to) < 0))
+    .sort((a, b) => ascending(versionOf(a), versionOf(b)))
     .flatMap((manifest): FloorRelease[] => {
       const release = manifest === target ? main : read(manifest);
       if (release === null) return [];
@@ -96,15 +108,15 @@ function offered(check: Element, arch: number, needsAction: boolean): Found & { 
       places.set(floor, places.get(release) ?? []);
       return [floor];
     });
-  incomplete.sort((a, b) => compareVersions(a.version, b.version));
+  incomplete.sort((a, b) => ascending(a.version, b.version));
   return { target: main, floors, incomplete, places };
 }
 
 /** Where there are only floors, they were too many for one answer: the highest one is the next step, and a floor, too. */
-function targetAmong(manifests: readonly Element[]): Element {
+function targetAmong(manifests: readonly Element[], ascending: (a: Element, b: Element) => number): Element {
   const marked = manifests.find(({ attributes }) => isTrue(attributes.is_target));
   const last = marked ?? manifests.findLast(({ attributes }) => !isTrue(attributes.is_floor));
-  return last ?? manifests.reduce((a, b) => (compareVersions(versionOf(a), versionOf(b)) < 0 ? b : a));
+  return last ?? manifests.reduce((a, b) => (ascending(a, b) < 0 ? b : a));
 }
 
 /** As Go reads truth values. */
@@ -236,8 +248,15 @@ function fileOf(
   return { name, sizeBytes: Number(size), sha1: hash ?? null, sha256: hash256?.toLowerCase() ?? null };
 }
 
+/** As it stands there: `checkedVersionOf` has looked at all of them. */
 function versionOf({ attributes: { version = "" } }: Element): string {
-  if (!isVersion(version)) throw wrong(`"${version.slice(0, 100)}" is no version`);
+  return version;
+}
+
+/** @throws SourceFailed */
+function checkedVersionOf(manifest: Element, order: VersionOrder): string {
+  const version = versionOf(manifest);
+  if (!isVersion(version, order)) throw wrong(`"${version.slice(0, 100)}" is no version`);
   return version;
 }
 

@@ -44,7 +44,7 @@ export function omahaUpstream({ url, privateAddresses, http, asker }: OmahaUpstr
         throw new SourceFailed(`${shown(new URL(url))} answers ${answer.status}`);
       }
       const text = await textOf(url, answer, MAX_ANSWER_BYTES, limit);
-      const found = readAnswer(text, appId, question.arch);
+      const found = readAnswer(text, { appId, arch: question.arch, order: question.order });
       places = found.places;
       return found;
     },

@@ -19,7 +19,7 @@ import {
   VERSION_FILE,
 } from "../mirror/layout.ts";
 import { type Arch, folderOf, MOST_BYTES } from "../mirror/manifest.ts";
-import { PACKAGE_TYPE } from "../rollout/model/configuration.ts";
+import { PACKAGE_TYPE, type VersionOrder } from "../rollout/model/configuration.ts";
 import { compareVersions, isVersion } from "../rollout/version.ts";
 import { type FileTree, filesIn, layoutArch, whereNodesGet } from "./file-tree.ts";
 import { type Release, type ReleaseFile, SourceFailed } from "./release.ts";
@@ -35,12 +35,12 @@ const MOST_EXTRAS = 200;
 
 export function plainUpstream(tree: FileTree): Upstream {
   return {
-    async releases({ arch: number, have }, signal) {
+    async releases({ arch: number, have, order }, signal) {
       const arch = layoutArch(number);
       const limit = AbortSignal.any([signal, AbortSignal.timeout(DESCRIPTION_MS)]);
-      const version = await newestVersion(tree, arch, limit);
+      const version = await newestVersion(tree, arch, order, limit);
       const nothing = { target: null, floors: [], incomplete: [] };
-      if (compareVersions(version, have) === 0) return nothing;
+      if (version === have) return nothing;
       try {
         return { ...nothing, target: { ...(await described(tree, arch, version, limit)), arch: number } };
       } catch (error) {
@@ -56,7 +56,7 @@ export function plainUpstream(tree: FileTree): Upstream {
 class Incomplete extends Error {}
 
 /** Where nobody has written down which one is current, it is the newest that is there. @throws SourceFailed */
-async function newestVersion(tree: FileTree, arch: Arch, signal: AbortSignal): Promise<string> {
+async function newestVersion(tree: FileTree, arch: Arch, order: VersionOrder, signal: AbortSignal): Promise<string> {
   const board = `${arch}-usr`;
   const path = `${board}/current/${VERSION_FILE}`;
   const text = await tree.text(path, MAX_TEXT_BYTES, signal);
@@ -64,13 +64,13 @@ async function newestVersion(tree: FileTree, arch: Arch, signal: AbortSignal): P
     const said = readVersionFile(text);
     const contradiction = contradictionOf(said, { version: null, board });
     if (contradiction !== null) throw new SourceFailed(`${tree.place(`${board}/current`)}: ${contradiction}`);
-    if (said.version !== null && isVersion(said.version)) return said.version;
+    if (said.version !== null && isVersion(said.version, order)) return said.version;
     throw new SourceFailed(`${tree.place(path)} names no version; it needs a line such as FLATCAR_VERSION=4230.2.1`);
   }
   const names = (await tree.names(board, signal)) ?? [];
   // Somebody says what is current, and it can't be read now: the newest may be another one.
   if (names.includes("current")) throw new SourceFailed(`${tree.place(`${board}/current`)} has no ${VERSION_FILE}`);
-  const versions = names.filter(isVersion).sort(compareVersions);
+  const versions = names.filter((name) => isVersion(name, order)).sort((a, b) => compareVersions(a, b, order));
   const newest = versions.at(-1);
   if (newest !== undefined) return newest;
   throw new SourceFailed(`there is no ${tree.place(path)}, and ${tree.place(board)} lists no versions`);

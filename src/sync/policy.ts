@@ -1,5 +1,6 @@
 /** Whether, and where to, an upstream moves its channel. Pure. */
-import { compareVersions } from "../rollout/version.ts";
+import type { VersionOrder } from "../rollout/model/configuration.ts";
+import { compareVersions, countAsSame } from "../rollout/version.ts";
 
 export interface Policy {
   readonly kind: "follow" | "import-only" | "off";
@@ -13,6 +14,8 @@ export interface Policy {
 
 export interface Situation {
   readonly policy: Policy;
+  /** By what the application's versions are compared. */
+  readonly order: VersionOrder;
   /** What the channel has; null: nothing. */
   readonly current: string | null;
   /** What the channel was last moved to from here; null: it never was. */
@@ -34,44 +37,51 @@ export interface Choice {
 }
 
 /** Why the pins are against a version; null: they aren't. */
-export function pinnedAgainst(version: string, { versions, upTo }: Policy): string | null {
+export function pinnedAgainst(version: string, { versions, upTo }: Policy, order: VersionOrder): string | null {
   if (versions.length > 0 && !versions.includes(version)) {
     return `${version} is none of the pinned versions (${versions.join(", ")})`;
   }
-  if (upTo !== null && compareVersions(version, upTo) > 0) return `${version} is beyond ${upTo}, the pinned one`;
+  if (upTo !== null && compareVersions(version, upTo, order) > 0) return `${version} is beyond ${upTo}, the pinned one`;
   return null;
 }
 
 /** Why the target must not be brought in for the channel; null: it may be. */
 export function againstTarget(
   target: string,
-  { policy, current }: Pick<Situation, "policy" | "current">,
+  { policy, current, order }: Pick<Situation, "policy" | "current" | "order">,
 ): string | null {
-  if (current !== null && compareVersions(target, current) < 0) {
+  if (current !== null && compareVersions(target, current, order) < 0) {
     return `upstream goes back to ${target}; a channel that has ${current} is never moved down by itself`;
   }
-  return pinnedAgainst(target, policy);
+  if (current !== null && countAsSame(target, current, order)) {
+    return (
+      `upstream leads to ${target}, which counts as the same version as ${current}: they differ in build metadata only; ` +
+      "the application's build_metadata: order has it tell them apart"
+    );
+  }
+  return pinnedAgainst(target, policy, order);
 }
 
 /**
  * The highest release that is here, old enough, allowed, and newer than what the channel has; never one above the upstream's
  * present target, which may have been taken back. A channel that a person has moved down is left there until something newer comes.
  */
-export function choose({ policy, current, movedTo, target, here, now }: Situation): Choice {
+export function choose({ policy, order, current, movedTo, target, here, now }: Situation): Choice {
   const stays = (heldBack: string | null, until: number | null = null) => ({ version: null, heldBack, until });
   if (target === null || target === current) return stays(null);
-  const against = againstTarget(target, { policy, current });
+  const against = againstTarget(target, { policy, current, order });
+  const compare = (a: string, b: string): number => compareVersions(a, b, order);
   const newer = here
-    .filter(({ version }) => compareVersions(version, target) <= 0 && pinnedAgainst(version, policy) === null)
-    .filter(({ version }) => current === null || compareVersions(version, current) > 0)
-    .sort((a, b) => compareVersions(b.version, a.version));
+    .filter(({ version }) => compare(version, target) <= 0 && pinnedAgainst(version, policy, order) === null)
+    .filter(({ version }) => current === null || compare(version, current) > 0)
+    .sort((a, b) => compare(b.version, a.version));
   const [newest] = newer;
   if (newest === undefined) return stays(against);
   if (policy.kind !== "follow") {
     const byHand = `${newest.version} is here; by the policy, a person moves the channel`;
     return stays(against === null ? byHand : `${byHand}; ${against}`);
   }
-  const unmoved = newer.filter(({ version }) => movedTo === null || compareVersions(version, movedTo) > 0);
+  const unmoved = newer.filter(({ version }) => movedTo === null || compare(version, movedTo) > 0);
   if (unmoved.length === 0) {
     return stays(
       `the channel had ${movedTo} from here, and somebody has moved it since; it is left to people until something newer comes`,

@@ -1,5 +1,5 @@
 /** Where releases come from: an Omaha server (`omaha-upstream.ts`), a signed mirror (`mirror-upstream.ts`), or a bare one (`plain-upstream.ts`). */
-import type { PackageFile } from "../rollout/model/configuration.ts";
+import type { PackageFile, VersionOrder } from "../rollout/model/configuration.ts";
 import type { Bytes, Release } from "./release.ts";
 
 export interface Question {
@@ -10,8 +10,10 @@ export interface Question {
   readonly track: string;
   /** 0 all, 1 amd64, 2 aarch64, 3 x86. */
   readonly arch: number;
-  /** The newest version that the channel has; 0.0.0: none. */
+  /** The newest version that the channel has; the lowest that there is: none. */
   readonly have: string;
+  /** By what the application's versions are compared. */
+  readonly order: VersionOrder;
 }
 
 /** A release that no node may skip on its way. */

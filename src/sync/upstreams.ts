@@ -1,6 +1,7 @@
 /** Upstreams in the database: whose turn it is, what a check came to, what was seen when. */
 import type { ExpressionBuilder, Kysely, Selectable } from "kysely";
 import { ACTIVITY, SEVERITY } from "../rollout/model/activity.ts";
+import type { VersionOrder } from "../rollout/model/configuration.ts";
 import { compareVersions } from "../rollout/version.ts";
 import { noteActivity } from "../store/activity.ts";
 import type { Tables } from "../store/tables.ts";
@@ -166,7 +167,12 @@ export async function noteSeen(tx: Db, upstreamNo: number, seen: readonly Seen[]
  * What was a target once, and is above the present one, was taken back: a channel is not moved to it before it is offered again.
  * @param version null: there is nothing to be above of, and all were taken back
  */
-export async function forgetAbove(tx: Db, upstreamNo: number, version: string | null): Promise<void> {
+export async function forgetAbove(
+  tx: Db,
+  upstreamNo: number,
+  version: string | null,
+  order: VersionOrder,
+): Promise<void> {
   const targets = await tx
     .selectFrom("upstream_releases")
     .select("version")
@@ -174,7 +180,7 @@ export async function forgetAbove(tx: Db, upstreamNo: number, version: string | 
     .where("is_target", "=", 1)
     .execute();
   for (const { version: one } of targets) {
-    if (version !== null && compareVersions(one, version) <= 0) continue;
+    if (version !== null && compareVersions(one, version, order) <= 0) continue;
     await changing(tx, upstreamNo, one).set({ is_target: 0 }).execute();
   }
 }

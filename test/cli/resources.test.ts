@@ -1,4 +1,7 @@
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { aFolder } from "../afterwards.ts";
 import { aTurnout, FLATCAR, STABLE_CHANNEL, STABLE_GROUP, type TestTurnout } from "../e2e/turnout.ts";
 import { asking } from "./asking.ts";
 
@@ -44,6 +47,18 @@ describe("turnout apps", () => {
     );
     expect(await refused("groups", "list", "--app", made.id)).toContain('there are: "Flatcar Container Linux"');
     expect(await refused("apps", "set", FLATCAR)).toContain("name at least one thing to change");
+    const lab = await json("apps", "create", "Lab", "--version-scheme", "four-part");
+    expect(lab).toMatchObject({ version_scheme: "four-part", build_metadata: "ignore" });
+    const other = ["--url", "https://u.example/", "--type", "other", "--app", "Lab"];
+    expect(await refused("packages", "create", "4230.2.1", "--arch", "amd64", ...other)).toContain(
+      "must be four numbers",
+    );
+    expect((await json("packages", "create", "1.3.36.102", "--arch", "amd64", ...other)).version).toBe("1.3.36.102");
+    expect(await refused("apps", "set", "Lab", "--build-metadata", "order")).toContain(
+      "versions of four numbers have none",
+    );
+    expect(await done("apps", "show", "Lab")).toMatch(/^version-scheme +four-part\nbuild-metadata +ignore$/m);
+    await done("apps", "delete", "Lab", "--yes");
     expect(await refused("apps", "create", "Other", "--product-id", "no")).toContain(
       "product_id: must be a reverse-domain",
     );
@@ -146,6 +161,21 @@ describe("turnout channels", () => {
     });
     expect(await done("channels", "list")).toMatch(/^stable \(amd64\) +4230\.2\.1 +e06064ad/m);
     expect(await done("rollouts", "list", "--group", STABLE_GROUP)).toMatch(/4230\.2\.1 +running/);
+    const nightlies = ["4845.0.0+nightly-20261006-2100", "4845.0.0+nightly-20261007-2100"] as const;
+    for (const version of nightlies) await aPackage(version);
+    const beta = ["channels", "set", "beta", "--arch", "amd64", "--package"];
+    expect((await turnout(...beta, nightlies[0])).err).toBe("");
+    expect(await turnout(...beta, nightlies[1])).toMatchObject({
+      code: 0,
+      err: expect.stringContaining(`Nodes that run ${nightlies[0]} count as having ${nightlies[1]} already`),
+    });
+    const fleet = join(aFolder(), "fleet.json");
+    const channels = [{ name: "beta", arch: "amd64", package: nightlies[0] }];
+    writeFileSync(fleet, JSON.stringify({ applications: [{ name: "Flatcar Container Linux", channels }] }));
+    expect((await turnout("plan", "-f", fleet)).err).toContain(`count as having ${nightlies[0]} already`);
+    expect((await turnout("apply", "-f", fleet, "--yes")).err).toContain(`count as having ${nightlies[0]} already`);
+    await done("channels", "set", "beta", "--arch", "amd64", "--package", "none");
+    for (const version of nightlies) await done("packages", "delete", version, "--yes");
     expect(await done("channels", "create", "nightly", "--arch", "amd64", "--package", "4081.2.0")).toMatch(
       /^package +4081\.2\.0$/m,
     );

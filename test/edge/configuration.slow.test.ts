@@ -27,11 +27,18 @@ describe("the configuration of a central server", () => {
     const central = await world.central();
     await release(central.api, "4230.2.1");
     await changeGroup(central.api, { strategy: { stages: [{ percent: 100 }] }, policy_timezone: "Asia/Tokyo" });
+    await central.api("PUT", `/apps/${FLATCAR}`, { name: "Flatcar Container Linux", build_metadata: "order" });
+    await central.api("POST", "/apps", { name: "Updater", version_scheme: "four-part" });
     const site = await world.site(central);
     expect(await site.api("GET", "/central")).toMatchObject({ state: "new", site: "berlin", url: central.url });
 
     const state = await round(site);
-    expect(state).toMatchObject({ state: "synced", error: null, held: [], applications: [{ id: FLATCAR }] });
+    expect(state).toMatchObject({ state: "synced", error: null, held: [], applications: [{ id: FLATCAR }, {}] });
+    const { applications } = await site.api<{ applications: object[] }>("GET", "/apps");
+    expect(applications).toMatchObject([
+      { name: "Updater", version_scheme: "four-part", build_metadata: "ignore" },
+      { id: FLATCAR, version_scheme: "semver", build_metadata: "order" },
+    ]);
     expect(state.path).toEqual([(await central.api<{ instance: string }>("GET", "/central")).instance]);
     expect(await channel(site.api)).toBe("4230.2.1");
     const here = await site.api("GET", GROUP);

@@ -33,7 +33,7 @@ export function scenario({ policy = {}, mostDownloads = null, ...document }: Ask
   const limits = { policy: { ...NO_LIMITS, ...policy }, mostDownloads };
   const defaults = { version: "4230.2.1", strategy: {}, now: START, ...limits };
   const plan = planOf(request, defaults);
-  return { ...plan, nodes: makeUp(madeUpNodes(request, plan.version), plan.seed) };
+  return { ...plan, nodes: makeUp(madeUpNodes(request, plan), plan.seed) };
 }
 
 export function forecast(asked: Asked = {}): Forecast {

@@ -8,7 +8,7 @@ import { STAGES, START } from "./builders.ts";
 function asked(nodes: number) {
   const request = forecastSchema.parse({ nodes, strategy: STAGES, fail: ["3%:9"] });
   const plan = planOf(request, { version: "4230.2.1", strategy: {}, policy: NO_LIMITS, now: START });
-  return { plan, nodes: madeUpNodes(request, plan.version) };
+  return { plan, nodes: madeUpNodes(request, plan) };
 }
 
 describe("a forecaster", () => {

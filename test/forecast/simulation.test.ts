@@ -72,6 +72,21 @@ describe("a good release", () => {
     expect(slow.endsAt - START).toBeLessThan(20 * 45 * 60_000);
   });
 
+  it.each([
+    { version: "1.3.36.102" },
+    { version: "1.3.36.102", from_version: "1.3.9.200" },
+    { version: "4845.0.0+nightly-20261007-2100", from_version: "4845.0.0+nightly-20261006-2100" },
+  ])("may be of any kind of version: %j", (versions) => {
+    expect(forecast({ nodes: 50, strategy: {}, ...versions })).toMatchObject({
+      version: versions.version,
+      end: "completed",
+      complete: 50,
+    });
+    expect(() => forecast({ nodes: 50, version: versions.version, from_version: versions.version })).toThrow(
+      "is not below",
+    );
+  });
+
   it("starts nothing outside the windows and in freezes", () => {
     const windows = [readWindow({ days: ["mon", "tue", "wed", "thu"], from: "22:00", to: "04:00" })];
     const timezone = "Europe/Berlin"; // an hour ahead of UTC in March

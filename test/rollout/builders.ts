@@ -30,6 +30,7 @@ export function aPackage(changes: Partial<Package> = {}): Package {
     applicationNo: 1,
     type: 1,
     version,
+    versionOrder: "semver",
     arch: ARCH.amd64,
     urls: [`https://updates.example.org/${version}/`],
     files: [{ name: "flatcar_production_update.gz", sizeBytes: 1234, sha1: null, sha256: null }],
@@ -99,7 +100,7 @@ export function aFleet(groups: readonly Group[] = [aGroup()], changes: Partial<R
     };
   });
   return buildFleet(1, {
-    applications: [{ no: 1, id: APP_ID, productId: "io.example.flatcar", name: "Flatcar" }],
+    applications: [{ no: 1, id: APP_ID, productId: "io.example.flatcar", name: "Flatcar", versionOrder: "semver" }],
     groups,
     rollouts,
   });

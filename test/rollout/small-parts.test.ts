@@ -7,7 +7,6 @@ import { ARCH, type Arch } from "../../src/rollout/model/arch.ts";
 import type { Group, MissingField } from "../../src/rollout/model/configuration.ts";
 import { percentile } from "../../src/rollout/percentile.ts";
 import { planRollouts } from "../../src/rollout/plan.ts";
-import { compareVersions, isVersion, matchesPrefix } from "../../src/rollout/version.ts";
 import { aChannel, aFleet, aGroup, aPackage, GROUP_ID } from "./builders.ts";
 
 describe("an interval", () => {
@@ -69,38 +68,6 @@ describe("a Flatcar package", () => {
   });
 });
 
-describe("a version", () => {
-  it("is strict semver", () => {
-    for (const text of ["4230.2.1", "0.0.0", "1.2.3-rc.1", "4459.2.1+nightly-20260301-2100"])
-      expect(isVersion(text)).toBe(true);
-    for (const text of ["", "1.2", "1.2.3.4", "v1.2.3", "01.2.3", " 1.2.3", "1.2.3 ", `1.2.3-${"x".repeat(300)}`]) {
-      expect(isVersion(text)).toBe(false);
-    }
-  });
-
-  it("compares by number, with builds alike and pre-releases before the release", () => {
-    const ascending = ["not-a-version", "9.0.0", "10.0.0-dev", "10.0.0", "10.0.1", "4230.2.1"];
-    for (const [index, version] of ascending.entries()) {
-      for (const later of ascending.slice(index + 1)) {
-        expect(compareVersions(version, later)).toBeLessThan(0);
-        expect(compareVersions(later, version)).toBeGreaterThan(0);
-      }
-    }
-    expect(compareVersions("1.0.0+a", "1.0.0+b")).toBe(0);
-  });
-
-  it("stays right when thousands of others were seen", () => {
-    for (let n = 0; n < 5_000; n += 1) isVersion(`1.0.${n}`);
-    expect(compareVersions("1.0.1", "1.0.2")).toBeLessThan(0);
-  });
-
-  it("matches a prefix by components", () => {
-    expect(matchesPrefix("2.40.1", "2.4")).toBe(false);
-    expect(matchesPrefix("2.4.1", "2.4")).toBe(true);
-    expect(matchesPrefix("2.4.1", "2.4.1.7")).toBe(false);
-  });
-});
-
 describe("a node's percentile", () => {
   it("is the one of the specification", () => {
     expect(percentile("r1", "e0f3745b108f471cbd4883c6fbed8cdd")).toBeCloseTo(0.944137952950808, 14);
@@ -144,7 +111,7 @@ describe("the plan of rollouts", () => {
 describe("a fleet", () => {
   it("finds applications without a product id, too", () => {
     const fleet = buildFleet(3, {
-      applications: [{ no: 1, id: "A-B", productId: null, name: "x" }],
+      applications: [{ no: 1, id: "A-B", productId: null, name: "x", versionOrder: "semver" }],
       groups: [],
       rollouts: [],
     });

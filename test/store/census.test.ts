@@ -122,7 +122,7 @@ describe("timelines", () => {
     world.db.exec("UPDATE nodes SET version = '4230.2.1' WHERE no = 2");
     await takeCensus(world.store, NOW - 15 * MINUTE);
     world.db.exec("UPDATE nodes SET version = '4230.2.1' WHERE no = 1");
-    const timeline = await versionTimeline(world.store.read, 1, "1h", NOW + MINUTE);
+    const timeline = await versionTimeline(world.store.read, 1, "semver", "1h", NOW + MINUTE);
     expect([...timeline.values()].map((versions) => Object.fromEntries(versions))).toEqual([
       { "4081.2.0": 0, "4230.2.1": 0 },
       { "4081.2.0": 0, "4230.2.1": 0 },
@@ -131,7 +131,7 @@ describe("timelines", () => {
       { "4081.2.0": 0, "4230.2.1": 2 },
     ]);
     // A census that was missed: the last one within a step stands for it.
-    const day = [...(await versionTimeline(world.store.read, 1, "1d", NOW + 61 * MINUTE)).values()];
+    const day = [...(await versionTimeline(world.store.read, 1, "semver", "1d", NOW + 61 * MINUTE)).values()];
     expect(Object.fromEntries(day.at(-2) ?? [])).toEqual({ "4081.2.0": 1, "4230.2.1": 1 });
   });
 

@@ -5,12 +5,13 @@ import { FLATCAR } from "../e2e/turnout.ts";
 import { answerOf, aVersion, MAIN, manifestOf, OEM } from "./world.ts";
 
 const [floor, target] = [aVersion("4081.2.0", 1), aVersion("4230.2.1", 1)];
+const ASKED = { appId: FLATCAR, arch: 1, order: "semver" } as const;
 const BASE = "https://files.example.org/app/amd64/";
 
 /** The release of one manifest whose files are named otherwise. */
 function read(named: (text: string) => string, marks = "") {
   const manifest = named(manifestOf(target, marks));
-  const { target: found, places } = readAnswer(answerOf(BASE, manifest, ["https://b.example/x"]), FLATCAR, 1);
+  const { target: found, places } = readAnswer(answerOf(BASE, manifest, ["https://b.example/x"]), ASKED);
   if (found === null) throw new Error("there is none");
   return { url: found.url, names: filesOf(found).map(({ name }) => name), places: places.get(found) };
 }
@@ -36,7 +37,7 @@ describe("a release whose payload is named with a folder", () => {
 
   it("is not looked for where the target's version in the codebase would lead", () => {
     const both = [floor, target].map((one) => renamed(`${one.version}/${MAIN}`, `${one.version}~${OEM}`)(manifestOf(one, one === floor ? ' is_floor="true"' : ""))); // biome-ignore format: one line
-    const { floors } = readAnswer(answerOf(`${BASE}4230.2.1/`, both.join("")), FLATCAR, 1);
+    const { floors } = readAnswer(answerOf(`${BASE}4230.2.1/`, both.join("")), ASKED);
     expect(floors.map(({ url }) => url)).toEqual([`${BASE}4230.2.1/4081.2.0/`]);
   });
 

@@ -160,11 +160,18 @@ describe("a release", () => {
     expect(await packagesOf(site.server)).toEqual({});
   });
 
-  it("of another application needs none, but a hash that shows what has come", async () => {
+  it.each([
+    ["semver", "4230.2.1", "0.0.0"],
+    ["four-part", "1.3.36.102", "0.0.0.0"],
+  ])("of another application needs none, but a hash that shows what has come: %s", async (scheme, version, none) => {
     const upstream = await handmade();
     upstream.offer(target);
     const server = await aServer();
-    const { id: app } = await server.api<{ id: string }>("POST", "/apps", { name: "x", product_id: "org.example.x" });
+    const { id: app } = await server.api<{ id: string }>("POST", "/apps", {
+      name: "x",
+      product_id: "org.example.x",
+      version_scheme: scheme,
+    });
     const channel = { name: "main", color: "#14b9d6", arch: 1, application_id: app };
     const { id: channelId } = await server.api<{ id: string }>("POST", `/apps/${app}/channels`, channel);
     const { id } = await server.api<{ id: string }>("POST", `/apps/${app}/upstreams`, {
@@ -180,13 +187,17 @@ describe("a release", () => {
       await server.turnout.syncing.idle();
       return (await server.api<{ state: { last_error: string | null } }>("GET", site.path)).state;
     };
-    const answer = withoutAction(String(upstream.answer)).replace(`{${FLATCAR}}`, "org.example.x");
+    const theirs = withoutAction(String(upstream.answer)).replace(`{${FLATCAR}}`, "org.example.x");
+    const answer = theirs.replaceAll('version="4230.2.1"', `version="${version}"`);
     upstream.answer = answer.replace(/(name="flatcar_production_update.gz") hash="[^"]*"/, "$1");
     expect((await checked()).last_error).toBe(
-      "4230.2.1 can't be offered: its file flatcar_production_update.gz has no hash",
+      `${version} can't be offered: its file flatcar_production_update.gz has no hash`,
     );
     upstream.answer = answer;
-    expect(await checked()).toMatchObject({ last_error: null, moved_to: "4230.2.1" });
+    expect(await checked()).toMatchObject({ last_error: null, moved_to: version });
+    expect(upstream.asked[0]).toContain(`version="${none}"`);
     expect(await versionOf(server)).toBeNull();
+    upstream.answer = answer.replace(`version="${version}"`, 'version="4230.2"');
+    expect((await checked()).last_error).toContain('"4230.2" is no version');
   });
 });

@@ -59,6 +59,25 @@ describe("a server that follows the bare layout on a web server", () => {
     expect(await site.version()).toBe("4230.2.2");
   });
 
+  it("moves from one nightly to the next where their builds count, and says so where they don't", async () => {
+    const [older, newer] = ["4845.0.0+nightly-20261006-2100", "4845.0.0+nightly-20261007-2100"];
+    const { layout, site } = await aSite();
+    layout.release(older);
+    expect(await site.sync()).toMatchObject({ last_error: null, moved_to: older });
+    layout.release(newer);
+    expect(await site.check()).toMatchObject({
+      last_error: null,
+      held_back:
+        `upstream leads to ${newer}, which counts as the same version as ${older}: they differ in build metadata only; ` +
+        "the application's build_metadata: order has it tell them apart",
+    });
+    const app = await site.server.api("GET", `/apps/${FLATCAR}`);
+    await site.server.api("PUT", `/apps/${FLATCAR}`, { ...app, build_metadata: "order" });
+    expect(await site.check()).toMatchObject({ last_error: null, held_back: null, moved_to: newer });
+    layout.write("current", "version.txt", versionText(older));
+    expect((await site.check()).held_back).toContain("never moved down by itself");
+  });
+
   it("takes what lacks a file or a digest for incomplete, says which, and offers nothing of it", async () => {
     const { layout, web, site } = await aSite();
     const sums = (name: string) => `${"ab".repeat(32)}  ${name}\n`;

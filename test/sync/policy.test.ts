@@ -7,6 +7,7 @@ const NOW = Date.UTC(2026, 2, 4, 12);
 const situation = (
   changes: Partial<Situation> & { kind?: "follow" | "import-only"; pins?: object } = {},
 ): Situation => ({
+  order: "semver",
   current: "4081.2.0",
   movedTo: null,
   target: "4230.2.1",
@@ -50,6 +51,15 @@ describe("the channel stays where it is", () => {
       version: null,
       heldBack: "upstream goes back to 4230.2.1; a channel that has 4593.2.5 is never moved down by itself",
     }));
+  it("when upstream leads to what counts as the same", () => {
+    const [current, target] = ["4845.0.0+nightly-20261006-2100", "4845.0.0+nightly-20261007-2100"];
+    const nightly = { current, target, here: [{ version: target, firstSeenAt: NOW - DAY }] };
+    expect(chosen(nightly)).toMatchObject({
+      version: null,
+      heldBack: expect.stringContaining(`upstream leads to ${target}, which counts as the same version as ${current}`),
+    });
+    expect(chosen({ ...nightly, order: "semver-build" })).toMatchObject({ version: target, heldBack: null });
+  });
   it("when a person moves it", () =>
     expect(chosen({ kind: "import-only" })).toMatchObject({
       version: null,

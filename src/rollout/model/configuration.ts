@@ -7,12 +7,24 @@ export const PACKAGE_TYPE = { flatcar: 1, docker: 2, rkt: 3, other: 4 } as const
 /** At or above this many updates a period, a group has no limit. */
 export const UNLIMITED_UPDATES = 900_000;
 
+/** How an application's versions are read: MAJOR.MINOR.PATCH, or four numbers, as in Google's Omaha. */
+export const VERSION_SCHEMES = ["semver", "four-part"] as const;
+export type VersionScheme = (typeof VERSION_SCHEMES)[number];
+
+/** Whether semantic versions that differ in build metadata alone count as the same one, or are ordered by the date in it. */
+export const BUILD_METADATA = ["ignore", "order"] as const;
+export type BuildMetadata = (typeof BUILD_METADATA)[number];
+
+/** Both in one: by what an application's versions are compared. */
+export type VersionOrder = "semver" | "semver-build" | "four-part";
+
 /** Row numbers (`no`) are the store's own keys; `id` is the UUID that people and the API see. */
 export interface Application {
   readonly no: number;
   readonly id: string;
   readonly productId: string | null;
   readonly name: string;
+  readonly versionOrder: VersionOrder;
 }
 
 export interface PackageFile {
@@ -47,6 +59,8 @@ export interface Package {
   readonly applicationNo: number;
   readonly type: number;
   readonly version: string;
+  /** Its application's. */
+  readonly versionOrder: VersionOrder;
   readonly arch: Arch;
   /**
    * Where the files are: every codebase, in order of preference. One that begins with `/` is below the address where this

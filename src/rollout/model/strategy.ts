@@ -4,7 +4,7 @@ import type { Labels } from "./node.ts";
 /** The nodes that a stage names. What is null does not matter. */
 export interface Match {
   readonly oems: readonly string[] | null;
-  /** A semver range of the version that the node runs. */
+  /** A range of the version that the node runs. */
   readonly versions: string | null;
   /** Bare machine ids: lower case, no braces or dashes. */
   readonly ids: readonly string[] | null;
