@@ -4,6 +4,7 @@ import { Forecaster } from "../forecast/forecaster.ts";
 import type { ForecastNode } from "../forecast/scenario.ts";
 import type { Group } from "../rollout/model/configuration.ts";
 import { NotPossible } from "../rollout/run.ts";
+import { sharedAfter } from "../rollout/shared-id.ts";
 import { labelsOf } from "../store/care.ts";
 import { loadFleet, toArch } from "../store/fleet.ts";
 import { strategyOf } from "../store/rollouts.ts";
@@ -40,7 +41,7 @@ export function forecastOperations(): readonly Operation[] {
         now,
       });
       const since = now - plan.strategy.activeWithinMs;
-      const nodes = body.nodes === undefined ? await nodesOf(read, group, since) : madeUpNodes(body, plan.version);
+      const nodes = body.nodes === undefined ? await nodesOf(read, group, since, now) : madeUpNodes(body, plan.version);
       return toForecastView(await forecaster.run(plan, nodes, call.left));
     },
   });
@@ -55,13 +56,19 @@ function versionOf({ version }: ForecastRequest, group: Group): string {
   );
 }
 
-/** The group's nodes that are still there, in portions. Those that are held would get nothing. */
-async function nodesOf(db: Db, group: Group, since: number): Promise<AsyncIterable<readonly ForecastNode[]>> {
+/** The group's nodes that are still there, in portions. Those that are held, or are several machines, would get nothing. */
+async function nodesOf(
+  db: Db,
+  group: Group,
+  since: number,
+  now: number,
+): Promise<AsyncIterable<readonly ForecastNode[]>> {
   const active = db
     .selectFrom("nodes")
     .leftJoin("seen", "seen.node_no", "nodes.no")
     .where("group_no", "=", group.no)
     .where("nodes.held", "is", null)
+    .where((eb) => eb.or([eb("nodes.shared_at", "is", null), eb("nodes.shared_at", "<=", sharedAfter(now))]))
     .where((eb) => eb(eb.fn.coalesce("seen.at", "nodes.created_at"), ">", since));
   const count = await countOf(active.select((eb) => eb.fn.countAll().as("count")));
   if (count === 0)

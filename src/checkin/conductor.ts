@@ -12,7 +12,7 @@ import type { Rollout } from "../rollout/model/rollout.ts";
 import { due, isLast, stageFinished } from "../rollout/run.ts";
 import { isForAll, isWaitedFor, type Straggler, stageOf } from "../rollout/stages.ts";
 import { compareVersions } from "../rollout/version.ts";
-import { holdOf, labelsOf } from "../store/care.ts";
+import { holdOf, labelsOf, sharedOf } from "../store/care.ts";
 import { loadCounters } from "../store/counters.ts";
 import { loadFleet } from "../store/fleet.ts";
 import { RolloutMoved, recordChange, SYSTEM } from "../store/rollouts.ts";
@@ -252,6 +252,7 @@ function stragglers(db: Db) {
     .leftJoin("seen", "seen.node_no", "nodes.no")
     .select(["nodes.no", "nodes.id", "nodes.oem", "nodes.version", "nodes.machine_alias", "nodes.alias"])
     .select(["nodes.labels", "nodes.held", "nodes.arch", "nodes.status", "nodes.rollout_no", "nodes.grant_version"])
+    .select(["nodes.shared_since", "nodes.shared_at"])
     .select((eb) => eb.fn.coalesce("seen.at", "nodes.created_at").as("last_seen_at"));
 }
 
@@ -266,6 +267,7 @@ function toStraggler(row: Row): Straggler {
     alias: row.alias,
     labels: labelsOf(row.labels),
     held: holdOf(row.held),
+    shared: sharedOf(row.shared_since, row.shared_at),
     // Written from the engine's own types.
     arch: row.arch as Arch,
     status: row.status as NodeStatus,

@@ -48,6 +48,8 @@ interface GroupStatus {
   readonly updates_enabled: boolean;
   readonly updates_stopped_by: GroupView["updates_stopped_by"];
   readonly nodes: Statistics;
+  /** Machine ids that two machines or more report with, of those seen within a day; the first few by name. */
+  readonly shared_machine_ids: { readonly total: number; readonly some: readonly string[] };
   /** Those that are not over. */
   readonly rollouts: readonly Rollout[];
 }
@@ -65,6 +67,8 @@ interface Status extends Links {
   readonly needs: readonly string[];
 }
 
+/** So many are named. */
+const SOME = 2;
 const OPEN = ["scheduled", "running", "paused", "halted"];
 
 export function statusCommand(): Command {
@@ -98,7 +102,7 @@ async function ask(api: Api): Promise<Status> {
   for (const { id, name, groups: all } of apps) {
     const groups = all ?? [];
     const asked = await inParallel(groups, (group) => askGroup(api, `/apps/${id}/groups/${group.id}`, group));
-    needs.push(...groups.flatMap((group, index) => needsOf(group, asked[index]?.rollouts ?? [])));
+    needs.push(...groups.flatMap((group, index) => needsOf(group, asked[index])));
     applications.push({ id, name, groups: asked });
   }
   const links = await askLinks(api, apps, who.applications !== null || who.groups !== null);
@@ -109,6 +113,10 @@ async function ask(api: Api): Promise<Status> {
 async function askGroup(api: Api, path: string, group: GroupView): Promise<GroupStatus> {
   const nodes = await api.call<Statistics>("GET", `${path}/instances_stats?duration=1d`);
   const { rollouts } = await api.call<{ rollouts: readonly Rollout[] }>("GET", `${path}/rollouts?perpage=50`);
+  const shared = await api.call<{ total: number; instances: readonly { id: string }[] | null }>(
+    "GET",
+    `${path}/instances?duration=1d&shared_machine_id=true&perpage=${SOME}`,
+  );
   return {
     id: group.id,
     name: group.name,
@@ -117,17 +125,28 @@ async function askGroup(api: Api, path: string, group: GroupView): Promise<Group
     updates_enabled: group.policy_updates_enabled,
     updates_stopped_by: group.updates_stopped_by,
     nodes,
+    shared_machine_ids: { total: shared.total, some: (shared.instances ?? []).map(({ id }) => id) },
     rollouts: rollouts.filter(({ state }) => OPEN.includes(state)),
   };
 }
 
-function needsOf(group: GroupView, rollouts: readonly Rollout[]): string[] {
-  const needs = rollouts.flatMap((one) => needsOfRollout(one).map((need) => `the rollout of ${one.version} ${need}`));
+function needsOf(group: GroupView, status: GroupStatus | undefined): string[] {
+  const needs = (status?.rollouts ?? []).flatMap((one) =>
+    needsOfRollout(one).map((need) => `the rollout of ${one.version} ${need}`),
+  );
   const { updates_stopped: stop } = group;
   if (stop !== null) {
     needs.push(
       `safe mode has stopped updates since ${shortTime(stop.since)}: ${stop.reason} with ${stop.version}; ` +
         `turnout groups resume-updates lets them go on`,
+    );
+  }
+  const { total = 0, some = [] } = status?.shared_machine_ids ?? {};
+  if (total > 0) {
+    const which = `${some.join(", ")}${total > some.length ? ", …" : ""}`;
+    needs.push(
+      `${several(total, "machine id")} (${which}) ${total === 1 ? "is" : "are"} shared by two machines or more, which get no update; ` +
+        "turnout nodes list --shared-id",
     );
   }
   return needs.map((need) => `${group.name}: ${need}`);

@@ -20,6 +20,7 @@ import { factsOfStop, heldBackBy, NOT_STOPPED, offerHeldBackBy, type PolicyQuest
 import { Progress } from "./progress.ts";
 import { retryAt } from "./retry.ts";
 import { waitsFor } from "./run.ts";
+import { isShared, watchIdentity } from "./shared-id.ts";
 import { stageOf } from "./stages.ts";
 import { mirrorOffer, offerOf, type Target, targetBack, targetOf } from "./target.ts";
 import { compareVersions, matchesPrefix } from "./version.ts";
@@ -66,6 +67,7 @@ export function decide(
 
   const record = node === null ? newNode(checkIn, group, ip, now) : updated(node, checkIn, group, ip);
   const progress = new Progress(record, counters, now);
+  watchIdentity(progress, node, checkIn);
   live(progress, groupOfGrant(fleet, record, group).policy, checkIn);
   const verdict = checkIn.updateCheck ? updateCheck(fleet, group, checkIn, progress, counters, trace) : NO_UPDATE_CHECK;
   return { status: "ok", trace, changes: progress.changes, reason: verdict.reason, offer: verdict.offer };
@@ -98,7 +100,7 @@ function updateCheck(
     step(trace, "below the target", behind, { version: checkIn.version, target: target.package.version });
     if (!behind) return stopped("up-to-date");
   }
-  const unfit = unfitFor(target, progress.node, checkIn, trace);
+  const unfit = unfitFor(target, progress, checkIn, trace);
   if (unfit !== null) return stopped(unfit);
 
   const rollout = rollback ?? fleet.rolloutByTarget.get(rolloutKey(group.no, target.package.no));
@@ -154,8 +156,12 @@ function running(rollout: Rollout, granting: boolean, fleet: Fleet, now: number,
 const NO_PACKAGE = { class: ACTIVITY.packageNotFound, severity: SEVERITY.warning } as const;
 
 /** Reasons that have nothing to do with policy: it is nothing for this node, or not now. */
-function unfitFor(target: Target, node: Node, checkIn: CheckIn, trace: TraceStep[]): Reason | null {
+function unfitFor(target: Target, { node, now }: Progress, checkIn: CheckIn, trace: TraceStep[]): Reason | null {
   const { package: wanted, channel } = target;
+  if (isShared(node.shared, now)) {
+    step(trace, "machine id of its own", false, { since: node.shared.since });
+    return "shared-machine-id";
+  }
   const rebooted = node.status !== "installed";
   step(trace, "not waiting for its reboot", rebooted, { status: node.status });
   if (!rebooted) return "waiting-for-reboot";

@@ -102,6 +102,8 @@ const WORDS: Readonly<Record<string, Wording>> = {
     holds
       ? `it runs ${version}; the target is ${target}`
       : `it runs ${version}, and the target is ${target}: nothing to do`,
+  "machine id of its own": ({ since }) =>
+    `two machines or more report with this machine id since ${time(since)}: none of them is updated until each has an id of its own (a new /etc/machine-id on all but one)`,
   "not waiting for its reboot": (_, holds) =>
     holds ? "it is not waiting for a reboot" : "it has installed the update and waits for its reboot",
   architecture: ({ node, package: wanted }, holds) =>

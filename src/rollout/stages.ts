@@ -3,10 +3,11 @@ import semver from "semver";
 import { isInFlight } from "./counters.ts";
 import { closedSlice } from "./health.ts";
 import { ARCH, type Arch } from "./model/arch.ts";
-import type { Hold, Node, NodeStatus } from "./model/node.ts";
+import type { Hold, Node, NodeStatus, SharedId } from "./model/node.ts";
 import type { Rollout } from "./model/rollout.ts";
 import type { Match, Stage } from "./model/strategy.ts";
 import { bareId, percentile } from "./percentile.ts";
+import { isShared } from "./shared-id.ts";
 import { compareVersions } from "./version.ts";
 
 /** What a stage looks at: the node as it reported itself last. */
@@ -87,6 +88,7 @@ export interface Straggler extends StageNode {
   readonly arch: Arch;
   readonly status: NodeStatus;
   readonly held: Hold | null;
+  readonly shared: Pick<SharedId, "lastAt"> | null;
   readonly lastSeenAt: number;
   /** Of its present grant. */
   readonly rolloutNo: number | null;
@@ -95,11 +97,11 @@ export interface Straggler extends StageNode {
 
 /**
  * Whether the present stage still waits for this node of its group. A node that failed is through, until it tries again; one
- * that a person holds would keep everybody waiting for that person.
+ * that a person holds, or that is two machines, would keep everybody waiting for a person.
  */
 export function isWaitedFor(rollout: Rollout, node: Straggler, now: number): boolean {
   const { strategy, undoes, package: wanted } = rollout;
-  if (node.held !== null) return false;
+  if (node.held !== null || isShared(node.shared, now)) return false;
   if (node.rolloutNo === rollout.no && !isInFlight(node.status)) return false;
   const concerned =
     undoes === null

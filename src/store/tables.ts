@@ -234,6 +234,9 @@ export interface Tables {
     held: string | null;
     own_group: string | null;
     labels: string | null;
+    former_boots: string | null;
+    shared_since: number | null;
+    shared_at: number | null;
   };
   seen: { node_no: number; at: number };
   past_grants: {
