@@ -1,4 +1,5 @@
 /** A fleet of virtual nodes against a real server, on compressed time. */
+import { randomUUID } from "node:crypto";
 import type { Offer } from "./answer.ts";
 import { outcomeOf } from "./behaviour.ts";
 import { type OmahaClient, omahaClient } from "./client.ts";
@@ -140,6 +141,7 @@ class Fleet {
       timing: { ...DEFAULT_TIMING, ...this.#options.timing },
       downloads: this.#files === null ? "timed" : "real",
       random: seededRandom(`${seed}\n${id}`),
+      newBootId: randomUUID,
       outcome: (version) => outcomeOf(rules, id, identity.oem, version),
     };
     this.#worlds.push(world);

@@ -4,7 +4,7 @@
  */
 import { type Answer, type Offer, readAnswer } from "./answer.ts";
 import type { Outcome } from "./behaviour.ts";
-import { type Random, uuid } from "./random.ts";
+import type { Random } from "./random.ts";
 import type { Boot, Identity, Message } from "./request.ts";
 import { firstCheckIn, nextCheckIn, nextPingIn, type Timing } from "./timing.ts";
 
@@ -67,6 +67,8 @@ export interface World {
   /** Whether files are fetched, or downloads only take their time. */
   readonly downloads: "real" | "timed";
   readonly random: Random;
+  /** For the next boot. No machine ever has an old one again, also when a simulation is run once more with the same seed. */
+  readonly newBootId: () => string;
   /** What becomes of this node with a release. */
   readonly outcome: (version: string) => Outcome;
 }
@@ -79,13 +81,13 @@ export interface Step {
 }
 
 /** A node that was just switched on for the first time. */
-export function newNode(identity: Identity, version: string, now: number, { timing, random }: World): Step {
+export function newNode(identity: Identity, version: string, now: number, { timing, random, newBootId }: World): Step {
   const checkAt = now + firstCheckIn(timing, random);
   const state: NodeState = {
     identity,
     version,
     alephVersion: version,
-    bootId: uuid(random),
+    bootId: newBootId(),
     previousVersion: "0.0.0.0",
     heard: false,
     failure: null,
@@ -225,7 +227,8 @@ function awaitReboot(state: NodeState, target: string, rebootAt: number, now: nu
   return wait(state, { kind: "waiting", target, rebootAt }, Math.min(pingAt, rebootAt));
 }
 
-function boot(before: NodeState, target: string, now: number, { timing, random, outcome }: World): Step {
+function boot(before: NodeState, target: string, now: number, world: World): Step {
+  const { timing, random, newBootId, outcome } = world;
   const { kind } = outcome(target);
   if (kind === "dies") {
     return { state: { ...before, phase: { kind: "silent" } }, action: { kind: "nothing-more" } };
@@ -233,7 +236,7 @@ function boot(before: NodeState, target: string, now: number, { timing, random, 
   const checkAt = now + firstCheckIn(timing, random);
   const state: NodeState = {
     ...before,
-    bootId: uuid(random),
+    bootId: newBootId(),
     heard: false,
     // A new daemon starts with its own interval.
     pace: { intervalMs: timing.pollMs, pollIntervalSeconds: null, slower: false },

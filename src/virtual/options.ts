@@ -23,7 +23,7 @@ export interface FleetOptions {
   readonly fetch?: boolean;
   readonly rules?: readonly Rule[];
   readonly connections?: number;
-  /** The same seed makes the same machines, which behave the same. */
+  /** The same seed makes the same machines, which behave the same; only their boot ids are new ones each time. */
   readonly seed?: string;
   /** Ends only when every node that can has this version; else: the newest that was offered. */
   readonly untilVersion?: string | null;

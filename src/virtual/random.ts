@@ -24,12 +24,3 @@ export function share(text: string): number {
 export function machineId(seed: string, index: number): string {
   return createHash("sha256").update(`machine\n${seed}\n${index}`).digest("hex").slice(0, 32);
 }
-
-/** A random UUID, as the kernel makes one for every boot. */
-export function uuid(random: Random): string {
-  const digits = Array.from({ length: 32 }, () => Math.floor(random() * 16).toString(16)).join("");
-  return digits.replace(
-    /^(.{8})(.{4}).(.{3}).(.{3})(.{12})$/,
-    (_all, a: string, b: string, c: string, d: string, e: string) => `${a}-${b}-4${c}-8${d}-${e}`,
-  );
-}

@@ -73,6 +73,18 @@ describe("a fleet", () => {
     expect(report.latencyMs.p99).toBeGreaterThan(0);
   });
 
+  it("has no boot id twice, also when the same machines are simulated once more: they would be taken for clones", async () => {
+    const server = await aServer();
+    for (let run = 0; run < 2; run += 1) await aFleet(server, { nodes: 3 });
+    const heard = server.seen.map(({ body }) => [
+      /machineid="(\w+)"/.exec(body)?.[1],
+      /bootid="([^"]+)"/.exec(body)?.[1],
+    ]);
+    expect(new Set(heard.map(([machine]) => machine)).size).toBe(3);
+    // Before its update and after it, in each run.
+    expect(new Set(heard.map(([, boot]) => boot)).size).toBe(3 * 2 * 2);
+  });
+
   it("keeps to its connections, and sends what update_engine sends", async () => {
     const server = await aServer();
     await aFleet(server, { connections: 3 });
@@ -87,7 +99,8 @@ describe("a fleet", () => {
     const spoken = async (seed: string) => {
       const server = await aServer();
       await aFleet(server, { seed, rules: [parseRule("30%:10", "fails")] });
-      return server.seen.map(({ body }) => body).sort();
+      // Its boots are new ones each time.
+      return server.seen.map(({ body }) => body.replace(/ bootid="[^"]*"/, "")).sort();
     };
     const first = await spoken("a");
     expect(await spoken("a")).toEqual(first);

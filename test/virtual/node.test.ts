@@ -1,3 +1,4 @@
+import { randomUUID } from "node:crypto";
 import { describe, expect, it } from "vitest";
 import type { Outcome } from "../../src/virtual/behaviour.ts";
 import { type Happening, newNode, type Step, step, type World } from "../../src/virtual/node.ts";
@@ -32,6 +33,7 @@ class Driven {
       timing: { ...DEFAULT_TIMING, ...timing },
       downloads: "timed",
       random: seededRandom("node"),
+      newBootId: randomUUID,
       outcome: () => outcome,
     };
     this.last = newNode(identity, OLD, 0, this.#world);
