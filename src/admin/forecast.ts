@@ -6,6 +6,7 @@ import { isHosted, mostDownloads } from "../rollout/downloads.ts";
 import type { Group } from "../rollout/model/configuration.ts";
 import type { DownloadLimits } from "../rollout/model/server.ts";
 import { NotPossible } from "../rollout/run.ts";
+import { sharedAfter } from "../rollout/shared-id.ts";
 import { compareVersions } from "../rollout/version.ts";
 import { labelsOf } from "../store/care.ts";
 import { loadFleet, loadPackages, toArch } from "../store/fleet.ts";
@@ -52,7 +53,7 @@ export function forecastOperations(options: { readonly downloads: DownloadLimits
       });
       checkBelow(body, plan);
       const since = now - plan.strategy.activeWithinMs;
-      const nodes = body.nodes === undefined ? await nodesOf(read, group, since) : madeUpNodes(body, plan);
+      const nodes = body.nodes === undefined ? await nodesOf(read, group, since, now) : madeUpNodes(body, plan);
       return toForecastView(await forecaster.run(plan, nodes, call.left));
     },
   });
@@ -87,13 +88,19 @@ async function mostDownloadsOf(
   return wanted === undefined || !isHosted(wanted) ? null : mostDownloads(limits, wanted, policy);
 }
 
-/** The group's nodes that are still there, in portions. Those that are held would get nothing. */
-async function nodesOf(db: Db, group: Group, since: number): Promise<AsyncIterable<readonly ForecastNode[]>> {
+/** The group's nodes that are still there, in portions. Those that are held, or are several machines, would get nothing. */
+async function nodesOf(
+  db: Db,
+  group: Group,
+  since: number,
+  now: number,
+): Promise<AsyncIterable<readonly ForecastNode[]>> {
   const active = db
     .selectFrom("nodes")
     .leftJoin("seen", "seen.node_no", "nodes.no")
     .where("group_no", "=", group.no)
     .where("nodes.held", "is", null)
+    .where((eb) => eb.or([eb("nodes.shared_at", "is", null), eb("nodes.shared_at", "<=", sharedAfter(now))]))
     .where((eb) => eb(eb.fn.coalesce("seen.at", "nodes.created_at"), ">", since));
   const count = await countOf(active.select((eb) => eb.fn.countAll().as("count")));
   if (count === 0)

@@ -1,11 +1,21 @@
 /** An instance as the API shows it. */
 import { z } from "zod";
+import { isShared, readFormerBoots } from "../rollout/shared-id.ts";
+import { sharedOf } from "../store/care.ts";
 import { type NodeRow, withSeen } from "../store/node-list.ts";
 import { careFields, careOf } from "./care-objects.ts";
 import { type Db, timestamp } from "./context.ts";
 import type { ApplicationRow, GroupRow } from "./lookups.ts";
 import { notFound } from "./problem.ts";
 import { statusNumber } from "./statuses.ts";
+
+const sharedObject = z.object({
+  since: z.iso.datetime(),
+  /** When one of them was last heard again after another; a day later it is over. */
+  last_noticed_ts: z.iso.datetime(),
+  /** Those heard before the one that the node's own fields are of, as far as they are known, the last one first. */
+  others: z.array(z.object({ version: z.string(), ip: z.string(), heard_until_ts: z.iso.datetime() })),
+});
 
 export const instanceObject = z
   .object({
@@ -17,6 +27,8 @@ export const instanceObject = z
     /** A person's, or else what the node calls itself. */
     alias: z.string(),
     ...careFields,
+    /** Two machines or more report with this id; null: it is one machine's, as far as anybody knows. */
+    shared_machine_id: sharedObject.nullable(),
     application: z.object({
       instance_id: z.string(),
       application_id: z.uuid(),
@@ -39,6 +51,7 @@ export function toInstance(
   row: NodeRow,
   application: ApplicationRow,
   group: GroupRow | null,
+  now: number,
 ): z.input<typeof instanceObject> {
   return {
     id: row.id,
@@ -48,6 +61,7 @@ export function toInstance(
     created_ts: timestamp(row.created_at),
     alias: row.alias || row.machine_alias,
     ...careOf(row),
+    shared_machine_id: sharedIn(row, now),
     application: {
       instance_id: row.id,
       application_id: application.id,
@@ -63,6 +77,15 @@ export function toInstance(
       update_in_progress: row.deadline !== null,
     },
   };
+}
+
+function sharedIn(row: NodeRow, now: number): z.input<typeof sharedObject> | null {
+  const shared = sharedOf(row.shared_since, row.shared_at);
+  if (!isShared(shared, now)) return null;
+  const others = readFormerBoots(row.former_boots ?? "").flatMap(({ version, ip, leftAt }) =>
+    version === null || ip === null ? [] : [{ version, ip, heard_until_ts: timestamp(leftAt) }],
+  );
+  return { since: timestamp(shared.since), last_noticed_ts: timestamp(shared.lastAt), others: others.reverse() };
 }
 
 export async function findNode(db: Db, application: ApplicationRow, group: GroupRow, id: string): Promise<NodeRow> {

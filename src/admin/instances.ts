@@ -1,5 +1,6 @@
 /** Instances: the nodes of a group, how they stand and how they came there. */
 import { z } from "zod";
+import { sharedAfter } from "../rollout/shared-id.ts";
 import { censusOf, nodesIn, type WITHIN, type Within } from "../store/census.ts";
 import { keptFold } from "../store/folded.ts";
 import { listNodes, type NodeOrder, type NodeSearch, withSeen } from "../store/node-list.ts";
@@ -38,6 +39,7 @@ const listQuery = z.object({
   searchFilter: z.string().max(20).optional(),
   searchValue: z.string().max(255).optional(),
   held: z.enum(["true", "false"]).optional(),
+  shared_machine_id: z.literal("true").optional(),
   label: z
     .string()
     .max(400)
@@ -56,8 +58,8 @@ const listInstances = operation({
     "`status` 0 is any. `sortFilter`: 0 alias or else id, 1 ip, 2 last check; `sortOrder`: 0 ascending, 1, or nothing, descending. " +
     "`searchFilter`: `All`, `id`, `alias` or `ip`, of which some part is `searchValue`, in any case. " +
     "`after` takes the `next` of the page before, and then `page` does not matter. " +
-    "`label` takes NAME=VALUE, the value in any case. In big groups `total` is up to 15 minutes old, and of a search, or by `held` or `label`, it is " +
-    "10,000 at most.",
+    "`label` takes NAME=VALUE, the value in any case; `shared_machine_id=true` lists ids that two machines or more report with. " +
+    "In big groups `total` is up to 15 minutes old, and of a search, or by `held`, `label` or `shared_machine_id`, it is 10,000 at most.",
   role: "viewer",
   query: listQuery,
   answer: z.object({ total: z.int(), instances: z.array(instanceObject).nullable(), next: z.string().nullable() }),
@@ -74,12 +76,13 @@ const listInstances = operation({
         search: searchOf(query),
         held: query.held === undefined ? null : query.held === "true",
         label: labelOf(query),
+        sharedAfter: query.shared_machine_id === undefined ? null : sharedAfter(now),
       },
       orderOf(query),
       { limit, start: query.after === undefined ? offset : decodeCursor(query.after) },
       now,
     );
-    const instances = rows.map((row) => toListed(row, application, group));
+    const instances = rows.map((row) => toListed(row, application, group, now));
     return { total, instances: orNull(instances), next: next && encodeCursor(next) };
   },
 });
@@ -111,7 +114,7 @@ const getInstance = operation({
     const { application, group } = await groupOf(call.read, call.params);
     const row = await findNode(call.read, application, group, call.params.instance);
     call.tag(setByPeople(row));
-    return toInstance(row, application, group);
+    return toInstance(row, application, group, call.now);
   },
 });
 
@@ -168,11 +171,12 @@ const putInstance = operation({
   confined: "filters",
   body: z.strictObject({
     alias: z.string().max(256),
-    ...readOnly("id", "ip", "oem", "aleph_version", "created_ts", "labels", "held", "own_group_id", "application"),
+    ...readOnly("id", "ip", "oem", "aleph_version", "created_ts", "labels", "held", "own_group_id"),
+    ...readOnly("shared_machine_id", "application"),
   }),
   answer: instanceObject,
   handle: (call) =>
-    call.change(async (tx, _now, audit) => {
+    call.change(async (tx, now, audit) => {
       const { instance: id } = call.params;
       const { alias } = call.body;
       const rows = await withSeen(tx).selectAll("nodes").select("seen.at").where("nodes.id", "=", id).execute();
@@ -194,7 +198,7 @@ const putInstance = operation({
         await audit({ ...about, before: { alias: row.alias }, after: { alias } });
       }
       const { application, group } = await ownersOf(tx, first);
-      return toInstance({ ...first, alias }, application, group);
+      return toInstance({ ...first, alias }, application, group, now);
     }),
 });
 
@@ -215,8 +219,8 @@ export async function groupOf(
 }
 
 /** In lists, a node without any alias is called by its id. */
-function toListed(...[row, application, group]: Parameters<typeof toInstance>): ReturnType<typeof toInstance> {
-  const instance = toInstance(row, application, group);
+function toListed(...[row, ...rest]: Parameters<typeof toInstance>): ReturnType<typeof toInstance> {
+  const instance = toInstance(row, ...rest);
   return { ...instance, alias: instance.alias || row.id };
 }
 

@@ -130,7 +130,7 @@ function changing(
     const [before, after] = [stateOf(present.node, present.group), stateOf(node, group)];
     await audit({ ...subject(present.application, present.group, node), before, after });
     call.tag(setByPeople(node));
-    return toInstance(node, present.application, group);
+    return toInstance(node, present.application, group, now);
   });
 }
 

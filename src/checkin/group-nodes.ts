@@ -5,7 +5,7 @@ import type { NodeStatus } from "../rollout/model/node.ts";
 import type { Rollout } from "../rollout/model/rollout.ts";
 import type { Straggler } from "../rollout/stages.ts";
 import { compareVersions } from "../rollout/version.ts";
-import { holdOf, labelsOf } from "../store/care.ts";
+import { holdOf, labelsOf, sharedOf } from "../store/care.ts";
 import type { Tables } from "../store/tables.ts";
 
 type Db = Kysely<Tables>;
@@ -104,7 +104,7 @@ function rowsOf(db: Db) {
     .leftJoin("seen", "seen.node_no", "nodes.no")
     .select(["nodes.no", "nodes.id", "nodes.oem", "nodes.version", "nodes.machine_alias", "nodes.alias"])
     .select(["nodes.labels", "nodes.held", "nodes.arch", "nodes.status", "nodes.rollout_no", "nodes.grant_version"])
-    .select("nodes.created_at")
+    .select(["nodes.created_at", "nodes.shared_since", "nodes.shared_at"])
     .select((eb) => eb.fn.coalesce("seen.at", "nodes.created_at").as("last_seen_at"));
 }
 
@@ -120,6 +120,7 @@ function toNode(row: Row): GroupNode {
     alias: row.alias,
     labels: labelsOf(row.labels),
     held: holdOf(row.held),
+    shared: sharedOf(row.shared_since, row.shared_at),
     // Written from the engine's own types.
     arch: row.arch as Arch,
     status: row.status as NodeStatus,

@@ -17,6 +17,7 @@ export function nodeFacts(node: NodeView, group: GroupView): string {
     ["alias", alias || null],
     ["labels", labelled.join(", ") || null],
     ["held", held === null ? null : `by ${held.by} since ${shortTime(held.since)}: ${held.reason}`],
+    ...sharedFacts(node),
     ["group", `${group.name}${node.own_group_id === null ? "" : ", by hand"}`],
     ["version", application.version],
     ["status", statusText(application)],
@@ -26,6 +27,15 @@ export function nodeFacts(node: NodeView, group: GroupView): string {
     ["address", ip],
     ["oem", oem || null],
   ]);
+}
+
+function sharedFacts({ shared_machine_id: shared }: NodeView): (readonly [string, string])[] {
+  if (shared === null) return [];
+  const others = shared.others.map(
+    ({ version, ip, heard_until_ts: until }) => `${version} at ${ip} (until ${shortTime(until)})`,
+  );
+  const heard = others.length === 0 ? "" : `; besides this one: ${others.join(", ")}`;
+  return [["shared id", `by two machines or more since ${shortTime(shared.since)}: none is updated${heard}`]];
 }
 
 export function statusText({ state, error_code: code }: NodeView["application"]): string {

@@ -36,6 +36,7 @@ interface ListOptions extends AppOptions {
   readonly search?: string;
   readonly held?: true;
   readonly notHeld?: true;
+  readonly sharedId?: true;
   readonly label?: string;
   readonly seen: string;
   readonly sort: string;
@@ -60,6 +61,7 @@ export function nodesCommand(): Command {
     .option("--label <name=value>", "only those with this label")
     .option("--held", "only those that are held")
     .addOption(new Option("--not-held", "only those that are not").conflicts("held"))
+    .option("--shared-id", "only ids that two machines or more report with")
     .addOption(new Option("--seen <within>", "only those seen within this time").choices(SEEN).default("1d"))
     .addOption(
       new Option("--sort <by>", "alias or id, address, or the latest first").choices(Object.keys(SORT)).default("name"),
@@ -121,13 +123,14 @@ async function nodesOf(api: Api, path: string, options: ListOptions) {
   }
 }
 
-function queryOf({ status, version, search, held, notHeld, label, seen, sort }: ListOptions): string {
+function queryOf({ status, version, search, held, notHeld, sharedId, label, seen, sort }: ListOptions): string {
   const query = [`duration=${seen}`, SORT[sort]];
   if (status !== undefined) query.push(`status=${STATUS[status]}`);
   if (version !== undefined) query.push(`version=${encodeURIComponent(version)}`);
   if (search !== undefined) query.push(`searchFilter=All&searchValue=${encodeURIComponent(search)}`);
   if (held) query.push("held=true");
   if (notHeld) query.push("held=false");
+  if (sharedId) query.push("shared_machine_id=true");
   if (label !== undefined) query.push(`label=${encodeURIComponent(label)}`);
   return query.join("&");
 }
@@ -136,7 +139,8 @@ function headOf(withGroup: boolean): string[] {
   return ["NODE", "ALIAS", ...(withGroup ? ["GROUP"] : []), "VERSION", "STATUS", "LAST SEEN"];
 }
 
-function rowOf({ id, alias, held, application }: NodeView, group: GroupView, withGroup: boolean): Cell[] {
+function rowOf(node: NodeView, group: GroupView, withGroup: boolean): Cell[] {
+  const { id, alias, held, shared_machine_id: shared, application } = node;
   const { version, last_check_for_updates: seen } = application;
   // In lists, a node without any alias is called by its id.
   return [
@@ -144,7 +148,7 @@ function rowOf({ id, alias, held, application }: NodeView, group: GroupView, wit
     alias === id ? null : alias,
     ...(withGroup ? [group.name] : []),
     version,
-    `${statusText(application)}${held === null ? "" : ", held"}`,
+    `${statusText(application)}${held === null ? "" : ", held"}${shared === null ? "" : ", shared id"}`,
     shortTime(seen),
   ];
 }

@@ -112,6 +112,11 @@ export interface NodeView {
   readonly labels: Readonly<Record<string, string>>;
   readonly held: { readonly since: string; readonly by: string; readonly reason: string } | null;
   readonly own_group_id: string | null;
+  /** Null: it is one machine's. */
+  readonly shared_machine_id: {
+    readonly since: string;
+    readonly others: readonly { readonly version: string; readonly ip: string; readonly heard_until_ts: string }[];
+  } | null;
   readonly application: {
     readonly group_id: string | null;
     readonly version: string;

@@ -55,6 +55,8 @@ interface GroupStatus {
   readonly updates_enabled: boolean;
   readonly updates_stopped_by: GroupView["updates_stopped_by"];
   readonly nodes: Statistics;
+  /** Machine ids that two machines or more report with, of those seen within a day; the first few by name. */
+  readonly shared_machine_ids: { readonly total: number; readonly some: readonly string[] };
   /** Those that are not over. */
   readonly rollouts: readonly Rollout[];
   /** Nodes that nothing fits which the group has. */
@@ -74,6 +76,8 @@ interface Status extends Links {
   readonly needs: readonly string[];
 }
 
+/** So many are named. */
+const SOME = 2;
 const OPEN = ["scheduled", "running", "paused", "halted"];
 
 export function statusCommand(): Command {
@@ -119,6 +123,10 @@ async function askGroup(api: Api, path: string, group: GroupView): Promise<Group
   const nodes = await api.call<Statistics>("GET", `${path}/instances_stats?duration=1d`);
   const { rollouts } = await api.call<{ rollouts: readonly Rollout[] }>("GET", `${path}/rollouts?perpage=50`);
   const { architectures } = await api.call<Misplaced>("GET", `${path}/other_architectures`);
+  const shared = await api.call<{ total: number; instances: readonly { id: string }[] | null }>(
+    "GET",
+    `${path}/instances?duration=1d&shared_machine_id=true&perpage=${SOME}`,
+  );
   return {
     id: group.id,
     name: group.name,
@@ -127,6 +135,7 @@ async function askGroup(api: Api, path: string, group: GroupView): Promise<Group
     updates_enabled: group.policy_updates_enabled,
     updates_stopped_by: group.updates_stopped_by,
     nodes,
+    shared_machine_ids: { total: shared.total, some: (shared.instances ?? []).map(({ id }) => id) },
     rollouts: rollouts.filter(({ state }) => OPEN.includes(state)),
     other_architectures: architectures,
   };
@@ -147,6 +156,14 @@ function needsOf(group: GroupView, asked: GroupStatus | undefined): string[] {
     needs.push(
       `safe mode has stopped updates since ${shortTime(stop.since)}: ${stop.reason} with ${stop.version}; ` +
         `turnout groups resume-updates lets them go on`,
+    );
+  }
+  const { total = 0, some = [] } = asked?.shared_machine_ids ?? {};
+  if (total > 0) {
+    const which = `${some.join(", ")}${total > some.length ? ", …" : ""}`;
+    needs.push(
+      `${several(total, "machine id")} (${which}) ${total === 1 ? "is" : "are"} shared by two machines or more, which get no update; ` +
+        "turnout nodes list --shared-id",
     );
   }
   return needs.map((need) => `${group.name}: ${need}`);

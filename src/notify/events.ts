@@ -14,6 +14,7 @@ const NAMES = {
   rolloutPaused: "rollout-paused",
   rolloutUnhealthy: "rollout-unhealthy",
   rolloutAwaitsApproval: "rollout-awaits-approval",
+  machineIdShared: "machine-id-shared",
   payloadCorrupt: "file-corrupt",
   payloadRefused: "file-refused",
   releaseBroughtIn: "release-brought-in",

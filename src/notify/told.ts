@@ -176,6 +176,8 @@ function messageOf(one: Happened, errorCode: number | null, reason: string | nul
       return `${node} installed ${version}, and was not seen again`;
     case "node-rolled-back":
       return `${node} fell back from ${version} to its old version`;
+    case "machine-id-shared":
+      return `${node} is two machines or more with one machine id: none of them is updated until each has an id of its own`;
     case "file-corrupt":
       return `A file of ${version} is corrupt on this server's disk: nodes are no longer sent here for it`;
     case "file-refused":

@@ -24,6 +24,7 @@ import { factsOfStop, heldBackBy, NOT_STOPPED, offerHeldBackBy, type PolicyQuest
 import { Progress } from "./progress.ts";
 import { retryAt } from "./retry.ts";
 import { waitsFor } from "./run.ts";
+import { isShared, watchIdentity } from "./shared-id.ts";
 import { stageOf } from "./stages.ts";
 import { mirrorOffer, offerOf, type Target, targetBack, targetOf } from "./target.ts";
 import { compareVersions, countAsSame, matchesPrefix } from "./version.ts";
@@ -73,6 +74,7 @@ export function decide(
 
   const record = node === null ? newNode(checkIn, group, ip, now) : updated(node, checkIn, group, ip);
   const progress = new Progress(record, counters, now);
+  watchIdentity(progress, node, checkIn);
   const excused = live(progress, fleet, group, checkIn, node, application, server);
   const verdict = checkIn.updateCheck
     ? updateCheck(fleet, group, checkIn, progress, counters, server, trace)
@@ -106,7 +108,7 @@ function updateCheck(
     step(trace, "below the target", behind, { version: checkIn.version, target: wanted, ...(same && { same }) });
     if (!behind) return stopped("up-to-date");
   }
-  const unfit = unfitFor(target, progress.node, checkIn, trace);
+  const unfit = unfitFor(target, progress, checkIn, trace);
   if (unfit === "incomplete-package") {
     const { version } = target.package;
     progress.note({ ...NO_PACKAGE, groupNo: group.no, version, ofNode: false, oncePerDay: true });
@@ -174,8 +176,12 @@ function running(rollout: Rollout, granting: boolean, fleet: Fleet, now: number,
 const NO_PACKAGE = { class: ACTIVITY.packageNotFound, severity: SEVERITY.warning } as const;
 
 /** Reasons that have nothing to do with policy: it is nothing for this node, or not now. */
-function unfitFor(target: Target, node: Node, checkIn: CheckIn, trace: TraceStep[]): Reason | null {
+function unfitFor(target: Target, { node, now }: Progress, checkIn: CheckIn, trace: TraceStep[]): Reason | null {
   const { package: wanted, channel } = target;
+  if (isShared(node.shared, now)) {
+    step(trace, "machine id of its own", false, { since: node.shared.since });
+    return "shared-machine-id";
+  }
   const rebooted = node.status !== "installed";
   step(trace, "not waiting for its reboot", rebooted, { status: node.status });
   if (!rebooted) return "waiting-for-reboot";

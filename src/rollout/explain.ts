@@ -118,6 +118,8 @@ const WORDS: Readonly<Record<string, Wording>> = {
     if (same !== true) return `it runs ${version}, and the target is ${target}: nothing to do`;
     return `it runs ${version}, which counts as the same version as the target, ${target}: they differ in build metadata only`;
   },
+  "machine id of its own": ({ since }) =>
+    `two machines or more report with this machine id since ${time(since)}: none of them is updated until each has an id of its own (a new /etc/machine-id on all but one)`,
   "not waiting for its reboot": (_, holds) =>
     holds ? "it is not waiting for a reboot" : "it has installed the update and waits for its reboot",
   architecture: ({ node, package: wanted }, holds) =>

@@ -49,6 +49,8 @@ export function newNode(checkIn: CheckIn, group: Group, ip: string, now: number)
     status: "unknown",
     statusAt: now,
     grant: null,
+    formerBoots: "",
+    shared: null,
   };
 }
 

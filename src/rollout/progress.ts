@@ -53,6 +53,29 @@ export class Progress {
     this.node = { ...node, status: to, statusAt: now, grant };
   }
 
+  /** The node leaves its rollout, where it is counted as this from then on, however it had ended. */
+  leaveAs(status: "complete" | "withdrawn"): void {
+    const { node, now } = this;
+    const left = standingOf(node.status, node.grant);
+    if (node.grant === null || left === null) return;
+    const good = { failure: null, errorCode: null };
+    this.#pastGrants ??= [];
+    this.#pastGrants.push({ grant: { ...node.grant, deadline: null, ...good }, status, endedAt: now });
+    this.#transitions ??= [];
+    this.#transitions.push({
+      at: now,
+      to: "on-hold",
+      groupNo: node.groupNo,
+      rolloutNo: null,
+      version: node.version,
+      errorCode: null,
+      left,
+      entered: { ...left, status, ...good, relapsed: false },
+      grants: false,
+    });
+    this.node = { ...node, status: "on-hold", statusAt: now, grant: null };
+  }
+
   log({ type, result, errorCode, previousVersion }: OmahaEvent, version: string): void {
     this.#events ??= [];
     this.#events.push({ at: this.now, type, result, errorCode, version, previousVersion });

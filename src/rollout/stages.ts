@@ -4,10 +4,11 @@ import { fold, matchesPattern } from "./fold.ts";
 import { closedSlice } from "./health.ts";
 import { ARCH, type Arch } from "./model/arch.ts";
 import type { VersionOrder } from "./model/configuration.ts";
-import type { Hold, Node, NodeStatus } from "./model/node.ts";
+import type { Hold, Node, NodeStatus, SharedId } from "./model/node.ts";
 import type { Rollout } from "./model/rollout.ts";
 import type { Match, Stage } from "./model/strategy.ts";
 import { bareId, percentile } from "./percentile.ts";
+import { isShared } from "./shared-id.ts";
 import { compareVersions } from "./version.ts";
 import { isInRange } from "./version-range.ts";
 
@@ -95,6 +96,7 @@ function startingPercent(stages: readonly Stage[], index: number): number {
 export interface Straggler extends Member {
   readonly status: NodeStatus;
   readonly held: Hold | null;
+  readonly shared: Pick<SharedId, "lastAt"> | null;
   /** Of its present grant. */
   readonly rolloutNo: number | null;
   readonly grantVersion: string | null;
@@ -102,11 +104,11 @@ export interface Straggler extends Member {
 
 /**
  * Whether the present stage still waits for this node of its group. A node that failed is through, until it tries again; one
- * that a person holds would keep everybody waiting for that person.
+ * that a person holds, or that is two machines, would keep everybody waiting for a person.
  */
 export function isWaitedFor(rollout: Rollout, node: Straggler, now: number): boolean {
   const { undoes, package: wanted } = rollout;
-  if (node.held !== null) return false;
+  if (node.held !== null || isShared(node.shared, now)) return false;
   if (node.rolloutNo === rollout.no && !isInFlight(node.status)) return false;
   const concerned =
     undoes === null

@@ -1,5 +1,5 @@
-/** What people have set of a node, as the store keeps it: JSON, or null where nothing is set. */
-import type { Hold, Labels } from "../rollout/model/node.ts";
+/** What people have set of a node, and what was noticed of it, as the store keeps it: null where there is nothing. */
+import type { Hold, Labels, SharedId } from "../rollout/model/node.ts";
 import { NO_LABELS } from "../rollout/node.ts";
 
 export function holdOf(text: string | null): Hold | null {
@@ -8,6 +8,10 @@ export function holdOf(text: string | null): Hold | null {
 
 export function textOfHold({ at, by, why }: Hold): string {
   return JSON.stringify({ at, by, why });
+}
+
+export function sharedOf(since: number | null, lastAt: number | null): SharedId | null {
+  return since === null || lastAt === null ? null : { since, lastAt };
 }
 
 export function labelsOf(text: string | null): Labels {

@@ -26,6 +26,8 @@ export interface NodeFilter {
   readonly held: boolean | null;
   /** A label that it has; null: whatever labels. */
   readonly label: { readonly name: string; readonly value: string } | null;
+  /** Two machines or more were heard with its id, one after the other, after this; null: or not. */
+  readonly sharedAfter: number | null;
 }
 
 export interface NodeSearch {
@@ -126,7 +128,7 @@ class Listing {
 
   /** All that are listed, in their order, as long as they are few; null: they are many. */
   async #ifFew(): Promise<Place[] | null> {
-    const { groupNo, statuses, version, search, held, label } = this.#filter;
+    const { groupNo, statuses, version, search, held, label, sharedAfter } = this.#filter;
     const counts = await this.#db
       .selectFrom("node_counts")
       .select(["version", "count"])
@@ -144,6 +146,7 @@ class Listing {
       return this.#listedAmong(statuses === null ? so : so.where("nodes.status", "in", statuses));
     }
     if (held === true) return this.#listedAmong(ofGroup.where("nodes.held", "is not", null));
+    if (sharedAfter !== null) return this.#listedAmong(ofGroup.where("nodes.shared_since", "is not", null));
     if (label !== null) {
       const labelled = ofGroup.where("nodes.labels", "is not", null);
       return this.#listedAmong(labelled.where(hasLabel(label.name, label.value)));
@@ -300,18 +303,19 @@ class Listing {
 
   /** Of searches and the like there is no census. */
   get #isCounted(): boolean {
-    const { search, held, label } = this.#filter;
-    return search === null && held !== true && label === null;
+    const { search, held, label, sharedAfter } = this.#filter;
+    return search === null && held !== true && label === null && sharedAfter === null;
   }
 
   /** All but the group. @param seenAt when a node was last seen */
   #isListed(seenAt: RawBuilder<number>): RawBuilder<SqlBool> {
-    const { statuses, version, search, held, label } = this.#filter;
+    const { statuses, version, search, held, label, sharedAfter } = this.#filter;
     const conditions = [sql<SqlBool>`${seenAt} > ${this.#since}`, sql<SqlBool>`nodes.id NOT LIKE ${FAKE_ID}`];
     if (statuses !== null) conditions.push(sql`nodes.status IN (${sql.join(statuses)})`);
     if (version !== null) conditions.push(sql`nodes.version = ${version}`);
     if (held !== null) conditions.push(held ? sql`nodes.held IS NOT NULL` : sql`nodes.held IS NULL`);
     if (label !== null) conditions.push(hasLabel(label.name, label.value));
+    if (sharedAfter !== null) conditions.push(sql`nodes.shared_at > ${sharedAfter}`);
     if (search !== null)
       conditions.push(
         sql`(${sql.join(

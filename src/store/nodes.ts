@@ -1,7 +1,7 @@
 /** A node's row as the engine's node, for whoever is not a check-in. */
 import type { Selectable } from "kysely";
 import type { Grant, Node } from "../rollout/model/node.ts";
-import { holdOf, labelsOf } from "./care.ts";
+import { holdOf, labelsOf, sharedOf } from "./care.ts";
 import type { Tables } from "./tables.ts";
 
 export type NodeColumns = Selectable<Tables["nodes"]>;
@@ -30,6 +30,8 @@ export function nodeOf(row: NodeColumns): Node {
     status: row.status as Node["status"],
     statusAt: row.status_at,
     grant: grantOf(row),
+    formerBoots: row.former_boots ?? "",
+    shared: sharedOf(row.shared_since, row.shared_at),
   };
 }
 

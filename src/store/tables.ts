@@ -261,6 +261,9 @@ export interface Tables {
     folded_alias: string | null;
     folded_machine_alias: string | null;
     folded_labels: string | null;
+    former_boots: string | null;
+    shared_since: number | null;
+    shared_at: number | null;
   };
   seen: { node_no: number; at: number };
   past_grants: {

@@ -196,6 +196,38 @@ describe("a batch", () => {
     ]);
   });
 
+  it("keeps who was heard before and who shares an id through a restart, and counts the update no more", async () => {
+    await release("4230.2.1");
+    const restarted = () =>
+      new Decisions(world.checkIns, { newNodesPerMinute: 0, onFault: (error) => faults.push(error) });
+    const heard: unknown[] = [];
+    for (const bootId of ["{a}", "{b}", "{a}", "{b}"]) {
+      decisions = restarted();
+      heard.push(...(await reasons(request(aCheckIn({ bootId })))));
+      await checkLaws();
+      now += 20 * MINUTE;
+    }
+    expect(heard).toEqual(["granted", "offered-again", "shared-machine-id", "shared-machine-id"]);
+    expect(all("SELECT shared_since, shared_at, status, rollout_no FROM nodes")).toEqual([
+      { shared_since: NOW + 20 * MINUTE, shared_at: NOW + 60 * MINUTE, status: "on-hold", rollout_no: null },
+    ]);
+    expect(all("SELECT withdrawn, granted, failed FROM rollout_counters")).toEqual([
+      { withdrawn: 1, granted: 0, failed: 0 },
+    ]);
+    expect(all("SELECT class, instance_id FROM activity ORDER BY no")).toEqual([
+      { class: 2, instance_id: null },
+      { class: 108, instance_id: aCheckIn().machineId },
+    ]);
+    // The other one has an id of its own by now.
+    now += 25 * HOUR;
+    decisions = restarted();
+    expect(await reasons(request(aCheckIn({ bootId: "{a}" })))).toEqual(["granted"]);
+    expect(all("SELECT former_boots, shared_since, shared_at FROM nodes")).toEqual([
+      { former_boots: null, shared_since: null, shared_at: null },
+    ]);
+    await checkLaws();
+  });
+
   it("answers several apps each by itself, in order", async () => {
     await release("4230.2.1");
     const [answers] = await decisions.run([

@@ -203,6 +203,54 @@ describe("turnout status", () => {
     await done("status");
   });
 
+  it("exits with 3 when two machines report with one id; the lists and the node itself say so, until it is over", async () => {
+    const other = await aTurnout();
+    const at = (...args: string[]) => caught([...args, "--server", other.url]);
+    await other.release("4230.2.1");
+    const [clone, single] = [machine(11), machine(12)];
+    for (const [bootId, version] of [
+      ["{a}", "4081.2.0"],
+      ["{b}", "4152.0.0"],
+      ["{a}", "4081.2.0"],
+    ] as const) {
+      await other.omaha(checks({ machineId: clone, bootId, version }));
+      await other.omaha(checks({ machineId: single }));
+      other.clock.move({ minutes: 20 });
+    }
+    const told = await at("status");
+    expect([told.code, told.out]).toEqual([
+      3,
+      expect.stringMatching(
+        new RegExp(
+          `^! Stable \\(AMD64\\): 1 machine id \\(${clone}\\) is shared by two machines or more, which get no update; turnout nodes list --shared-id$`,
+          "m",
+        ),
+      ),
+    ]);
+    const listed = (await at("nodes", "list", "--shared-id")).out.trimEnd().split("\n");
+    expect(listed).toHaveLength(2);
+    expect(listed[1]).toMatch(new RegExp(`^${clone} .* on-hold, shared id `));
+    expect((await at("nodes", "show", clone)).out).toMatch(
+      /^shared id +by two machines or more since .+ UTC: none is updated; besides this one: 4152\.0\.0 at 127\.0\.0\.1 \(until .+ UTC\)$/m,
+    );
+    expect((await at("nodes", "show", single)).out).not.toContain("shared id");
+    expect((await at("explain", clone)).out).toContain(
+      "shared-machine-id: two machines or more report with this machine id",
+    );
+    const path = `/apps/${FLATCAR}/groups/${STABLE_GROUP}/instances/${clone}`;
+    expect(await other.api("GET", path)).toMatchObject({
+      shared_machine_id: { since: "2026-03-04T12:20:00.000Z", last_noticed_ts: "2026-03-04T12:40:00.000Z" },
+    });
+    await other.turnout.housekeeping.flushSeen();
+    other.clock.move({ hours: 23 });
+    expect((await at("status")).code).toBe(3);
+    other.clock.move({ minutes: 41 });
+    await other.omaha(checks({ machineId: single }));
+    expect((await at("status")).out).toContain("all is well");
+    expect(await other.api("GET", path)).toMatchObject({ shared_machine_id: null });
+    await other.close();
+  });
+
   it("exits with 3 when the gate has closed a slice of a rollout that goes on", async () => {
     const other = await aTurnout();
     await other.setPolicy({ strategy: { stages: [{ percent: 100 }], health: { slices: ["oem"] } } });

@@ -63,6 +63,7 @@ describe("the page on the command line", () => {
       /^exit code 5: it is not as the file says$/m,
       /^exit code 1: there is no such package$/m,
       /^exit code 2: that is no way to use it$/m,
+      /^exit code 1: safe mode has stopped nothing$/m,
       /^exit code 3: a person is needed$/m,
       /^deleted application "Lab Linux"$/m,
     ]) {

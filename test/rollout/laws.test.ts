@@ -18,6 +18,7 @@ import type { Fleet } from "../../src/rollout/model/fleet.ts";
 import type { Labels, Node, NodeStatus } from "../../src/rollout/model/node.ts";
 import type { Rollout, RolloutState } from "../../src/rollout/model/rollout.ts";
 import { rebased } from "../../src/rollout/quota.ts";
+import { isShared } from "../../src/rollout/shared-id.ts";
 import { readStrategy, type StrategyDocument } from "../../src/rollout/strategy.ts";
 import { readWindow } from "../../src/rollout/windows.ts";
 import {
@@ -204,10 +205,16 @@ const step: fc.Arbitrary<Step> = fc.oneof(
   { weight: 1, arbitrary: someone.map((machineId): Step => ({ kind: "forget", machineId })) },
 );
 
+/** The first two ids have several machines each, which are heard in turn; any other has one, which never has an old boot id again. */
+function withBoot(checkIn: CheckIn, now: number): CheckIn {
+  const isOne = checkIn.bootId !== "" && checkIn.machineId > machine(2);
+  return isOne ? { ...checkIn, bootId: `{${Math.floor(now / (30 * MINUTE))}}` } : checkIn;
+}
+
 function take(world: World, one: Step): void {
   switch (one.kind) {
     case "says":
-      world.checkIn(one.checkIn);
+      world.checkIn(withBoot(one.checkIn, world.now));
       return;
     case "time":
       world.now += one.minutes * MINUTE;
@@ -303,6 +310,8 @@ describe("whatever nodes and people do", () => {
               else expect(rankOf(node)).toBeGreaterThanOrEqual(rankOf(earlier));
             }
             expect(node.grant?.deadline != null).toBe(isInFlight(node.status));
+            if (isShared(node.shared, world.now)) expect(node.grant).toBeNull();
+            if (id > machine(2)) expect(node.shared).toBeNull();
           }
         }
       }),
@@ -442,6 +451,8 @@ describe("an explanation", () => {
     expect(cases).toBeGreaterThanOrEqual(10_000);
     expect(reasons.size).toBeGreaterThan(12);
     expect(reasons).toContain("held");
+    expect(reasons).toContain("shared-machine-id");
+    expect(reasons).toContain("stopped-by-safe-mode");
   });
 });
 

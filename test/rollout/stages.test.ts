@@ -204,6 +204,7 @@ describe("a staged rollout", () => {
       arch: 1,
       status: "unknown",
       held: null,
+      shared: null,
       lastSeenAt: NOON,
       rolloutNo: null,
       grantVersion: null,
@@ -212,6 +213,8 @@ describe("a staged rollout", () => {
       isWaitedFor({ ...rollout, ...of }, { ...straggler, ...changes }, NOON + HOUR);
     expect(waited({})).toBe(true);
     expect(waited({ oem: "ami" })).toBe(false);
+    expect(waited({ shared: { lastAt: NOON } })).toBe(false);
+    expect(waited({ shared: { lastAt: NOON - 24 * HOUR } })).toBe(true);
     expect(waited({ oem: "ami" }, { stage: 2 })).toBe(true);
     expect(waited({ version: "4230.2.1" })).toBe(false);
     expect(waited({ lastSeenAt: NOON - 23 * HOUR + 1 })).toBe(true);

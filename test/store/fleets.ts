@@ -15,6 +15,8 @@ export interface FilledNode {
   readonly seenAt: number;
   readonly held: boolean;
   readonly labels: Readonly<Record<string, string>> | null;
+  /** Null: its id is its own. */
+  readonly sharedAt: number | null;
 }
 
 export function aFilledNode(no: number, changes: Partial<FilledNode> = {}): FilledNode {
@@ -30,6 +32,7 @@ export function aFilledNode(no: number, changes: Partial<FilledNode> = {}): Fill
     seenAt: 0,
     held: false,
     labels: null,
+    sharedAt: null,
     ...changes,
   };
 }
@@ -40,14 +43,14 @@ export function fill({ db }: InProcess, nodes: readonly FilledNode[]): void {
   const node = db.prepare<unknown[]>(`
     INSERT INTO nodes (no, id, application_no, group_no, version, arch, machine_alias, alias, ip, oem, oem_version, aleph_version,
                        boot_id, broken_quotes, created_at, status, status_at, held, labels,
-                       folded_id, folded_alias, folded_machine_alias, folded_labels)
-    VALUES (?, ?, 1, ?, ?, 1, ?, ?, ?, 'azure', '', '', '', 0, 0, ?, 0, ?, ?, ?, ?, ?, ?)`);
+                       folded_id, folded_alias, folded_machine_alias, folded_labels, shared_since, shared_at)
+    VALUES (?, ?, 1, ?, ?, 1, ?, ?, ?, 'azure', '', '', '', 0, 0, ?, 0, ?, ?, ?, ?, ?, ?, ?, ?)`);
   const seen = db.prepare<unknown[]>("INSERT INTO seen (node_no, at) VALUES (?, ?)");
   const count = db.prepare<unknown[]>(`
     INSERT INTO node_counts (group_no, version, status, count)
     VALUES (?, ?, ?, 1)
     ON CONFLICT (group_no, version, status) DO UPDATE SET count = count + 1`);
-  for (const { no, id, groupNo, version, machineAlias, alias, ip, status, seenAt, held, labels } of nodes) {
+  for (const { no, id, groupNo, version, machineAlias, alias, ip, status, seenAt, held, labels, sharedAt } of nodes) {
     node.run(
       no,
       id,
@@ -63,6 +66,8 @@ export function fill({ db }: InProcess, nodes: readonly FilledNode[]): void {
       keptFold(alias),
       keptFold(machineAlias),
       labels && keptFoldOfLabels(labels),
+      sharedAt,
+      sharedAt,
     );
     seen.run(no, seenAt);
     count.run(groupNo, version, status);

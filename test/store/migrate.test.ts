@@ -69,6 +69,7 @@ describe("migrations", () => {
         search: null,
         held: null,
         label: null,
+        sharedAfter: null,
       } as const;
       const page = { limit: 10, start: 0 };
       const { rows } = await listNodes(kysely, { ...all, ...filter }, { by: "name", descending: false }, page, NOW);

@@ -33,6 +33,7 @@ function aFleet(nodes: number): FilledNode[] {
       seenAt: NOW - (n % 40) * 5 * MINUTE,
       held: n % 9 === 0,
       labels: n % 6 === 0 ? { rack: String(n % 4), site: 'rack":"1' } : n % 17 === 0 ? { rack: "KÖLN" } : null,
+      sharedAt: n % 11 === 0 ? NOW - (n % 3) * MINUTE : null,
     }),
   );
   return [...fleet, aFilledNode(nodes + 1, { id: "{b7d94e2c-61f8-4a0f-9d33-55aa10c2e8f4}", seenAt: NOW })];
@@ -69,6 +70,7 @@ function expected(fleet: readonly FilledNode[], filter: NodeFilter, { by, descen
       (node) =>
         filter.label === null || small(node.labels?.[filter.label.name] ?? "none") === small(filter.label.value),
     )
+    .filter((node) => filter.sharedAfter === null || (node.sharedAt ?? 0) > filter.sharedAfter)
     .filter((node) => searched(node).some((one) => small(one).includes(text)))
     .sort((a, b) => compare(a, b) * (descending ? -1 : 1));
 }
@@ -93,6 +95,7 @@ const filters = fc.record<NodeFilter>({
       { name: "r", value: "1" },
     ),
   ),
+  sharedAfter: fc.constantFrom(null, null, null, NOW - MINUTE),
 });
 const orders = fc.record<NodeOrder>({ by: fc.constantFrom("name", "ip", "seen"), descending: fc.boolean() });
 
@@ -114,7 +117,8 @@ describe("a list of nodes", () => {
           const wanted = numbers(expected(fleet, filter, order));
           const first = await list(filter, order, { limit, start: 0 }, few);
           expect(numbers(first.rows)).toEqual(wanted.slice(0, limit));
-          const counted = filter.search === null && filter.label === null && filter.held === null;
+          const counted =
+            filter.search === null && filter.label === null && filter.held === null && filter.sharedAfter === null;
           expect(first.total).toBe(counted || few === 1000 ? wanted.length : first.total);
           if (filter.held === null && first.total !== wanted.length) expect(first.total).toBe(few);
           const second = await list(filter, order, { limit, start: limit }, few);
@@ -142,6 +146,7 @@ describe("a list of nodes", () => {
       search: null,
       held: null,
       label: null,
+      sharedAfter: null,
     };
     const order: NodeOrder = { by: "ip", descending: false };
     for (const few of [5, 1000]) {
@@ -176,6 +181,7 @@ describe("a list of nodes", () => {
         search: null,
         held: null,
         label: null,
+        sharedAfter: null,
       };
       await list(filter, { by, descending: true }, { limit: 10, start: 0 }, 5);
     }
@@ -188,6 +194,7 @@ describe("a list of nodes", () => {
       search,
       held: null,
       label: null,
+      sharedAfter: null,
     };
     await list(filter, { by: "name", descending: false }, { limit: 10, start: 0 }, 5);
     const plans = statements.filter((sql) => sql.includes('"nodes"')).map((sql) => plan(sql).join(" | "));

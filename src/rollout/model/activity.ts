@@ -16,6 +16,8 @@ export const ACTIVITY = {
   rolloutUnhealthy: 104,
   /** A stage has baked, and the next waits for a person. */
   rolloutAwaitsApproval: 105,
+  /** Two machines or more report with one machine id. */
+  machineIdShared: 108,
   payloadCorrupt: 110,
   /** A file that was here already is not signed with the application's new payload key. */
   payloadRefused: 111,

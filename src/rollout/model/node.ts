@@ -63,6 +63,14 @@ export interface Hold {
   readonly why: string;
 }
 
+/** Two machines or more report with one id. */
+export interface SharedId {
+  /** When another one was first heard between two times of the same. */
+  readonly since: number;
+  /** When one was last heard again after another. */
+  readonly lastAt: number;
+}
+
 export interface Node {
   /** 0 until the store has given it one. */
   readonly no: number;
@@ -92,4 +100,8 @@ export interface Node {
   readonly status: NodeStatus;
   readonly statusAt: number;
   readonly grant: Grant | null;
+  /** As text, since it is looked at only when the machine has rebooted: see `shared-id.ts`. "": none. */
+  readonly formerBoots: string;
+  /** Null: it is one machine's, as far as anybody knows. It ends by itself: ask `isShared`. */
+  readonly shared: SharedId | null;
 }

@@ -20,6 +20,7 @@ export const REASONS = [
   "waiting-for-reboot",
   // not for this node
   "other-arch",
+  "shared-machine-id", // two machines or more report with it
   "blacklisted",
   "outside-prefix", // targetversionprefix excludes the target
   "mirror-not-allowed", // TURNOUT_MIRRORS

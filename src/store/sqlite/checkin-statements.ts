@@ -18,14 +18,15 @@ export function prepareCheckIns(db: Database.Database) {
     insertNode: db.prepare<unknown[]>(`
       INSERT INTO nodes (
         id, application_no, group_no, version, created_at, machine_alias, ip,
-        arch, oem, oem_version, aleph_version, boot_id, broken_quotes,
+        arch, oem, oem_version, aleph_version, boot_id, broken_quotes, former_boots, shared_since, shared_at,
         status, status_at,
         rollout_no, grant_group_no, grant_version, from_version, needs_reboot, granted_at, attempt, grant_boot_id, deadline, error_code,
         failure, cell, watched_until, folded_id, folded_machine_alias
-      ) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`),
+      ) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`),
     describeNode: db.prepare<unknown[]>(`
       UPDATE nodes
-      SET arch = ?, oem = ?, oem_version = ?, aleph_version = ?, boot_id = ?, broken_quotes = ?
+      SET arch = ?, oem = ?, oem_version = ?, aleph_version = ?, boot_id = ?, broken_quotes = ?,
+          former_boots = ?, shared_since = ?, shared_at = ?
       WHERE no = ?`),
     renameNode: db.prepare<[string, string | null, number]>(
       "UPDATE nodes SET machine_alias = ?, folded_machine_alias = ? WHERE no = ?",

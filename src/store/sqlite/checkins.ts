@@ -317,7 +317,9 @@ function describedAlike(before: Node, node: Node): boolean {
     before.oemVersion === node.oemVersion &&
     before.alephVersion === node.alephVersion &&
     before.bootId === node.bootId &&
-    before.brokenQuotes === node.brokenQuotes
+    before.brokenQuotes === node.brokenQuotes &&
+    before.formerBoots === node.formerBoots &&
+    before.shared === node.shared
   );
 }
 

@@ -1,7 +1,7 @@
 /** The node table's row as the hot path reads and writes it: raw arrays in a fixed order, no object per row in between. */
 import type { Arch } from "../../rollout/model/arch.ts";
 import type { Failure, Grant, Node, NodeStatus } from "../../rollout/model/node.ts";
-import { holdOf, labelsOf } from "../care.ts";
+import { holdOf, labelsOf, sharedOf } from "../care.ts";
 
 export const NODE_COLUMNS = [
   "no",
@@ -37,6 +37,9 @@ export const NODE_COLUMNS = [
   "failure",
   "cell",
   "watched_until",
+  "former_boots",
+  "shared_since",
+  "shared_at",
 ] as const;
 
 export type NodeRow = [
@@ -61,6 +64,9 @@ export type NodeRow = [
   status: NodeStatus,
   statusAt: number,
   ...grant: GrantRow,
+  formerBoots: string | null,
+  sharedSince: number | null,
+  sharedAt: number | null,
 ];
 
 /** All null without a grant. */
@@ -105,6 +111,8 @@ export function toNode(row: NodeRow): Node {
     status: row[18],
     statusAt: row[19],
     grant: toGrant(row),
+    formerBoots: row[33] ?? "",
+    shared: sharedOf(row[34], row[35]),
   };
 }
 
@@ -127,9 +135,19 @@ function toGrant(row: NodeRow): Grant | null {
   };
 }
 
-/** What a node says of itself: columns without an index, so not its alias and its address. */
+/** What a node says of itself, and what follows from its boots: columns without an index, so not its alias and its address. */
 export function describing(node: Node) {
-  return [node.arch, node.oem, node.oemVersion, node.alephVersion, node.bootId, node.brokenQuotes ? 1 : 0] as const;
+  return [
+    node.arch,
+    node.oem,
+    node.oemVersion,
+    node.alephVersion,
+    node.bootId,
+    node.brokenQuotes ? 1 : 0,
+    node.formerBoots || null,
+    node.shared?.since ?? null,
+    node.shared?.lastAt ?? null,
+  ] as const;
 }
 
 /** Where a node stands: status and grant, in the order of `NODE_COLUMNS` from `status` on. */
