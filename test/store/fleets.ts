@@ -68,6 +68,8 @@ export function fill({ db }: InProcess, nodes: readonly FilledNode[]): void {
       keptFold(alias),
       keptFold(machineAlias),
       labels && keptFoldOfLabels(labels),
+      sharedAt,
+      sharedAt,
     );
     seen.run(no, seenAt);
     count.run(groupNo, version, status);
