@@ -76,7 +76,7 @@ describe("turnout nodes", () => {
     );
     expect(await turnout(["nodes", "show", "nobody"])).toMatchObject({
       code: 1,
-      err: 'turnout: there is no node "nobody" in any of the 8 groups; it is found by its whole machine id, or its alias\n',
+      err: 'turnout: there is no node "nobody" in any of the 10 groups; it is found by its whole machine id, or its alias\n',
     });
     expect(await done("explain", "rack7-node3")).toMatch(/^node 0+9, running 4081\.2\.0/);
   });

@@ -68,8 +68,6 @@ export function fill({ db }: InProcess, nodes: readonly FilledNode[]): void {
       keptFold(alias),
       keptFold(machineAlias),
       labels && keptFoldOfLabels(labels),
-      sharedAt,
-      sharedAt,
     );
     seen.run(no, seenAt);
     count.run(groupNo, version, status);
