@@ -17,6 +17,7 @@ import type { Changes, Outcome, Reason, Standing } from "../rollout/model/outcom
 import type { Rollout } from "../rollout/model/rollout.ts";
 import { NO_LIMITS, type ServerFacts } from "../rollout/model/server.ts";
 import { newNode } from "../rollout/node.ts";
+import { isExposed } from "../rollout/ramp.ts";
 import { advance, type Change, due, firstRun, gated, hasMembers, type Members, stageFinished } from "../rollout/run.ts";
 import { isMember, isWaitedFor } from "../rollout/stages.ts";
 import { type Outcome as Fate, outcomeOf } from "../virtual/behaviour.ts";
@@ -109,8 +110,13 @@ class Simulation {
       queues.set(name, queue);
       return queue;
     });
-    this.#queues = [...queues.values()];
-    this.#queueOf = (index) => byNode[index] ?? NO_QUEUE;
+    // One that tries again is not held by the ramp: it must not wait behind those that are.
+    const tried: SlotQueue = { ring: new Ring(behaviour.pollMs, this.#phases), at: NEVER };
+    this.#queues = [...queues.values(), tried];
+    this.#queueOf = (index) => {
+      const node = this.#records[index];
+      return (node && isExposed(node, this.#rollout) ? tried : byNode[index]) ?? NO_QUEUE;
+    };
     this.#rollout = firstRollout(scenario);
     this.#fleet = fleetOf(scenario, this.#rollout, true);
     this.#record = new Recorder(scenario, this.#rollout);

@@ -223,6 +223,19 @@ describe("a forecast", () => {
     ),
   });
 
+  it("lets nodes that try again go ahead of those that a ramp holds", () => {
+    const given = scenario({
+      nodes: 6,
+      poll_interval: "5m",
+      fall_back: ["32%"],
+      for: "2d",
+      seed: " \\",
+      strategy: { ramp: { start: 3, grow: 0.5 } },
+      policy: { maxUpdatesPerPeriod: 1 },
+    });
+    expect(simulate(given)).toEqual(simulate(given, { everyPoll: true }));
+  });
+
   it("comes out as if every node asked every time", () => {
     fc.assert(
       fc.property(asked, (one) => {
