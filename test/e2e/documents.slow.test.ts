@@ -56,7 +56,7 @@ describe("the page on the command line", () => {
       /^labelled 10 of 10$/m,
       /^exit code 1: olga is not logged in$/m,
       /^pager +https:\/\/hooks\.example\.org\/turnout +rollout-halted, node-lost +off +0$/m,
-      /^maintenance-windows +mon-thu 22:00-04:00; sat,sun 00:00-23:59$/m,
+      /^maintenance-windows +fri 22:00 to mon 06:00; wed 23:00 \+ 1h30m$/m,
       /^strategy +1 % \(1d\), 5 % /m,
       /^the fleet is as the file says$/m,
       /^ {2}~ group Canary\n(.*\n)*? {6}policy_max_updates_per_period: 3 → 999999$/m,
