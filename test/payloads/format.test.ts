@@ -111,11 +111,15 @@ describe("a payload", () => {
     const fields = 2 ** 21;
     const header = aPayload("a").subarray(0, 20);
     header.writeBigUInt64BE(BigInt(2 * fields), 12);
-    const before = process.memoryUsage().heapUsed;
-    const reader = new PayloadReader(null);
-    reader.update(header);
-    reader.update(Buffer.alloc(2 * fields, Buffer.from([0x0a, 0])));
-    expect(process.memoryUsage().heapUsed - before).toBeLessThan(32 * 2 ** 20);
+    // Whatever else this process does meanwhile is not there every time.
+    const taken = [1, 2, 3].map(() => {
+      const before = process.memoryUsage().heapUsed;
+      const reader = new PayloadReader(null);
+      reader.update(header);
+      reader.update(Buffer.alloc(2 * fields, Buffer.from([0x0a, 0])));
+      return process.memoryUsage().heapUsed - before;
+    });
+    expect(Math.min(...taken)).toBeLessThan(32 * 2 ** 20);
   });
 
   it("says where its signatures are in the last of several fields, exactly, and never beyond 2^53", () => {
