@@ -80,6 +80,7 @@ export function live(
       if (step !== null) advance(progress, fleet, group, step.to, step.errorCode);
     }
   }
+  runsWhatItInstalled(progress, checkIn, before, order);
   const grant = progress.node.grant;
   if (grant === null) return excused;
   if (hasReached(checkIn.version, grant, order)) {
@@ -93,6 +94,19 @@ export function live(
     advance(progress, fleet, group, "installed", null);
   }
   return excused;
+}
+
+/**
+ * What needs no reboot runs as soon as it is installed, while the report of that, and what comes late, still has the version before.
+ * A check is believed: somebody may have put that version back.
+ */
+function runsWhatItInstalled(progress: Progress, checkIn: CheckIn, before: Node | null, order: VersionOrder): void {
+  const { grant, version } = progress.node;
+  if (grant === null || grant.needsReboot || !hasCompleted(progress.node)) return;
+  if (hasReached(version, grant, order)) return;
+  const isNew = before === null || !hasCompleted(before) || before.grant?.rolloutNo !== grant.rolloutNo;
+  const isLate = !checkIn.updateCheck && !checkIn.ping && version === grant.fromVersion;
+  if (isNew || isLate) progress.node = { ...progress.node, version: grant.version };
 }
 
 /** Why a download that failed is nobody's fault but the server's own; null: it is not known to be. */
