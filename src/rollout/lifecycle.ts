@@ -49,6 +49,11 @@ export function isNoise({ type, result, previousVersion }: OmahaEvent): boolean 
   return type === 3 && result === 2 && (previousVersion === "" || previousVersion === "0.0.0.0");
 }
 
+/** 3/2 by itself, where nothing reboots: "complete and restarted" in the words of the older API's updater. */
+function saysRestarted({ grant }: Node, { updateCheck, ping }: CheckIn): boolean {
+  return grant !== null && !grant.needsReboot && !updateCheck && !ping;
+}
+
 /**
  * Events first, then what the version, the boot id and a ping alone give away. Answers what the server had to do with a failure
  * that is none, if it remembers it.
@@ -68,7 +73,7 @@ export function live(
   followBootId(progress, checkIn);
   let excused: CutDownload | null = null;
   for (const event of checkIn.events) {
-    if (isNoise(event)) continue;
+    if (isNoise(event) && !saysRestarted(progress.node, checkIn)) continue;
     progress.log(event, checkIn.version);
     const excuse = excuseFor(event, progress, fleet, applicationId, server);
     if (excuse !== null) {

@@ -103,6 +103,21 @@ describe("events", () => {
     expect(world.node()).toMatchObject({ status: "complete", version: "4081.2.0" });
   });
 
+  it("3/2 by itself says that what needs no reboot is complete and restarted; in a check, as every one has it, it says nothing", () => {
+    const world = new World(aFleet([aGroup({ channel: aChannel({ package: aPackage({ type: 4 }) }) })]));
+    const app = { bootId: "", updateEngine: false };
+    world.checkIn(aCheckIn(app));
+    world.checkIn(aReport(anEvent(14, 1), app));
+    expect(world.checkIn(aCheckIn(app)).reason).toBe("offered-again");
+    expect(world.node().status).toBe("downloaded");
+    const { changes } = world.checkIn(aReport(anEvent(3, 2), app));
+    expect(changes.events).toHaveLength(1);
+    expect(world.node()).toMatchObject({ status: "complete", version: "4230.2.1" });
+    const flatcar = at("downloaded");
+    flatcar.checkIn(aReport(anEvent(3, 2)));
+    expect(flatcar.node().status).toBe("downloaded");
+  });
+
   it("3/1 waits for a reboot in Flatcar, whatever the client, and in other applications from update_engine alone", () => {
     const flatcar = aFleet();
     const { groups, rollouts } = flatcar;
