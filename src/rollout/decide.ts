@@ -11,7 +11,7 @@ import { inWords } from "./missing.ts";
 import { ACTIVITY, SEVERITY } from "./model/activity.ts";
 import { ARCH } from "./model/arch.ts";
 import type { CheckIn } from "./model/check-in.ts";
-import { type Group, PACKAGE_TYPE } from "./model/configuration.ts";
+import { FLATCAR_ID, type Group, PACKAGE_TYPE } from "./model/configuration.ts";
 import type { Counters } from "./model/counters.ts";
 import type { Fleet } from "./model/fleet.ts";
 import type { Grant, Node, NodeStatus } from "./model/node.ts";
@@ -133,7 +133,7 @@ function updateCheck(
     if (OF_THIS_NODE.has(heldBack) && rollback === null) putOnHold(progress, rollout);
     return stopped(heldBack);
   }
-  grant(group, rollout, progress, counters);
+  grant(group, rollout, progress, counters, needsReboot(fleet, group, rollout, checkIn));
   return { reason: "granted", offer: offerOf(rollout.package) };
 }
 
@@ -250,10 +250,19 @@ function putOnHold(progress: Progress, rollout: Rollout): void {
   if (MAY_HOLD.has(status) && grant?.rolloutNo !== rollout.no) progress.move("on-hold", grant, { grants: false });
 }
 
-function grant(group: Group, rollout: Rollout, progress: Progress, counters: Counters): void {
+/**
+ * Whether the node runs the package only after a reboot. Another application than Flatcar may call its packages so as well: its
+ * clients reboot nothing, unless they are update_engine itself.
+ */
+function needsReboot({ applications }: Fleet, group: Group, rollout: Rollout, { updateEngine }: CheckIn): boolean {
+  if (rollout.package.type !== PACKAGE_TYPE.flatcar) return false;
+  return updateEngine || applications.find(({ no }) => no === group.applicationNo)?.id === FLATCAR_ID;
+}
+
+function grant(group: Group, rollout: Rollout, progress: Progress, counters: Counters, rebootNeeded: boolean): void {
   const { node, now } = progress;
   const again = node.grant?.rolloutNo === rollout.no ? node.grant : null;
-  const { version, type } = rollout.package;
+  const { version } = rollout.package;
   const standing = rolloutCounters(counters, rollout.no);
   if (grantedTotal(standing.total) === 0) {
     const about = { groupNo: group.no, version, ofNode: false };
@@ -264,7 +273,7 @@ function grant(group: Group, rollout: Rollout, progress: Progress, counters: Cou
     groupNo: group.no,
     version,
     fromVersion: node.version,
-    needsReboot: type === PACKAGE_TYPE.flatcar,
+    needsReboot: rebootNeeded,
     grantedAt: now,
     attempt: (again?.attempt ?? 0) + 1,
     bootId: node.bootId,

@@ -49,6 +49,11 @@ export function isNoise({ type, result, previousVersion }: OmahaEvent): boolean 
   return type === 3 && result === 2 && (previousVersion === "" || previousVersion === "0.0.0.0");
 }
 
+/** 3/2 by itself, where nothing reboots: "complete and restarted" in the words of the older API's updater. */
+function saysRestarted({ grant }: Node, { updateCheck, ping }: CheckIn): boolean {
+  return grant !== null && !grant.needsReboot && !updateCheck && !ping;
+}
+
 /**
  * Events first, then what the version, the boot id and a ping alone give away. Answers what the server had to do with a failure
  * that is none, if it remembers it.
@@ -68,7 +73,7 @@ export function live(
   followBootId(progress, checkIn);
   let excused: CutDownload | null = null;
   for (const event of checkIn.events) {
-    if (isNoise(event)) continue;
+    if (isNoise(event) && !saysRestarted(progress.node, checkIn)) continue;
     progress.log(event, checkIn.version);
     const excuse = excuseFor(event, progress, fleet, applicationId, server);
     if (excuse !== null) {
@@ -80,6 +85,7 @@ export function live(
       if (step !== null) advance(progress, fleet, group, step.to, step.errorCode);
     }
   }
+  runsWhatItInstalled(progress, checkIn, before, order);
   const grant = progress.node.grant;
   if (grant === null) return excused;
   if (hasReached(checkIn.version, grant, order)) {
@@ -93,6 +99,19 @@ export function live(
     advance(progress, fleet, group, "installed", null);
   }
   return excused;
+}
+
+/**
+ * What needs no reboot runs as soon as it is installed, while the report of that, and what comes late, still has the version before.
+ * A check is believed: somebody may have put that version back.
+ */
+function runsWhatItInstalled(progress: Progress, checkIn: CheckIn, before: Node | null, order: VersionOrder): void {
+  const { grant, version } = progress.node;
+  if (grant === null || grant.needsReboot || !hasCompleted(progress.node)) return;
+  if (hasReached(version, grant, order)) return;
+  const isNew = before === null || !hasCompleted(before) || before.grant?.rolloutNo !== grant.rolloutNo;
+  const isLate = !checkIn.updateCheck && !checkIn.ping && version === grant.fromVersion;
+  if (isNew || isLate) progress.node = { ...progress.node, version: grant.version };
 }
 
 /** Why a download that failed is nobody's fault but the server's own; null: it is not known to be. */

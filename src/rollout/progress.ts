@@ -53,18 +53,14 @@ export class Progress {
     this.node = { ...node, status: to, statusAt: now, grant };
   }
 
-  /** The node leaves its rollout, where it is no longer counted as how it ended. */
-  withdraw(): void {
+  /** The node leaves its rollout, where it is counted as this from then on, however it had ended. */
+  leaveAs(status: "complete" | "withdrawn"): void {
     const { node, now } = this;
     const left = standingOf(node.status, node.grant);
     if (node.grant === null || left === null) return;
-    const uncounted = { failure: null, errorCode: null, relapsed: false };
+    const good = { failure: null, errorCode: null };
     this.#pastGrants ??= [];
-    this.#pastGrants.push({
-      grant: { ...node.grant, deadline: null, ...uncounted },
-      status: "withdrawn",
-      endedAt: now,
-    });
+    this.#pastGrants.push({ grant: { ...node.grant, deadline: null, ...good }, status, endedAt: now });
     this.#transitions ??= [];
     this.#transitions.push({
       at: now,
@@ -74,7 +70,7 @@ export class Progress {
       version: node.version,
       errorCode: null,
       left,
-      entered: { ...left, status: "withdrawn", ...uncounted },
+      entered: { ...left, status, ...good, relapsed: false },
       grants: false,
     });
     this.node = { ...node, status: "on-hold", statusAt: now, grant: null };

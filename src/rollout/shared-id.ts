@@ -3,7 +3,7 @@
  * one again: so a boot id that is back after another one was heard is another machine's. Clients that send none are told apart
  * by their versions, and only when these go to and fro time and again.
  */
-import { isInFlight } from "./counters.ts";
+import { hasRelapsed, isInFlight } from "./counters.ts";
 import { ACTIVITY, SEVERITY } from "./model/activity.ts";
 import type { CheckIn } from "./model/check-in.ts";
 import type { Node, SharedId } from "./model/node.ts";
@@ -117,8 +117,9 @@ function chained(former: readonly FormerBoot[], { grant }: Node, name: string, n
 function leaveRollout(progress: Progress, since: number): void {
   const { grant, status, statusAt } = progress.node;
   if (grant === null) return;
-  if (isInFlight(status) || statusAt < since) progress.move("on-hold", null, { grants: false });
-  else progress.withdraw();
+  // On hold, it had completed before.
+  if (isInFlight(status) || status === "on-hold" || statusAt < since) progress.move("on-hold", null, { grants: false });
+  else progress.leaveAs(hasRelapsed(grant) ? "complete" : "withdrawn");
 }
 
 /** At first, and then once a day. */

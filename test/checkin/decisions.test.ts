@@ -228,6 +228,24 @@ describe("a batch", () => {
     await checkLaws();
   });
 
+  it("shows the new version of what needs no reboot at once, and counts the node there", async () => {
+    await release("4230.2.1");
+    await world.store.write(async (tx) => {
+      await tx.updateTable("packages").set({ type: 4 }).execute();
+      await settleConfiguration(tx, SYSTEM, NOW);
+    });
+    const app = { bootId: "", updateEngine: false };
+    await reasons(request(aCheckIn(app)));
+    for (const type of [14, 2, 3, 3]) await reasons(request(aReport(anEvent(type, 1), app)));
+    decisions = new Decisions(world.checkIns, { newNodesPerMinute: 0, onFault: (error) => faults.push(error) });
+    await reasons(request(aReport(anEvent(14, 1), app)));
+    expect(all("SELECT version, status FROM nodes")).toEqual([{ version: "4230.2.1", status: "complete" }]);
+    expect(all("SELECT version, status, count FROM node_counts")).toEqual([
+      { version: "4230.2.1", status: "complete", count: 1 },
+    ]);
+    await checkLaws();
+  });
+
   it("answers several apps each by itself, in order", async () => {
     await release("4230.2.1");
     const [answers] = await decisions.run([

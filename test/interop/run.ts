@@ -28,6 +28,21 @@ const RELEASE = {
   flatcar_action: { sha256: "sGWSKGG6ThF1d1Q79UPTq1xN7mJyz870KaIUGrDJIDA=" },
 };
 
+/** For clients that are no operating system. */
+const PRODUCT = "io.example.Billing";
+const APP_RELEASE = {
+  arch: 1,
+  type: 4,
+  version: "2.4.0",
+  // Theirs take the address as it is, query and all.
+  url: "https://pkgs.example.org/billing/?rev=a1&sig=b2",
+  filename: "billing-2.4.0.tar.gz",
+  description: "Billing 2.4.0",
+  size: "9123456",
+  hash: "bPHDuVvVrN0LluQONedL25U9ZBA=",
+  channels_blacklist: [],
+};
+
 async function run(): Promise<number> {
   if (spawnSync("go", ["version"]).status !== 0) {
     process.stdout.write("skipping: there is no Go on this machine\n");
@@ -46,10 +61,14 @@ async function run(): Promise<number> {
     server = startServer(join(directory, "data"));
     const url = await readyUrl(server);
     await release(url);
+    const group = await releaseOfApp(url);
     const { version, filename, size, hash, flatcar_action } = RELEASE;
     const program = spawn(
       client,
-      [`${url}/v1/update/`, OLD_VERSION, version, filename, size, hash, flatcar_action.sha256],
+      [
+        ...[`${url}/v1/update/`, OLD_VERSION, version, filename, size, hash, flatcar_action.sha256],
+        ...[PRODUCT, group, APP_RELEASE.version, APP_RELEASE.url, APP_RELEASE.filename],
+      ],
       { stdio: "inherit" },
     );
     const [code] = await once(program, "exit");
@@ -97,15 +116,38 @@ async function readyUrl(server: ChildProcess): Promise<string> {
 
 /** Adds the package and points the stable channel to it. */
 async function release(url: string): Promise<void> {
-  const created = await api(url, "POST", `/apps/${FLATCAR}/packages`, RELEASE);
-  if (typeof created !== "object" || created === null || !("id" in created)) throw new Error("the package got no id");
+  const id = await made(url, `/apps/${FLATCAR}/packages`, RELEASE);
   await api(url, "PUT", `/apps/${FLATCAR}/channels/${STABLE}`, {
     name: "stable",
     color: "#14b9d6",
     arch: 1,
     application_id: FLATCAR,
-    package_id: created.id,
+    package_id: id,
   });
+}
+
+/** An application that is known by its product id, with a group that gives the release to all at once. Answers the group's id. */
+async function releaseOfApp(url: string): Promise<string> {
+  const app = `/apps/${await made(url, "/apps", { name: "Billing", product_id: PRODUCT })}`;
+  const packageId = await made(url, `${app}/packages`, APP_RELEASE);
+  const channel = { name: "beta", color: "#14b9d6", arch: 1, package_id: packageId };
+  return made(url, `${app}/groups`, {
+    name: "Beta",
+    track: "beta",
+    channel_id: await made(url, `${app}/channels`, channel),
+    policy_timezone: "Europe/Berlin",
+    policy_period_interval: "15 minutes",
+    policy_max_updates_per_period: 999_999,
+    policy_update_timeout: "60 minutes",
+    strategy: { stages: [{ percent: 100 }] },
+  });
+}
+
+/** Makes something; its id. */
+async function made(url: string, path: string, body: unknown): Promise<string> {
+  const created = await api(url, "POST", path, body);
+  if (typeof created !== "object" || created === null || !("id" in created)) throw new Error(`${path}: it got no id`);
+  return String(created.id);
 }
 
 async function api(url: string, method: string, path: string, body: unknown): Promise<unknown> {

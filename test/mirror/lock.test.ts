@@ -1,9 +1,9 @@
 /** The lock of a mirror, between processes of their own. */
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { chmodSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { chmodSync, mkdirSync, mkdtempSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { afterEach, beforeEach, expect, it } from "vitest";
 import { alone, LOCK_FILE } from "../../src/mirror/lock.ts";
 
@@ -47,12 +47,13 @@ it("is had by one process at a time, however many come and go at once", async ()
           entered += 1;
           rmSync(${JSON.stringify(inside)});
         };
-        for (let round = 0; round < 600; round += 1)
+        // However often it is turned away: on a busy machine, another one may be put aside while it is inside.
+        while (entered < 100 && faults.size === 0)
           await alone(folder, enter).catch((error) => error.message.includes("another turnout mirror") || faults.add(error.message));
-        console.log(entered > 0, ...faults);`),
+        console.log(entered, ...faults);`),
     ),
   );
-  expect(await Promise.all(outputs)).toEqual(outputs.map(() => "true\n"));
+  expect(await Promise.all(outputs)).toEqual(outputs.map(() => "100\n"));
 });
 
 it("is let go by a process that is killed, at once and whatever is its number", async () => {
@@ -73,12 +74,27 @@ it("is not had where its file is something else, or can't be made", async () => 
   await expect(alone(join(folder, "none"), async () => {})).rejects.toThrow("nothing can be written there: ENOENT");
 });
 
-it("is not had by who may only read its file: others could read it at once", async () => {
+/** Whether any user comes as far as this folder: root's own, such as /root, are closed to all others. */
+function isOpenToAll(path: string): boolean {
+  const isOpen = (statSync(path).mode & 0o001) !== 0;
+  return isOpen && (path === dirname(path) || isOpenToAll(dirname(path)));
+}
+
+it("is not had by who may only read its file: others could read it at once", async ({ skip }) => {
   await alone(folder, async () => {});
   chmodSync(folder, 0o777);
   chmodSync(join(folder, LOCK_FILE), 0o444);
+  const isRoot = process.getuid?.() === 0;
+  skip(
+    isRoot && !isOpenToAll(folder),
+    "root may write everywhere, and another user can't come to the temporary folder",
+  );
+  const another = join(folder, "another");
+  mkdirSync(another);
   const child = aProcess(
-    `if (process.getuid() === 0) process.setuid(65534);
+    // By then it has all that it needs of a clone to which the other user may not come.
+    `await alone(${JSON.stringify(another)}, async () => {});
+    if (process.getuid() === 0) process.setuid(65534);
     await alone(folder, async () => console.log("in")).catch((error) => console.log(error.message));`,
   );
   expect(await outputOf(child)).toMatch(/^nothing can be written there: EACCES: .*\.turnout-mirror\.lock'\n$/);

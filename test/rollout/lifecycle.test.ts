@@ -3,6 +3,7 @@ import { expire } from "../../src/rollout/expire.ts";
 import { explain, nextCheckIn } from "../../src/rollout/explain.ts";
 import { buildFleet } from "../../src/rollout/fleet.ts";
 import { baseErrorCode } from "../../src/rollout/lifecycle.ts";
+import type { Fleet } from "../../src/rollout/model/fleet.ts";
 import type { NodeStatus } from "../../src/rollout/model/node.ts";
 import {
   APP_ID,
@@ -79,7 +80,60 @@ describe("events", () => {
     const other = new World(aFleet([aGroup({ channel: aChannel({ package: aPackage({ type: 4 }) }) })]));
     other.checkIn(aCheckIn());
     other.checkIn(aReport(anEvent(3, 2, { previousVersion: "1.0.0" })));
-    expect(other.node().status).toBe("complete");
+    expect(other.node()).toMatchObject({ status: "complete", version: "4230.2.1" });
+  });
+
+  it("3/1 of what needs no reboot is the end: the new version is there at once, and what comes late does not take it back", () => {
+    const world = new World(aFleet([aGroup({ channel: aChannel({ package: aPackage({ type: 4 }) }) })]));
+    const app = { bootId: "", updateEngine: false };
+    expect(world.checkIn(aCheckIn({ ...app, ping: false, events: [] })).reason).toBe("granted");
+    // In the order of the older API's own updater.
+    for (const type of [14, 2]) {
+      world.checkIn(aReport(anEvent(type, 1), app));
+      expect(world.node().version).toBe("4081.2.0");
+    }
+    const { changes } = world.checkIn(aReport(anEvent(3, 1), app));
+    expect(changes.transitions).toMatchObject([{ to: "complete", version: "4230.2.1" }]);
+    expect(world.node()).toMatchObject({ status: "complete", version: "4230.2.1" });
+    for (const type of [3, 14]) world.checkIn(aReport(anEvent(type, 1), app));
+    expect(world.node()).toMatchObject({ status: "complete", version: "4230.2.1" });
+    expect(world.checkIn(aCheckIn({ ...app, version: "4230.2.1" })).reason).toBe("up-to-date");
+    // A check is believed: somebody has put the old version there again.
+    world.checkIn(aCheckIn(app));
+    expect(world.node()).toMatchObject({ status: "complete", version: "4081.2.0" });
+  });
+
+  it("3/2 by itself says that what needs no reboot is complete and restarted; in a check, as every one has it, it says nothing", () => {
+    const world = new World(aFleet([aGroup({ channel: aChannel({ package: aPackage({ type: 4 }) }) })]));
+    const app = { bootId: "", updateEngine: false };
+    world.checkIn(aCheckIn(app));
+    world.checkIn(aReport(anEvent(14, 1), app));
+    expect(world.checkIn(aCheckIn(app)).reason).toBe("offered-again");
+    expect(world.node().status).toBe("downloaded");
+    const { changes } = world.checkIn(aReport(anEvent(3, 2), app));
+    expect(changes.events).toHaveLength(1);
+    expect(world.node()).toMatchObject({ status: "complete", version: "4230.2.1" });
+    const flatcar = at("downloaded");
+    flatcar.checkIn(aReport(anEvent(3, 2)));
+    expect(flatcar.node().status).toBe("downloaded");
+  });
+
+  it("3/1 waits for a reboot in Flatcar, whatever the client, and in other applications from update_engine alone", () => {
+    const flatcar = aFleet();
+    const { groups, rollouts } = flatcar;
+    const applications = flatcar.applications.map((one) => ({ ...one, id: "d6b1a5f4-2f6e-4d7b-9a55-1b1f4ad0c001" }));
+    const ours = buildFleet(1, { applications, groups, rollouts });
+    const installed = (fleet: Fleet, updateEngine: boolean): string => {
+      const world = new World(fleet);
+      const says = { updateEngine, appId: fleet.applications[0]?.id ?? "" };
+      world.checkIn(aCheckIn(says));
+      world.checkIn(aReport(anEvent(3, 1), says));
+      return `${world.node().status} ${world.node().version}`;
+    };
+    expect(installed(flatcar, true)).toBe("installed 4081.2.0");
+    expect(installed(flatcar, false)).toBe("installed 4081.2.0");
+    expect(installed(ours, true)).toBe("installed 4081.2.0");
+    expect(installed(ours, false)).toBe("complete 4230.2.1");
   });
 
   it("keep the base of an error code with the failure, and the whole of it in the log", () => {

@@ -3,8 +3,10 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { emptyTally } from "../../src/rollout/counters.ts";
 import { explain, nextCheckIn } from "../../src/rollout/explain.ts";
+import { buildFleet } from "../../src/rollout/fleet.ts";
 import type { CheckIn } from "../../src/rollout/model/check-in.ts";
 import type { Outcome } from "../../src/rollout/model/outcome.ts";
+import type { Rollout } from "../../src/rollout/model/rollout.ts";
 import { isShared } from "../../src/rollout/shared-id.ts";
 import { readStrategy } from "../../src/rollout/strategy.ts";
 import {
@@ -129,6 +131,29 @@ describe("two machines with one machine id", () => {
     expect(total(failed)).toEqual({ ...emptyTally(), failed: 1 });
   });
 
+  it("stay complete when the other one was taken for a late fall-back", () => {
+    const world = new World();
+    checks(world, { bootId: "{a}" });
+    checks(world, { bootId: "{a2}", version: "4230.2.1" }, 60 * 24);
+    checks(world, { bootId: "{b}" });
+    expect(total(world)).toMatchObject({ "rolled-back": 1, complete: 0 });
+    checks(world, { bootId: "{a2}", version: "4230.2.1" });
+    expect(isShared(world.node().shared, world.now)).toBe(true);
+    expect(total(world)).toEqual({ ...emptyTally(), complete: 1 });
+    // For the next version, it is on hold and keeps that grant: it has completed it, too.
+    const waits = new World(aFleet([aGroup({ policy: { maxUpdatesPerPeriod: 1 } })]));
+    checks(waits, { bootId: "{a}" });
+    checks(waits, { bootId: "{a2}", version: "4230.2.1" }, 60);
+    const channel = aChannel({ package: aPackage({ version: "4593.2.5" }) });
+    const rollout = { ...waits.fleet.rollouts[0], no: 2, id: "rollout-2", package: channel.package } as Rollout;
+    const group = aGroup({ policy: { maxUpdatesPerPeriod: 1 }, channel });
+    waits.fleet = buildFleet(2, { applications: waits.fleet.applications, groups: [group], rollouts: [rollout] });
+    checks(waits, { machineId: OTHER, bootId: "{c}", version: "4230.2.1" }, 0);
+    for (const bootId of ["{a2}", "{b}", "{a2}"]) checks(waits, { bootId, version: "4230.2.1" });
+    expect(waits.node()).toMatchObject({ status: "on-hold", grant: null });
+    expect(total(waits)).toEqual({ ...emptyTally(), complete: 1 });
+  });
+
   it("leave safe mode's place of the first node to another one", () => {
     const world = new World(aFleet([aGroup({ policy: { safeMode: true } })]));
     checks(world, { bootId: "{a}" }, 10);
@@ -160,9 +185,8 @@ describe("two machines with one machine id", () => {
   });
 
   it("are noticed by their versions where they send no boot id, when these keep going to and fro", () => {
-    const world = new World(aFleet([aGroup({ channel: aChannel({ package: aPackage({ version: "4593.2.5" }) }) })]));
+    const world = quiet();
     checks(world, { bootId: "", version: "4081.2.0" });
-    world.tend({ held: { at: NOON, by: "ops", why: "x" } });
     const seen: boolean[] = [];
     for (let turn = 1; turn <= 7; turn += 1) {
       checks(world, { bootId: "", version: turn % 2 === 0 ? "4081.2.0" : "4230.2.1" });

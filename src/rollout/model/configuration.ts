@@ -1,6 +1,9 @@
 /** What a fleet is configured to do: applications, packages, channels, groups and their policies. Plain data. */
 import type { Arch } from "./arch.ts";
 
+/** Flatcar Container Linux, everywhere. */
+export const FLATCAR_ID = "e96281a6-d1af-4bde-9a0a-97b76e56dc57";
+
 /** Package types of the admin API. A Flatcar package is complete only after a reboot; any other when it is installed. */
 export const PACKAGE_TYPE = { flatcar: 1, docker: 2, rkt: 3, other: 4 } as const;
 

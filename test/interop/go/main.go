@@ -25,12 +25,13 @@ var (
 var address, oldVersion, newVersion, packageName, size, sha1, sha256 string
 
 func main() {
-	if len(os.Args) != 8 {
-		fmt.Fprintln(os.Stderr, "usage: interop ADDRESS OLD-VERSION NEW-VERSION PACKAGE SIZE SHA1 SHA256")
+	if len(os.Args) != 13 {
+		fmt.Fprintln(os.Stderr, "usage: interop ADDRESS OLD-VERSION NEW-VERSION PACKAGE SIZE SHA1 SHA256 PRODUCT GROUP VERSION URL FILE")
 		os.Exit(2)
 	}
 	address, oldVersion, newVersion = os.Args[1], os.Args[2], os.Args[3]
 	packageName, size, sha1, sha256 = os.Args[4], os.Args[5], os.Args[6], os.Args[7]
+	product, groupID, appVersion, appURL, appFile = os.Args[8], os.Args[9], os.Args[10], os.Args[11], os.Args[12]
 
 	failed := false
 	try := func(name string, run func() error) {
@@ -55,6 +56,7 @@ func main() {
 	try("unknown application, only events", unknownApplicationEvents)
 	try("text that Go's encoder escapes", escapedText)
 	try("a request without any app", noApp)
+	updaterCases(try)
 	if failed {
 		os.Exit(1)
 	}

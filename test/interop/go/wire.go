@@ -98,6 +98,15 @@ var web = &http.Client{Timeout: 30 * time.Second}
 
 // post sends the apps in one request and reads the answer by the rules of CLIENTS.md §3, "go-omaha client library".
 func post(address string, apps ...asked) (*reply, error) {
+	return send(address, xml.Header, "text/xml; charset=utf-8", apps)
+}
+
+// bare sends them as the older API's updater does: without a declaration.
+func bare(address string, apps ...asked) (*reply, error) {
+	return send(address, "", "text/xml", apps)
+}
+
+func send(address, declaration, contentType string, apps []asked) (*reply, error) {
 	request := message{Protocol: "3.0", Session: "5d1f2a90-7c3e-4b18-a6f4-2e9d0c81b377", Version: "interop-1", Apps: apps}
 	request.OS.Platform, request.OS.Arch = "linux", "x64"
 	if len(apps) > 0 {
@@ -107,7 +116,7 @@ func post(address string, apps ...asked) (*reply, error) {
 	if err != nil {
 		return nil, err
 	}
-	got, err := web.Post(address, "text/xml; charset=utf-8", bytes.NewReader(append([]byte(xml.Header), text...)))
+	got, err := web.Post(address, contentType, bytes.NewReader(append([]byte(declaration), text...)))
 	if err != nil {
 		return nil, err
 	}
