@@ -15,6 +15,7 @@ import { answering } from "./checkin/answer.ts";
 import { Batches } from "./checkin/batch.ts";
 import type { CheckInRequest, Decision } from "./checkin/decisions.ts";
 import { housekeeping } from "./checkin/housekeeping.ts";
+import type { PollingOptions } from "./checkin/polling.ts";
 import { startWriter, type Writer } from "./checkin/writer.ts";
 import { type Clock, systemClock } from "./clock.ts";
 import { type Edge, type EdgeOptions, openEdge } from "./edge/edge.ts";
@@ -100,6 +101,7 @@ async function start(settings: Settings, options: StartOptions): Promise<Turnout
       newNodesPerMinute,
       mirrors: settings.mirrors,
       downloads: { downloads, downloadRate },
+      polling: pollingOf(settings),
       now: clock.now(),
     },
     { onFault: (fault, machineId) => log.error({ machineId, fault }, "deciding a check-in failed"), onDeath: onFatal },
@@ -150,6 +152,7 @@ async function startOn(database: Database, mirrorKeys: readonly PublicKey[]): Pr
     historyDays: settings.historyDays,
     forgetSeenOnceDays: settings.forgetSeenOnceDays,
     absence,
+    polling: pollingOf(settings),
     onError: (task, error) =>
       log.error({ task, error: String(error) }, "a background task failed; it will be tried again"),
   });
@@ -227,6 +230,16 @@ interface Parts {
   readonly publicUrl: () => string;
 }
 
+/** When nodes are told to ask again. */
+function pollingOf(settings: Settings): PollingOptions {
+  return {
+    normalSeconds: settings.pollIntervalSeconds,
+    longestMs: settings.longestPollMs,
+    adaptive: settings.adaptivePolling,
+    overloadWaitMs: settings.overloadWaitMs,
+  };
+}
+
 /** The way of a check-in. */
 function answerNodes({ settings, clock, log, writer, metrics, publicUrl }: Parts, files: Files) {
   const batches = new Batches<CheckInRequest, readonly Decision[]>({
@@ -240,12 +253,7 @@ function answerNodes({ settings, clock, log, writer, metrics, publicUrl }: Parts
     answer: answering({
       batches,
       now: () => clock.now(),
-      polling: {
-        normalSeconds: settings.pollIntervalSeconds,
-        longestMs: settings.longestPollMs,
-        adaptive: settings.adaptivePolling,
-        overloadWaitMs: settings.overloadWaitMs,
-      },
+      polling: pollingOf(settings),
       payloadsAt: () => `${publicUrl()}/payloads${tokenInPath}`,
       cutDownloads: (ip) => files.cut.of(ip, clock.now()),
       onDecision(app, { status, reason, offer, excused }, ip) {

@@ -1,6 +1,7 @@
 /** What Prometheus sees. Labels are bounded: reasons and statuses are enums, groups are configured, versions are cut off. */
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "prom-client";
 import type { Clock } from "./clock.ts";
+import { silenceOf } from "./store/silence-record.ts";
 import type { Store } from "./store/store.ts";
 
 /** Versions a group shows by name; the rest is summed up as "other", so that invented versions can't fill the page. */
@@ -123,8 +124,9 @@ function rolloutsGauge(store: Store, registers: Registry[]): void {
     async collect() {
       this.reset();
       for (const row of await presentRollouts(store)) {
-        const { rollout_no: _, cells: __, causes: ___, group, version, state, ...counts } = row;
+        const { rollout_no: _, cells: __, causes: ___, group, version, state, silence, ...counts } = row;
         for (const [status, count] of Object.entries(counts)) this.set({ group, version, state, status }, count);
+        this.set({ group, version, state, status: "silent" }, silenceOf(silence)?.silent ?? 0);
       }
     },
   });
@@ -152,7 +154,7 @@ function presentRollouts(store: Store) {
     .innerJoin("packages", "packages.no", "rollouts.package_no")
     .innerJoin("groups", "groups.no", "rollouts.group_no")
     .selectAll("c")
-    .select(["groups.id as group", "packages.version", "rollouts.state"])
+    .select(["groups.id as group", "packages.version", "rollouts.state", "rollouts.silence"])
     .where("rollouts.present", "=", 1)
     .execute();
 }

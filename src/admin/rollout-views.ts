@@ -11,6 +11,7 @@ import { ROLLOUT_STATES, type Rollout, type RolloutState } from "../rollout/mode
 import { rampOf } from "../rollout/ramp.ts";
 import { outlook } from "../rollout/run.ts";
 import { percentNow } from "../rollout/stages.ts";
+import { type SilenceRecord, silenceOf } from "../store/silence-record.ts";
 import type { Tables } from "../store/tables.ts";
 import { timestamp } from "./context.ts";
 
@@ -73,6 +74,20 @@ export const rolloutObject = z
       finished: nodes,
       bad: nodes,
       lost: nodes,
+      /** Of those that have completed: not heard any more, and not away as they usually are. */
+      silent: nodes,
+      /** How that compared when it was last looked at; null: nobody has looked, or there is nothing to compare with. */
+      silence: z
+        .object({
+          looked_ts: time,
+          nodes,
+          silent: nodes,
+          against: z.enum(["others", "week before"]),
+          other_nodes: nodes,
+          other_silent: nodes,
+          at_least_percent: z.number(),
+        })
+        .nullable(),
       bad_percent: z.number(),
       at_least_bad_percent: z.number(),
       breach: z.string().nullable(),
@@ -142,7 +157,7 @@ export function toRolloutView(
     failed_by_cause: Object.fromEntries(
       [...standing.causes].map(([code, nodes]) => [code === OTHER_CAUSE ? "other" : code, nodes]),
     ),
-    health: toHealth(rollout, standing),
+    health: { ...toHealth(rollout, standing), ...toSilence(silenceOf(row.silence)) },
     ramp: toRamp(rollout, standing),
     strategy: { ...strategy, stages: strategy.stages ?? PLAIN_STAGES },
     seed: row.seed,
@@ -207,6 +222,23 @@ export function toCountersView(tally: Tally) {
 function toRamp(rollout: Rollout | null, counters: RolloutCounters): RolloutObject["ramp"] {
   const standing = rollout === null ? null : rampOf(rollout, counters);
   return standing === null ? null : { exposed: standing.exposed, limit: standing.limit };
+}
+
+function toSilence(looked: SilenceRecord | null) {
+  if (looked === null || looked.compared === null) return { silent: looked?.silent ?? 0, silence: null };
+  const { complete, other, against, bound } = looked.compared;
+  return {
+    silent: looked.silent,
+    silence: {
+      looked_ts: timestamp(looked.at),
+      nodes: complete.nodes,
+      silent: complete.silent,
+      against,
+      other_nodes: other.nodes,
+      other_silent: other.silent,
+      at_least_percent: Math.max(0, bound * 100),
+    },
+  };
 }
 
 function toHealth(rollout: Rollout | null, counters: RolloutCounters) {

@@ -8,7 +8,7 @@ import { emptyRolloutCounters } from "../rollout/counters.ts";
 import type { RolloutCounters } from "../rollout/model/counters.ts";
 import type { Fleet } from "../rollout/model/fleet.ts";
 import type { Rollout } from "../rollout/model/rollout.ts";
-import { due, hasMembers, isLast, type Members, stageFinished } from "../rollout/run.ts";
+import { awaitedIn, due, hasMembers, isLast, type Members, stageFinished } from "../rollout/run.ts";
 import { isConcerned, isForAll, isMember, isWaitedFor, stageOf } from "../rollout/stages.ts";
 import { compareVersions } from "../rollout/version.ts";
 import { loadCounters } from "../store/counters.ts";
@@ -28,6 +28,8 @@ import {
   visitNodes,
   visitNodesToGo,
 } from "./group-nodes.ts";
+import { OWN_PACE } from "./polling.ts";
+import { SilenceWatch } from "./silence.ts";
 
 type Db = Kysely<Tables>;
 
@@ -65,15 +67,21 @@ const SOME: Members = { any: true, groupNodes: 0, newestAt: null };
 export class Conductor {
   readonly #store: Store;
   readonly #absence: Absence | null;
+  readonly #silence: SilenceWatch;
   readonly #waiting = new Map<number, Waiting>();
   readonly #looks = new Map<number, Look>();
   readonly #counts = new Map<number, Count>();
   #fleet: Fleet | null = null;
 
   /** @param absence that came before the start. */
-  constructor(store: Store, absence: Absence | null = null) {
+  constructor(
+    store: Store,
+    absence: Absence | null = null,
+    silence: SilenceWatch = new SilenceWatch(store, absence, OWN_PACE),
+  ) {
     this.#store = store;
     this.#absence = absence;
+    this.#silence = silence;
   }
 
   /** Everything that is due at `now`. */
@@ -86,8 +94,9 @@ export class Conductor {
   /** Answers whether something has moved, so that more may be due. */
   async #moveOnce(now: number): Promise<boolean> {
     const fleet = await this.#currentFleet();
+    const awaited = awaitedIn(fleet);
     const live = fleet.rollouts.filter(
-      ({ state }) => state === "scheduled" || state === "running" || state === "paused",
+      (one) => one.state === "scheduled" || one.state === "running" || one.state === "paused" || awaited.has(one),
     );
     this.#forgetOthers(live);
     const { rollouts } = await loadCounters(
@@ -98,7 +107,8 @@ export class Conductor {
     for (const rollout of live) {
       const counters = rollouts.get(rollout.no) ?? emptyRolloutCounters();
       await this.#countNodes(rollout, now);
-      let change = due(rollout, fleet, counters, await this.#members(rollout, counters, now), now);
+      const members = await this.#members(rollout, counters, now);
+      let change = due(rollout, fleet, counters, members, now, await this.#silence.of(rollout, counters, now));
       if (change === null) continue;
       if (change === "look") {
         if (isLast(rollout) && counters.total.complete === 0 && !(await this.#isPassed(rollout))) continue;
@@ -127,6 +137,7 @@ export class Conductor {
     for (const known of [this.#waiting, this.#looks, this.#counts]) {
       for (const no of known.keys()) if (!kept.has(no)) known.delete(no);
     }
+    this.#silence.forgetAllBut(kept);
   }
 
   // ---------------------------------------------------------------------------------------- who is in its stages

@@ -3,7 +3,7 @@
  * The one place where wire, engine and store meet. Runs on the writer's thread; time comes with each request.
  */
 import { allowing, type MirrorRule } from "../networks.ts";
-import { applyTransition } from "../rollout/counters.ts";
+import { applyTransition, rolloutCounters } from "../rollout/counters.ts";
 import { decide } from "../rollout/decide.ts";
 import { downloadCounters, isLimited } from "../rollout/downloads.ts";
 import { expire } from "../rollout/expire.ts";
@@ -17,10 +17,12 @@ import { type CutDownload, type DownloadLimits, NO_LIMITS, type ServerFacts } fr
 import { rebased } from "../rollout/quota.ts";
 import { gated } from "../rollout/run.ts";
 import type { MirrorAsked } from "../store/mirroring.ts";
-import type { CheckInStore, Durability, NodeKey, NodeWrite } from "../store/store.ts";
+import type { CheckInStore, Durability, NodeKey, NodeWrite, SeenMark } from "../store/store.ts";
+import { Hearing } from "./hearing.ts";
 import { NewcomerLimit } from "./newcomers.ts";
 import { PendingMirrors } from "./pending-mirrors.ts";
 import { PendingSeen } from "./pending-seen.ts";
+import { dueAt, OWN_PACE, type PollingOptions, quietMs, silentAfterMs } from "./polling.ts";
 
 /** One HTTP request: its apps are decided and written together. */
 export interface CheckInRequest {
@@ -52,6 +54,8 @@ export interface DecisionOptions {
   /** Left out: it has no limits. */
   readonly server?: ServerFacts;
   readonly onFault: (error: unknown, checkIn: CheckIn) => void;
+  /** When nodes are told to ask again. */
+  readonly polling?: PollingOptions;
 }
 
 /** How many overdue nodes, or "last seen" marks, are written in one transaction: small, since check-ins wait for it. */
@@ -66,6 +70,8 @@ export class Decisions {
   readonly #seen = new PendingSeen();
   readonly #mayMirror: (address: string) => boolean;
   readonly #mirrors = new PendingMirrors();
+  readonly #polling: PollingOptions;
+  #hearing: Hearing | null = null;
   #fleet: Fleet | null = null;
 
   constructor(store: CheckInStore, options: DecisionOptions) {
@@ -74,6 +80,7 @@ export class Decisions {
     this.#newcomers = new NewcomerLimit(options.newNodesPerMinute);
     this.#mayMirror = allowing(options.mirrors ?? "everyone");
     this.#server = options.server ?? NO_LIMITS;
+    this.#polling = options.polling ?? OWN_PACE;
   }
 
   /**
@@ -81,7 +88,8 @@ export class Decisions {
    * @throws StoreUnavailable when the database can't take it now; then nothing of the batch was written.
    */
   async run(requests: readonly CheckInRequest[]): Promise<Decision[][]> {
-    const { decisions, seen, mirrors } = await this.#transaction(async () => {
+    const { decisions, seen, mirrors, hearing } = await this.#transaction(async () => {
+      const hearing = await this.#currentHearing();
       const batch = await Batch.begin(this.#store, await this.#currentFleet(), this.#server, requests);
       const decisions: Decision[][] = [];
       const mirrors: MirrorAsked[] = [];
@@ -95,11 +103,23 @@ export class Decisions {
         decisions.push(answers);
       }
       await batch.write();
-      return { decisions, seen: batch.seen, mirrors };
+      return { decisions, seen: batch.seen, mirrors, hearing };
     });
-    for (const { no, at } of seen) this.#seen.add(no, at);
+    for (const [no, at, dueAt] of seen) {
+      this.#seen.add(no, at, dueAt);
+      hearing.heard(at);
+    }
     for (const mirror of mirrors) this.#mirrors.add(mirror);
     return decisions;
+  }
+
+  async #currentHearing(): Promise<Hearing> {
+    if (this.#hearing === null) {
+      this.#hearing = new Hearing(quietMs(this.#polling));
+      const last = await this.#store.lastSeenAt();
+      if (last !== null) this.#hearing.heard(last);
+    }
+    return this.#hearing;
   }
 
   async #decideOne(batch: Batch, { ip, now, cut }: CheckInRequest, checkIn: CheckIn): Promise<Decision> {
@@ -122,11 +142,13 @@ export class Decisions {
       this.#options.onFault(error, checkIn);
       return { status: "ok", reason: "fault", offer: null, groupId, notBefore: null, excused: null };
     }
+    const { status, reason, offer, trace, changes } = outcome;
+    const until = trace.at(-1)?.until ?? null;
+    const notBefore = until !== null && group !== undefined && batch.isControl(group.no) ? null : until;
     // What fails from here on may have been done by half: then the batch goes as a whole.
-    await batch.add(node, outcome.changes, now, now);
-    if (node === null && outcome.changes.node !== null) this.#newcomers.count(ip, now);
-    const { status, reason, offer, excused, trace } = outcome;
-    return { status, reason, offer, groupId, notBefore: trace.at(-1)?.until ?? null, excused };
+    await batch.add(node, changes, now, now, until === null ? null : dueAt(this.#polling, notBefore, now));
+    if (node === null && changes.node !== null) this.#newcomers.count(ip, now);
+    return { status, reason, offer, groupId, notBefore, excused: outcome.excused };
   }
 
   /** Ends grants whose deadline has passed, a chunk at a time; answers whether there may be more. */
@@ -150,7 +172,7 @@ export class Decisions {
         const changes = expire(batch.fleet, node, this.#seen.at(node.no) ?? lastSeenAt, batch.counters, now);
         if (changes === null) continue;
         moved += 1;
-        await batch.add(node, changes, null, now);
+        await batch.add(node, changes, null, now, null);
       }
       await batch.write();
       return moved > 0 && due.length === CHUNK;
@@ -163,8 +185,9 @@ export class Decisions {
     const mirrors = this.#mirrors.take();
     if (chunk.length === 0 && mirrors.length === 0) return false;
     try {
+      const silences = { afterMs: silentAfterMs(this.#polling), heardSince: this.#hearing?.since ?? 0 };
       await this.#transaction(async () => {
-        await this.#store.writeSeen(chunk);
+        await this.#store.writeSeen(chunk, silences);
         if (mirrors.length > 0) await this.#store.writeMirrors(mirrors);
       }, "lazy");
     } catch (error) {
@@ -221,11 +244,11 @@ class Batch {
   readonly #store: CheckInStore;
   readonly #nodes: Map<string, Node | null>;
   readonly #writes: NodeWrite[] = [];
-  readonly #writtenAt: (number | null)[] = [];
+  readonly #writtenMarks: (readonly [at: number, dueAt: number | null] | null)[] = [];
   readonly #touchedRollouts = new Set<number>();
   readonly #touchedGroups = new Set<number>();
   readonly counters: Counters;
-  readonly seen: { no: number; at: number }[] = [];
+  readonly seen: SeenMark[] = [];
   fleet: Fleet;
 
   constructor(store: CheckInStore, fleet: Fleet, counters: Counters, nodes: Map<string, Node | null> = new Map()) {
@@ -273,8 +296,26 @@ class Batch {
     return this.#nodes.get(nodeKey(key)) ?? null;
   }
 
-  /** @param seenAt null when the node did not speak itself. */
-  async add(before: Node | null, changes: Changes, seenAt: number | null, now: number): Promise<void> {
+  /**
+   * Whether silence in this group is judged by the nodes that a release has not reached yet: these are asked to come as often as
+   * those that have it.
+   */
+  isControl(groupNo: number): boolean {
+    const rollouts = this.fleet.watchedForSilence.get(groupNo);
+    return rollouts?.some((no) => rolloutCounters(this.counters, no).total.complete > 0) ?? false;
+  }
+
+  /**
+   * @param seenAt null when the node did not speak itself.
+   * @param due by when it is back at the latest; null: as usual.
+   */
+  async add(
+    before: Node | null,
+    changes: Changes,
+    seenAt: number | null,
+    now: number,
+    due: number | null,
+  ): Promise<void> {
     const node = changes.node;
     if (node === null) return;
     for (const transition of changes.transitions) {
@@ -283,12 +324,12 @@ class Batch {
       this.#touch(transition.entered);
     }
     if (node === before && changes.events.length === 0 && changes.activities.length === 0) {
-      if (seenAt !== null && node.no !== 0) this.seen.push({ no: node.no, at: seenAt });
+      if (seenAt !== null && node.no !== 0) this.seen.push([node.no, seenAt, due]);
       return;
     }
     this.#nodes.set(nodeKey(node), node);
     this.#writes.push({ before, changes });
-    this.#writtenAt.push(seenAt);
+    this.#writtenMarks.push(seenAt === null ? null : [seenAt, due]);
     if (changes.stopUpdates !== null) await this.#stopUpdates(changes.stopUpdates, now);
     for (const { entered } of changes.transitions) {
       if (entered?.failure != null) await this.#askGate(entered.rolloutNo, now);
@@ -338,9 +379,9 @@ class Batch {
       groups: pick(this.counters.groups, this.#touchedGroups),
     });
     for (const [index, { changes }] of this.#writes.entries()) {
-      const at = this.#writtenAt[index];
+      const mark = this.#writtenMarks[index];
       const no = numbers[index];
-      if (at != null && no !== undefined) this.seen.push({ no, at });
+      if (mark != null && no !== undefined) this.seen.push([no, ...mark]);
       for (const activity of changes.activities) {
         await this.#store.writeActivity(activity, activity.ofNode ? (changes.node?.id ?? null) : null);
       }

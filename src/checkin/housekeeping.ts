@@ -6,6 +6,8 @@ import { takeCensus } from "../store/census.ts";
 import type { Store } from "../store/store.ts";
 import type { Absence } from "./absence.ts";
 import { Conductor } from "./conductor.ts";
+import { OWN_PACE, type PollingOptions } from "./polling.ts";
+import { SilenceWatch } from "./silence.ts";
 import type { Writer } from "./writer.ts";
 
 const DAY_MS = 86_400_000;
@@ -23,6 +25,8 @@ export interface HousekeepingOptions {
   readonly forgetSeenOnceDays: number;
   /** Before the start. */
   readonly absence: Absence | null;
+  /** When nodes are told to ask again. */
+  readonly polling?: PollingOptions;
   readonly onError: (task: string, error: unknown) => void;
   /** Waits, and rejects when the signal comes before its end; Node's own unless a test has another. */
   readonly pause?: (ms: number, signal: AbortSignal) => Promise<unknown>;
@@ -41,7 +45,8 @@ export interface Housekeeping {
 
 export function housekeeping(options: HousekeepingOptions): Housekeeping {
   const { writer, store, clock, pause = (ms, signal) => setTimeout(ms, undefined, { signal }) } = options;
-  const conductor = new Conductor(store, options.absence);
+  const silence = new SilenceWatch(store, options.absence, options.polling ?? OWN_PACE);
+  const conductor = new Conductor(store, options.absence, silence);
   const repeated: Repeated[] = [];
   const stopping = new AbortController();
 
@@ -64,7 +69,8 @@ export function housekeeping(options: HousekeepingOptions): Housekeeping {
     flushSeen: () => inChunks(() => writer.ask({ kind: "flush-seen" }), SEEN_SPREAD_MS),
     moveRollouts: () => conductor.moveRollouts(clock.now()),
     async takeCensus() {
-      await takeCensus(store, clock.now());
+      const now = clock.now();
+      await takeCensus(store, now, await silence.missedAfterMs(now));
     },
     async deleteOldRows() {
       const before = clock.now() - options.historyDays * DAY_MS;

@@ -3,6 +3,7 @@ import type { MirrorRule } from "../networks.ts";
 import type { DownloadLimits } from "../rollout/model/server.ts";
 import type { Recorded, SqlResult } from "../store/store.ts";
 import type { CheckInRequest, Decision } from "./decisions.ts";
+import type { PollingOptions } from "./polling.ts";
 
 export interface WriterData {
   readonly databasePath: string;
@@ -11,6 +12,7 @@ export interface WriterData {
   readonly mirrors?: MirrorRule;
   /** Left out: it has none. */
   readonly downloads?: DownloadLimits;
+  readonly polling?: PollingOptions;
   readonly now: number;
 }
 

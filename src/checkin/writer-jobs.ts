@@ -11,14 +11,14 @@ import type { WriterAnswers, WriterData, WriterJob, WriterMessage, WriterReply }
 
 /** Opens the database, brings its schema up to date, says that it is ready, and then does what it is asked. */
 export function serveWriter(port: MessagePort, data: WriterData): void {
-  const { databasePath, newNodesPerMinute, mirrors = "everyone", downloads = NO_LIMITS, now } = data;
+  const { databasePath, mirrors = "everyone", downloads = NO_LIMITS, now, ...options } = data;
   const reply = (message: WriterReply): void => port.postMessage(message);
   const db = openWriter(databasePath);
   migrate(db, now);
   const session = sessionOn(db);
   const store = sqliteCheckIns(db, kyselyOver({ acquire: async () => session, release: async () => {} }));
   const decisions = new Decisions(store, {
-    newNodesPerMinute,
+    ...options,
     mirrors,
     server: { ...NO_LIMITS, ...downloads, startedAt: now },
     onFault: (error, { machineId }) =>

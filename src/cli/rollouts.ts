@@ -38,6 +38,14 @@ interface RolloutView {
   readonly failed_by_cause: Readonly<Record<string, number>>;
   readonly health: {
     readonly breach: string | null;
+    readonly silent: number;
+    readonly silence: {
+      readonly nodes: number;
+      readonly silent: number;
+      readonly against: string;
+      readonly other_nodes: number;
+      readonly other_silent: number;
+    } | null;
     readonly closed: readonly { readonly slice: string; readonly why: string; readonly only_watched: boolean }[];
   };
   readonly ramp: { readonly exposed: number; readonly limit: number } | null;
@@ -279,6 +287,7 @@ function described(view: RolloutView): string {
     lines.push(["ramp", `${view.ramp.exposed} of ${view.ramp.limit} nodes are exposed (in flight, or failed)`]);
   }
   if (health.breach !== null) lines.push(["gate", `breached: ${health.breach}`]);
+  if (health.silent > 0) lines.push(["silent", silenceOf(health)]);
   for (const { slice, why, only_watched: watched } of health.closed) {
     lines.push([watched ? "watched" : "closed", `${slice}: ${why}`]);
   }
@@ -293,6 +302,13 @@ function described(view: RolloutView): string {
   ]);
   const history = view.history.map((line) => [shortTime(line.created_ts), line.actor, line.to_state, line.reason]);
   return `${facts(lines)}\n${table(head, stages)}\n${table(["WHEN", "WHO", "STATE", "WHY"], history)}`;
+}
+
+/** e.g. `7 that had completed (7 of 40, and 3 of 900 others)`. */
+function silenceOf({ silent, silence }: RolloutView["health"]): string {
+  if (silence === null) return `${silent} that had completed`;
+  const others = silence.against === "others" ? "others" : "in the worst hour of the week before";
+  return `${silent} that had completed (${silence.silent} of ${silence.nodes}, and ${silence.other_silent} of ${silence.other_nodes} ${others})`;
 }
 
 function shareOf({ percent, percent_now: now, match }: Stage): string {

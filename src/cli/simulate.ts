@@ -39,6 +39,9 @@ interface Options {
   readonly fail: string[];
   readonly die: string[];
   readonly fallBack: string[];
+  readonly dieLater: string[];
+  readonly fallBackLater: string[];
+  readonly later?: string;
   readonly startAt?: string;
   readonly for?: string;
   readonly approveAfter?: string;
@@ -69,6 +72,9 @@ export function simulateCommand(): Command {
     .addOption(rules("--fail", "SHARE%:CODE[,oem=OEM]: nodes that fail with this code (repeatable)"))
     .addOption(rules("--die", "SHARE%[,oem=OEM]: nodes never heard of after the reboot (repeatable)"))
     .addOption(rules("--fall-back", "like --die: nodes that come back on their old version"))
+    .addOption(rules("--die-later", "like --die: nodes that come up with it, and die some time later"))
+    .addOption(rules("--fall-back-later", "like --die: nodes that come up with it, and fall back some time later"))
+    .option("--later <duration>", "how much later (default: 1h)")
     .option("--start-at <time>", "e.g. 2026-03-04T22:00:00Z (default: now)")
     .option("--for <duration>", "ends after this time, finished or not (default: 30d)")
     .option("--approve-after <duration>", "how long a person takes to open a stage, or never (default: 1h)")
@@ -115,6 +121,9 @@ function documentOf(options: Options): ForecastDocument {
     fail: options.fail,
     die: options.die,
     fall_back: options.fallBack,
+    die_later: options.dieLater,
+    fall_back_later: options.fallBackLater,
+    later: options.later,
     start_at: options.startAt,
     for: options.for,
     approve_after: approveAfter,
@@ -174,7 +183,8 @@ function sentence(view: ForecastView): string {
   const downloads =
     view.most_downloads === null ? "" : `. The server serves the files to ${view.most_downloads} nodes at a time`;
   const gate = view.broken_at_halt === null ? "" : ` (${view.broken_at_halt} when the gate closed)`;
-  return `${ENDS[view.end]} ${time}: ${view.reached} nodes were offered it (${share} %), ${view.complete} have it, ${view.broken} came to a bad end${gate}; at most ${view.peak_in_flight} at once${downloads}`;
+  const silent = view.silent === 0 ? "" : `, ${view.silent} of which die later`;
+  return `${ENDS[view.end]} ${time}: ${view.reached} nodes were offered it (${share} %), ${view.complete} have it${silent}, ${view.broken} came to a bad end${gate}; at most ${view.peak_in_flight} at once${downloads}`;
 }
 
 const ENDS: Readonly<Record<ForecastView["end"], string>> = {

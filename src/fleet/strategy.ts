@@ -82,6 +82,11 @@ const health = z.strictObject({
   max_lost: z.number().int().min(0).max(1_000_000_000).nullish(),
   on_breach: z.enum(["halt", "pause", "ask", "watch"]).optional(),
   slices: z.array(z.enum(["oem", "arch"])).optional(),
+  silence: z
+    .union([z.literal("off"), z.strictObject({ max_percent: z.number().min(0).max(100).optional() })], {
+      error: 'write "off", or e.g. { max_percent: 5 }',
+    })
+    .optional(),
 });
 
 /** Fewer than one node would never begin. */

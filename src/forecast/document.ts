@@ -9,7 +9,7 @@ import { type Policy, UNLIMITED_UPDATES, type VersionOrder } from "../rollout/mo
 import { ROLLOUT_STATES } from "../rollout/model/rollout.ts";
 import { readStrategy, type StrategyDocument } from "../rollout/strategy.ts";
 import { compareVersions, countAsSame, isVersion, lowestVersion } from "../rollout/version.ts";
-import { parseRule, type Rule } from "../virtual/behaviour.ts";
+import { type BadEnd, parseRule, type Rule } from "../virtual/behaviour.ts";
 import type { MadeUpNodes } from "./nodes.ts";
 import { FORECAST_ENDS, type Forecast, type Plan } from "./scenario.ts";
 
@@ -39,7 +39,7 @@ function lasting(shortest: number, longest: number) {
   });
 }
 
-function rules(kind: "fails" | "dies" | "falls-back") {
+function rules(kind: BadEnd) {
   return z
     .array(
       z
@@ -73,6 +73,10 @@ export const forecastSchema = z
     fail: rules("fails").optional(),
     die: rules("dies").optional(),
     fall_back: rules("falls-back").optional(),
+    die_later: rules("dies-later").optional(),
+    fall_back_later: rules("falls-back-later").optional(),
+    /** How long after they came up with it. */
+    later: lasting(0, 30 * DAY).optional(),
     start_at: z.iso
       .datetime({ offset: true, error: "must be a time such as 2026-03-04T22:00:00Z" })
       .transform((text) => Date.parse(text))
@@ -145,7 +149,14 @@ export function planOf(request: ForecastRequest, defaults: Defaults): Plan {
       downloadMs: request.download ?? 4 * MINUTE,
       installMs: request.install ?? MINUTE,
       rebootMs: request.reboot ?? 2 * MINUTE,
-      rules: [...(request.fail ?? []), ...(request.die ?? []), ...(request.fall_back ?? [])],
+      laterMs: request.later ?? 60 * MINUTE,
+      rules: [
+        ...(request.fail ?? []),
+        ...(request.die ?? []),
+        ...(request.fall_back ?? []),
+        ...(request.die_later ?? []),
+        ...(request.fall_back_later ?? []),
+      ],
     },
     startsAt: request.start_at ?? defaults.now,
     durationMs: request.for ?? 30 * DAY,
@@ -185,6 +196,8 @@ export const forecastObject = z
     /** Null: the gate did not close. */
     broken_at_halt: nodes.nullable(),
     lost: nodes,
+    /** Had completed, and died later. */
+    silent: nodes,
     peak_in_flight: nodes,
     stages: z.array(
       z.object({
@@ -220,6 +233,7 @@ export function toForecastView(forecast: Forecast): ForecastView {
     broken: forecast.broken,
     broken_at_halt: forecast.brokenAtHalt,
     lost: forecast.lost,
+    silent: forecast.silent,
     peak_in_flight: forecast.peakInFlight,
     stages: forecast.stages.map(({ openedAt, finishedAt, ...stage }) => ({
       ...stage,

@@ -44,7 +44,8 @@ export class Recorder {
     this.#history.push({ at, state, stage: stage + 1, reason });
   }
 
-  change(at: number, before: Rollout, now: Rollout, reason: string, counters: RolloutCounters): void {
+  /** @param silent nodes that have died after they had completed. */
+  change(at: number, before: Rollout, now: Rollout, reason: string, counters: RolloutCounters, silent: number): void {
     this.note(at, now, reason);
     if (now.stage !== before.stage) {
       this.#finishedAt[before.stage] ??= at;
@@ -52,7 +53,7 @@ export class Recorder {
     }
     if (now.bakingSince !== null || now.state === "completed") this.#finishedAt[now.stage] ??= now.bakingSince ?? at;
     const gateCloses = now.state === "halted" || now.state === "paused" || closedIn(now) > closedIn(before);
-    if (gateCloses) this.#brokenAtHalt ??= finishedOf(counters.total).bad;
+    if (gateCloses) this.#brokenAtHalt ??= finishedOf(counters.total).bad + silent;
   }
 
   grants(node: number, { total }: RolloutCounters): void {
@@ -79,7 +80,7 @@ export class Recorder {
     };
   }
 
-  finish(at: number, end: ForecastEnd, counters: RolloutCounters): Forecast {
+  finish(at: number, end: ForecastEnd, counters: RolloutCounters, silent: number): Forecast {
     const { nodes, version, mostDownloads, startsAt } = this.#scenario;
     const last = this.#points.at(-1);
     if (last?.at !== at) this.#points.push(this.#point(at, counters.total));
@@ -98,6 +99,7 @@ export class Recorder {
       broken: finishedOf(counters.total).bad,
       brokenAtHalt: this.#brokenAtHalt,
       lost: counters.total.lost,
+      silent,
       peakInFlight: this.#peakInFlight,
     };
   }

@@ -22,6 +22,8 @@ export interface Behaviour {
   readonly installMs: number;
   /** From being installed until the node is back and has asked for the first time. */
   readonly rebootMs: number;
+  /** From being back with the release until it is too much for those that die or fall back later. */
+  readonly laterMs: number;
   /** Which of them fail, die or fall back. */
   readonly rules: readonly Rule[];
 }
@@ -104,8 +106,10 @@ export interface Forecast {
   readonly complete: number;
   /** Nodes that came to a bad end on it, and have not recovered. */
   readonly broken: number;
-  /** The same when the gate closed; null: it did not. */
+  /** The same when the gate closed, with those that had died by then; null: it did not. */
   readonly brokenAtHalt: number | null;
   readonly lost: number;
+  /** Nodes that had completed, and died later. */
+  readonly silent: number;
   readonly peakInFlight: number;
 }

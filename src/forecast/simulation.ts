@@ -20,19 +20,21 @@ import { newNode } from "../rollout/node.ts";
 import { isExposed } from "../rollout/ramp.ts";
 import { advance, type Change, due, firstRun, gated, hasMembers, type Members, stageFinished } from "../rollout/run.ts";
 import { isMember, isWaitedFor } from "../rollout/stages.ts";
+import { compareVersions } from "../rollout/version.ts";
 import { type Outcome as Fate, outcomeOf } from "../virtual/behaviour.ts";
 import { DueQueue } from "../virtual/queue.ts";
 import { seededRandom } from "../virtual/random.ts";
 import { Recorder } from "./record.ts";
 import { Ring } from "./ring.ts";
 import type { Forecast, ForecastEnd, ForecastNode, Scenario } from "./scenario.ts";
+import { Silences } from "./silences.ts";
 
 const APP_ID = "00000000-0000-4000-8000-000000000001";
 const TICK_MS = 60_000;
 const NEVER = Number.POSITIVE_INFINITY;
 
 /** What a node does next. */
-const LIFE = { polling: 0, downloading: 1, installing: 2, rebooting: 3, resting: 4, silent: 5, inRing: 6 } as const;
+const LIFE = { polling: 0, downloading: 1, installing: 2, rebooting: 3, resting: 4, silent: 5, inRing: 6, relapsing: 7 } as const; // biome-ignore format: one line
 /** Nodes that wait for a slot, and when the next of them asks for one that may be free. */
 interface SlotQueue {
   readonly ring: Ring;
@@ -67,6 +69,9 @@ class Simulation {
   readonly #fates: (Fate | null)[];
   readonly #boots: Uint32Array;
   readonly #life: Uint8Array;
+  /** 1: it has fallen back from the release. */
+  readonly #relapsed: Uint8Array;
+  readonly #silences: Silences;
   readonly #phases: Float64Array;
   readonly #nextAt: Float64Array;
   readonly #seenAt: Float64Array;
@@ -97,6 +102,8 @@ class Simulation {
     this.#fates = nodes.map(() => null);
     this.#boots = new Uint32Array(nodes.length);
     this.#life = new Uint8Array(nodes.length);
+    this.#relapsed = new Uint8Array(nodes.length);
+    this.#silences = new Silences(behaviour);
     this.#nextAt = new Float64Array(nodes.length);
     this.#seenAt = new Float64Array(nodes.length);
     const random = seededRandom(`forecast\n${seed}`);
@@ -121,7 +128,8 @@ class Simulation {
     this.#fleet = fleetOf(scenario, this.#rollout, true);
     this.#record = new Recorder(scenario, this.#rollout);
     const group = this.#fleet.groupByNo.get(1);
-    for (const [index, { labels }] of nodes.entries()) {
+    for (const [index, { labels, ...kind }] of nodes.entries()) {
+      if (compareVersions(kind.version, scenario.version, scenario.versionOrder) < 0) this.#silences.other(kind, 1);
       // The server knows them from their earlier checks.
       if (group !== undefined) {
         this.#records[index] = { ...newNode(this.#checkIn(index, []), group, "", startsAt), labels };
@@ -137,16 +145,20 @@ class Simulation {
     for (;;) {
       const queue = this.#queues.reduce((first, one) => (one.at < first.at ? one : first), NO_QUEUE);
       const at = Math.min(this.#lives.firstAt, this.#deadlines.firstAt, queue.at, tickAt);
-      if (at > over) return this.#record.finish(over, "time over", this.#standing);
+      if (at > over) return this.#finish(over, "time over");
       if (at === tickAt) {
         this.#tick(at);
         const end = this.#ended();
-        if (end !== null) return this.#record.finish(at, end, this.#standing);
+        if (end !== null) return this.#finish(at, end);
         tickAt += TICK_MS;
       } else if (at === queue.at) this.#askNext(queue, at);
       else if (at === this.#deadlines.firstAt) this.#passDeadline(at);
       else this.#live(at);
     }
+  }
+
+  #finish(at: number, end: ForecastEnd): Forecast {
+    return this.#record.finish(at, end, this.#standing, this.#silences.dead(NEVER));
   }
 
   get #standing(): RolloutCounters {
@@ -180,13 +192,30 @@ class Simulation {
         else this.#go(index, LIFE.rebooting, at + rebootMs);
         return;
       case LIFE.rebooting:
-        this.#boots[index] = (this.#boots[index] ?? 0) + 1;
-        this.#phases[index] = at % this.#scenario.behaviour.pollMs;
-        this.#poll(index, at);
+        this.#boot(index, at);
+        this.#awaitLater(index, at);
+        return;
+      case LIFE.relapsing:
+        this.#relapsed[index] = 1;
+        this.#boot(index, at);
         return;
       default:
         return;
     }
+  }
+
+  #boot(index: number, at: number): void {
+    this.#boots[index] = (this.#boots[index] ?? 0) + 1;
+    this.#phases[index] = at % this.#scenario.behaviour.pollMs;
+    this.#poll(index, at);
+  }
+
+  /** It is back with the release, which may be too much for it later. */
+  #awaitLater(index: number, at: number): void {
+    const kind = this.#fates[index]?.kind;
+    const node = this.#scenario.nodes[index];
+    if (kind === "falls-back-later") this.#go(index, LIFE.relapsing, at + this.#scenario.behaviour.laterMs);
+    if (kind === "dies-later" && node !== undefined) this.#silences.dooms(node, at);
   }
 
   /** An update check, and what follows from its answer. */
@@ -200,7 +229,9 @@ class Simulation {
     const node = this.#scenario.nodes[index];
     if (node === undefined) return;
     const { behaviour, version, seed } = this.#scenario;
+    if (this.#fates[index] === null) this.#silences.other(node, -1);
     this.#fates[index] = outcomeOf(behaviour.rules, `${seed} ${node.id}`, node.oem, version);
+    this.#relapsed[index] = 0;
     this.#report(index, at, event(13, 1));
     this.#go(index, LIFE.downloading, at + behaviour.downloadMs);
   }
@@ -264,7 +295,9 @@ class Simulation {
     const { nodes, version } = this.#scenario;
     const { id = "", oem = "", arch = 0, version: first = "", alias = "" } = nodes[index] ?? {};
     const boots = this.#boots[index] ?? 0;
-    const updated = boots > 0 && this.#fates[index]?.kind === "succeeds";
+    const kind = this.#fates[index]?.kind;
+    const comesUp = kind === "succeeds" || kind === "dies-later" || kind === "falls-back-later";
+    const updated = boots > 0 && comesUp && this.#relapsed[index] === 0;
     return {
       appId: APP_ID,
       version: updated ? version : first,
@@ -350,7 +383,8 @@ class Simulation {
       this.#move(advance(this.#rollout, at, "approved"), at);
     }
     for (;;) {
-      const change = due(this.#rollout, this.#fleet, this.#standing, this.#members(), at);
+      const silence = this.#silences.at(at, this.#standing);
+      const change = due(this.#rollout, this.#fleet, this.#standing, this.#members(), at, silence);
       if (change === null || (change === "look" && this.#isWaiting(at))) return;
       this.#move(change === "look" ? stageFinished(this.#rollout, at) : change, at);
     }
@@ -401,7 +435,7 @@ class Simulation {
     this.#rollout = { ...before, ...change.next, revision: before.revision + 1 };
     this.#fleet = fleetOf(this.#scenario, this.#rollout, this.#updatesOn);
     this.#approvalSince = this.#rollout.awaitsApproval ? at : null;
-    this.#record.change(at, before, this.#rollout, change.reason, this.#standing);
+    this.#record.change(at, before, this.#rollout, change.reason, this.#standing, this.#silences.dead(at));
     const matters =
       before.state !== this.#rollout.state ||
       before.stage !== this.#rollout.stage ||

@@ -48,6 +48,7 @@ export function buildFleet(revision: number, parts: FleetParts): Fleet {
     rolloutByNo: new Map(rollouts.map((rollout) => [rollout.no, rollout])),
     hostedPackages: new Set([...packages].flatMap((one) => (isHosted(one) ? one.no : []))),
     hostedRollouts: new Set(rollouts.flatMap((rollout) => (isHosted(rollout.package) ? rollout.no : []))),
+    watchedForSilence: watchedForSilence(rollouts),
   };
 }
 
@@ -99,6 +100,16 @@ const FIRST_GROUPS = [
   ["72834a2b-ad86-4d6d-b498-e08a19ebe54e", "edge"],
   ["b4b2fa22-c1ea-498c-a8ac-c1dc0b1d7c17", "edge"],
 ] as const;
+
+function watchedForSilence(rollouts: readonly Rollout[]): Map<number, number[]> {
+  const watched = new Map<number, number[]>();
+  for (const { no, groupNo, state, strategy } of rollouts) {
+    const isUnderWay = state === "running" || state === "paused";
+    if (!isUnderWay || strategy.health?.silence == null) continue;
+    watched.set(groupNo, [...(watched.get(groupNo) ?? []), no]);
+  }
+  return watched;
+}
 
 export function groupByTrackKey(applicationNo: number, track: string, arch: Arch): string {
   return `${applicationNo} ${arch} ${track}`;

@@ -203,7 +203,8 @@ function logChoose(n: number, k: number): number {
   return log;
 }
 
-function slicesOf({ slices }: Health, cells: readonly CellHealth[]): Slice[] {
+/** Of those that the gate looks at on their own, which there are. */
+export function slicesOf({ slices }: Health, cells: readonly { readonly cell: Pick<Cell, "oem" | "arch"> }[]): Slice[] {
   const found = new Map<string, Slice>();
   for (const by of slices) {
     for (const { cell } of cells) {

@@ -4,12 +4,13 @@
  */
 import { readCell } from "./cell.ts";
 import { grantedTotal, inFlight } from "./counters.ts";
-import { type Breach, baselineOf, breachesOf, describeBreach, sliceName } from "./health.ts";
+import { baselineOf, breachesOf, describeBreach, sliceName } from "./health.ts";
 import type { RolloutCounters } from "./model/counters.ts";
 import type { Fleet } from "./model/fleet.ts";
-import type { Rollout, RolloutState, Run } from "./model/rollout.ts";
+import type { Rollout, RolloutState, Run, Slice } from "./model/rollout.ts";
 import type { Health, Strategy } from "./model/strategy.ts";
 import { rampOf, roomOf } from "./ramp.ts";
+import { describeSilence, NOBODY_WATCHED, type Silence, silenceBreaches } from "./silence.ts";
 
 /** What a rollout becomes. One line of its history. */
 export interface Change {
@@ -57,35 +58,59 @@ function into(rollout: Rollout, state: RolloutState, now: number, reason: string
 export function gated(rollout: Rollout, counters: RolloutCounters, now: number): Change | null {
   const { health } = rollout.strategy;
   if (health === null || (rollout.state !== "running" && rollout.state !== "completed")) return null;
-  const breaches = breachesOf(rollout, counters);
-  if (health.onBreach === "watch") return watched(rollout, breaches, health, now);
-  const whole = breaches.find(({ slice }) => slice === null);
+  const found = breachesOf(rollout, counters);
+  return stopped(
+    rollout,
+    found.map((breach) => ({ slice: breach.slice, why: describeBreach(breach, health) })),
+    health,
+    now,
+  );
+}
+
+/** What the gate does about nodes that have fallen silent after they had completed; null: nothing. */
+export function silenced(rollout: Rollout, silence: Silence, now: number): Change | null {
+  const { health } = rollout.strategy;
+  if (health === null) return null;
+  const found = silenceBreaches(rollout, silence).map((breach) => ({
+    // No check-in asks who is silent, so a slice can't be held back for as long as its breach lasts.
+    slice: health.onBreach === "pause" ? null : breach.slice,
+    why: describeSilence(breach, health),
+  }));
+  return stopped(rollout, found, health, now);
+}
+
+interface Found {
+  /** Null: the whole rollout. */
+  readonly slice: Slice | null;
+  readonly why: string;
+}
+
+function stopped(rollout: Rollout, found: readonly Found[], health: Health, now: number): Change | null {
+  if (health.onBreach === "watch") return watched(rollout, found, now);
+  const whole = found.find(({ slice }) => slice === null);
   if (whole !== undefined) {
-    const why = describeBreach(whole, health);
-    if (health.onBreach === "halt") return into(rollout, "halted", now, why);
-    return into(rollout, "paused", now, why, { pausedByGate: health.onBreach === "pause" });
+    if (health.onBreach === "halt") return into(rollout, "halted", now, whole.why);
+    return into(rollout, "paused", now, whole.why, { pausedByGate: health.onBreach === "pause" });
   }
-  const [first] = breaches;
+  const [first] = found;
   // With `pause`, the nodes of a slice wait for as long as its breach lasts.
   if (first === undefined || first.slice === null || health.onBreach === "pause") return null;
-  const why = describeBreach(first, health);
-  const closing = { slice: first.slice, at: now, why, watched: false };
+  const closing = { slice: first.slice, at: now, why: first.why, watched: false };
   return {
     next: { ...runOf(rollout), closed: [...rollout.closed, closing] },
-    reason: `closed for ${sliceName(first.slice)}: ${why}`,
+    reason: `closed for ${sliceName(first.slice)}: ${first.why}`,
   };
 }
 
 /** `watch` says once what it would have done. */
-function watched(rollout: Rollout, breaches: readonly Breach[], health: Health, now: number): Change | null {
+function watched(rollout: Rollout, found: readonly Found[], now: number): Change | null {
   const said = new Set(rollout.closed.map(({ slice }) => sliceName(slice)));
-  const breach = breaches.find(({ slice }) => !said.has(sliceName(slice ?? EVERYTHING)));
-  if (breach === undefined) return null;
-  const why = describeBreach(breach, health);
-  const closing = { slice: breach.slice ?? EVERYTHING, at: now, why, watched: true };
+  const first = found.find(({ slice }) => !said.has(sliceName(slice ?? EVERYTHING)));
+  if (first === undefined) return null;
+  const closing = { slice: first.slice ?? EVERYTHING, at: now, why: first.why, watched: true };
   return {
     next: { ...runOf(rollout), closed: [...rollout.closed, closing] },
-    reason: `would have closed ${breach.slice === null ? "all of it" : sliceName(breach.slice)}: ${why}`,
+    reason: `would have closed ${first.slice === null ? "all of it" : sliceName(first.slice)}: ${first.why}`,
   };
 }
 
@@ -96,19 +121,43 @@ const EVERYTHING = { by: "oem", value: "*" } as const;
 /** `look`: the stage may be over; whether it is depends on the nodes it still waits for. */
 export type Due = Change | "look" | null;
 
-/** What time has brought about. @param members of the stages that are open */
-export function due(rollout: Rollout, fleet: Fleet, counters: RolloutCounters, members: Members, now: number): Due {
+/**
+ * What time has brought about.
+ * @param members of the stages that are open.
+ * @param silence who of those that have completed is silent; null: that can't be told now.
+ */
+export function due(
+  rollout: Rollout,
+  fleet: Fleet,
+  counters: RolloutCounters,
+  members: Members,
+  now: number,
+  silence: Silence | null = NOBODY_WATCHED,
+): Due {
   switch (rollout.state) {
     case "scheduled":
       return waitsFor(rollout, fleet, now) === null ? started(rollout, now, "its time has come") : null;
     case "paused":
       if (!rollout.pausedByGate || breachesOf(rollout, counters).some(({ slice }) => slice === null)) return null;
+      if (maybeSilent(rollout, silence)) return null;
       return goOn(rollout, now, "the gate is open again");
     case "running":
-      return gated(rollout, counters, now) ?? dueWhileRunning(rollout, fleet, counters, members, now);
+      return (
+        gated(rollout, counters, now) ??
+        (silence && silenced(rollout, silence, now)) ??
+        dueWhileRunning(rollout, fleet, counters, members, now)
+      );
+    case "completed":
+      return silence && silenced(rollout, silence, now);
     default:
       return null;
   }
+}
+
+/** Whether the gate may have paused it for silence, and not be open yet. */
+function maybeSilent(rollout: Rollout, silence: Silence | null): boolean {
+  if (silence === null) return rollout.strategy.health?.silence != null;
+  return silenceBreaches(rollout, silence).length > 0;
 }
 
 function dueWhileRunning(
@@ -268,6 +317,19 @@ export function waitsFor(rollout: Rollout, fleet: Fleet, now: number): Waiting |
     if (bakedAt > now) return { on: `the bake after group "${name}"`, until: bakedAt };
   }
   return null;
+}
+
+/** The rollouts that others wait for to be completed, and to stay so. */
+export function awaitedIn(fleet: Fleet): ReadonlySet<Rollout> {
+  const awaited = new Set<Rollout>();
+  for (const rollout of fleet.rollouts) {
+    if (rollout.state !== "scheduled") continue;
+    for (const { group } of rollout.strategy.after) {
+      const before = rolloutOfGroup(fleet, rollout, group);
+      if (before !== null) awaited.add(before);
+    }
+  }
+  return awaited;
 }
 
 /** The rollout of the same version in the group of that id, name or track; of several, the one for this architecture. */

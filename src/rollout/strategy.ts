@@ -31,6 +31,7 @@ export interface HealthDocument {
   readonly max_lost?: number | null | undefined;
   readonly on_breach?: OnBreach | undefined;
   readonly slices?: readonly SliceBy[] | undefined;
+  readonly silence?: { readonly max_percent?: number | undefined } | "off" | undefined;
 }
 
 export interface RampDocument {
@@ -61,6 +62,7 @@ const GATE = {
   max_lost: 2,
   on_breach: "halt",
   slices: ["oem", "arch"],
+  silence: { max_percent: 5 },
 } as const satisfies HealthDocument;
 
 /** Written-out strategies that a name stands for. */
@@ -174,6 +176,8 @@ function readHealth(document: HealthDocument): Health {
     maxLost: document.max_lost === undefined ? GATE.max_lost : document.max_lost,
     onBreach: document.on_breach ?? GATE.on_breach,
     slices: document.slices ?? GATE.slices,
+    silence:
+      document.silence === "off" ? null : { maxPercent: document.silence?.max_percent ?? GATE.silence.max_percent },
   };
 }
 

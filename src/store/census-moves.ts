@@ -78,5 +78,8 @@ function add(sums: Map<string, CensusRow>, node: NodeRow, census: Taken, nodes: 
     within_1d: (sum?.within_1d ?? 0) + recently(WITHIN["1d"]),
     within_7d: (sum?.within_7d ?? 0) + recently(WITHIN["7d"]),
     within_30d: (sum?.within_30d ?? 0) + recently(WITHIN["30d"]),
+    // How silent the groups were stays as it was.
+    judged: 0,
+    silent: 0,
   });
 }

@@ -3,7 +3,8 @@
  * somebody asks: it is counted in the background every quarter of an hour, and what has moved since is known from the
  * counts that are kept with the check-ins.
  */
-import type { Insertable, Kysely, Selectable } from "kysely";
+import { type Insertable, type Kysely, type RawBuilder, type Selectable, sql } from "kysely";
+import { isSteady, steadyMissedFrom } from "./missed.ts";
 import type { Store } from "./store.ts";
 import type { Tables } from "./tables.ts";
 
@@ -127,11 +128,14 @@ export function nodesIn(counted: readonly Counted[] = []): number {
   return counted.reduce((sum, { nodes }) => sum + nodes, 0);
 }
 
-/** Counts every group, once in a quarter of an hour, whichever process is first. Answers whether it did. */
-export async function takeCensus(store: Store, now: number): Promise<boolean> {
+/**
+ * Counts every group, once in a quarter of an hour, whichever process is first. Answers whether it did.
+ * @param silentAfterMs when a node is missed; null: nobody can tell now, since not all could be heard.
+ */
+export async function takeCensus(store: Store, now: number, silentAfterMs: number | null = null): Promise<boolean> {
   const slot = Math.floor(now / SLOT_MS);
   if (await hasSlot(store.read, slot)) return false;
-  const groups = await countAll(store.read, slot, now);
+  const groups = await countAll(store.read, slot, now, silentAfterMs);
   // A group is written whole or not at all, and no transaction keeps check-ins waiting for long.
   for (const [index, rows] of packed(groups).entries()) {
     const written = await store.write(async (tx) => {
@@ -169,14 +173,19 @@ function packed(groups: Iterable<readonly NewCensusRow[]>): NewCensusRow[][] {
   return packs;
 }
 
-async function countAll(db: Kysely<Tables>, slot: number, now: number): Promise<NewCensusRow[][]> {
+async function countAll(
+  db: Kysely<Tables>,
+  slot: number,
+  now: number,
+  silentAfterMs: number | null,
+): Promise<NewCensusRow[][]> {
   const counted = new Map<string, NewCensusRow>();
   const { last } = await db
     .selectFrom("nodes")
     .select((eb) => eb.fn.max("no").as("last"))
     .executeTakeFirstOrThrow();
   for (let from = 0; from < (last ?? 0); from += PORTION) {
-    for (const { group_no, version, status, ...counts } of await countPortion(db, from, now)) {
+    for (const { group_no, version, status, ...counts } of await countPortion(db, from, now, silentAfterMs)) {
       const key = `${group_no} ${status} ${version}`;
       const sum = counted.get(key);
       const plus = (name: keyof typeof counts) => (sum?.[name] ?? 0) + Number(counts[name]);
@@ -191,6 +200,8 @@ async function countAll(db: Kysely<Tables>, slot: number, now: number): Promise<
         within_1d: plus("within_1d"),
         within_7d: plus("within_7d"),
         within_30d: plus("within_30d"),
+        judged: plus("judged"),
+        silent: plus("silent"),
       });
     }
   }
@@ -198,7 +209,8 @@ async function countAll(db: Kysely<Tables>, slot: number, now: number): Promise<
   return [...groups.values()].map((rows) => rows.sort((a, b) => b.total - a.total).slice(0, MAX_ROWS_OF_A_GROUP));
 }
 
-function countPortion(db: Kysely<Tables>, from: number, now: number) {
+function countPortion(db: Kysely<Tables>, from: number, now: number, silentAfterMs: number | null) {
+  const missedAt = steadyMissedFrom(silentAfterMs ?? 0);
   return db
     .selectFrom("nodes")
     .leftJoin("seen", "seen.node_no", "nodes.no")
@@ -216,9 +228,24 @@ function countPortion(db: Kysely<Tables>, from: number, now: number) {
         since(WITHIN["1d"]).as("within_1d"),
         since(WITHIN["7d"]).as("within_7d"),
         since(WITHIN["30d"]).as("within_30d"),
+        eb.fn
+          .countAll()
+          .filterWhere(canBeMissed(missedAt, now, silentAfterMs))
+          .as("judged"),
+        eb.fn
+          .countAll()
+          .filterWhere(sql<boolean>`${canBeMissed(missedAt, now, silentAfterMs)} AND ${missedAt} < ${now}`)
+          .as("silent"),
       ];
     })
     .execute();
+}
+
+/** Without those that are sometimes away, and those that have been silent for over a day. */
+function canBeMissed(missedAt: RawBuilder<number>, now: number, silentAfterMs: number | null): RawBuilder<boolean> {
+  return silentAfterMs === null
+    ? sql<boolean>`false`
+    : sql<boolean>`(${isSteady(now)} AND ${missedAt} >= ${now - DAY})`;
 }
 
 /** Each quarter of an hour for two days, each hour for nine, and each six hours for as long as history is kept. */

@@ -55,7 +55,7 @@ export async function deleteNodes(tx: Db, nodes: readonly NodeRow[], now: number
   await moveInCensus(tx, nodes, null);
   const nos = nodes.map(({ no }) => no);
   await tx.updateTable("past_grants").set({ node_no: NOBODY }).where("node_no", "in", nos).execute();
-  for (const table of ["seen", "events", "status_history"] as const) {
+  for (const table of ["seen", "events", "status_history", "silent_nodes"] as const) {
     await tx.deleteFrom(table).where("node_no", "in", nos).execute();
   }
   await tx.deleteFrom("nodes").where("no", "in", nos).execute();

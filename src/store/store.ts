@@ -34,6 +34,17 @@ export interface DueNode {
   readonly lastSeenAt: number;
 }
 
+/** When a node was last seen, and by when it is due if that is later than usual. */
+export type SeenMark = readonly [nodeNo: number, at: number, dueAt: number | null];
+
+/** What a node's silence is, which it has come back from. */
+export interface Silences {
+  /** So long after a node was due. */
+  readonly afterMs: number;
+  /** Nodes have been heard without a break since then: what began before is no doing of theirs. */
+  readonly heardSince: number;
+}
+
 export type Durability = "durable" | "lazy";
 
 /** One writer, one transaction at a time: `begin`, any of the others, then `commit` or `rollback`. */
@@ -57,8 +68,10 @@ export interface CheckInStore {
   /** In order: a later write of the same node builds on an earlier one, and finds its number. Answers the numbers. */
   writeNodes(writes: readonly NodeWrite[]): Promise<number[]>;
   writeCounters(counters: Pick<Counters, "rollouts" | "groups">): Promise<void>;
-  /** "Last seen" of many nodes: pairs of node number and time. */
-  writeSeen(seen: readonly (readonly [nodeNo: number, at: number])[]): Promise<void>;
+  /** "Last seen" of many nodes, and of those that come back from a silence how long it was. */
+  writeSeen(seen: readonly SeenMark[], silences: Silences): Promise<void>;
+  /** When any node was last seen; null: none ever was. */
+  lastSeenAt(): Promise<number | null>;
   /** Mirrors that asked; of all there are, so many are kept. */
   writeMirrors(asked: readonly MirrorAsked[]): Promise<void>;
   /** Safe mode's brake: stops the group's updates, if nothing has stopped them yet, and moves the revision. */

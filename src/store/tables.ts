@@ -126,6 +126,7 @@ export interface Tables {
     eligible_at: Generated<number | null>;
     group_nodes: Generated<number>;
     awaits_nodes: Generated<Flag>;
+    silence: Generated<string | null>;
     revision: Generated<number>;
     created_at: number;
     state_at: number;
@@ -265,7 +266,13 @@ export interface Tables {
     shared_since: number | null;
     shared_at: number | null;
   };
-  seen: { node_no: number; at: number };
+  seen: {
+    node_no: number;
+    at: number;
+    due_at: Generated<number | null>;
+    away: Generated<string | null>;
+    away_until: Generated<number | null>;
+  };
   past_grants: {
     no: Generated<number>;
     rollout_no: number;
@@ -363,6 +370,8 @@ export interface Tables {
     within_1d: number;
     within_7d: number;
     within_30d: number;
+    judged: Generated<number>;
+    silent: Generated<number>;
   };
   mirror_imports: {
     application_no: number;
@@ -400,6 +409,7 @@ export interface Tables {
     next_at: number;
     lease_until: Generated<number>;
   };
+  silent_nodes: { rollout_no: number; node_no: number };
   node_counts: { group_no: number; version: string; status: string; count: number };
   upstreams: {
     no: Generated<number>;

@@ -7,7 +7,11 @@ export type Outcome =
   /** Reboots and is never heard of again. */
   | { readonly kind: "dies" }
   /** Reboots, and is back on its old version. */
-  | { readonly kind: "falls-back" };
+  | { readonly kind: "falls-back" }
+  /** Comes up, and some time later dies, or is back on its old version after one more boot. */
+  | { readonly kind: "dies-later" }
+  | { readonly kind: "falls-back-later" };
+export type BadEnd = Exclude<Outcome["kind"], "succeeds">;
 
 export interface Rule {
   readonly outcome: Outcome;
@@ -44,7 +48,7 @@ const RULE = /^(\d+(?:\.\d+)?)%(?::(\d+))?(?:@([^\s,@]+))?(?:,oem=([^\s,]*))?$/;
  * A rule as people write it: `20%`, `20%:10`, `20%:10@4230.2.1`, `20%:10,oem=azure`. A code is for those that fail, and only for them.
  * @throws Error that says what would be right
  */
-export function parseRule(text: string, kind: "fails" | "dies" | "falls-back"): Rule {
+export function parseRule(text: string, kind: BadEnd): Rule {
   const [, percent, code, version, oem] = RULE.exec(text) ?? [];
   const withCode = kind === "fails";
   if (percent === undefined || Number(percent) > 100 || withCode !== (code !== undefined)) {

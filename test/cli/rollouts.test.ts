@@ -2,6 +2,7 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { type SilenceRecord, writeSilence } from "../../src/store/silence-record.ts";
 import { aTurnout, checks, NODE_ID, reports, type TestTurnout } from "../e2e/turnout.ts";
 import { caught } from "./caught.ts";
 
@@ -137,6 +138,21 @@ describe("turnout rollouts", () => {
       new RegExp(`${NODE_ID} +rack 4 +azure +4081.2.0 +failed +10 +1 +20`),
     );
     expect((await turnout(["counters"])).out).toBe("the counters are what the nodes say\n");
+  });
+
+  it("shows who has fallen silent", async () => {
+    const { no } = await server.turnout.store.read.selectFrom("rollouts").select("no").orderBy("no", "desc").executeTakeFirstOrThrow(); // biome-ignore format: one line
+    const others = { complete: { nodes: 40, silent: 7 }, other: { nodes: 900, silent: 3 }, against: "others", bound: 0.05 } as const; // biome-ignore format: one line
+    const record = { at: server.clock.now(), silentAfterMs: 6_300_000, silent: 8, compared: others };
+    const shown = async (compared: SilenceRecord["compared"]) => {
+      await server.turnout.store.write((tx) => writeSilence(tx, no, { ...record, compared }));
+      return (await turnout(["rollouts", "show", ...GROUP])).out;
+    };
+    expect(await shown(others)).toMatch(/silent +8 that had completed \(7 of 40, and 3 of 900 others\)/);
+    expect(await shown({ ...others, against: "week before" })).toContain(
+      "3 of 900 in the worst hour of the week before)",
+    );
+    expect(await shown(null)).toMatch(/silent +8 that had completed\n/);
   });
 
   it("says what was wrong, and what would be right", async () => {

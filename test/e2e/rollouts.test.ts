@@ -27,7 +27,7 @@ interface View {
   stages: { number: number; state: string; eligible: number | null; counters: Record<string, number> }[];
   counters: Record<string, number>;
   failed_by_cause: Record<string, number>;
-  health: { breach: string | null; closed: { slice: string }[] };
+  health: { breach: string | null; closed: { slice: string }[]; silent: number };
   history: { from_state: string | null; to_state: string; stage: number; actor: string; reason: string }[];
 }
 
@@ -317,6 +317,59 @@ describe("the health gate", () => {
     await askAll(nodes.slice(0, 1), { version: "4230.2.1", bootId: "{boot-4}" });
     await pass(0);
     expect(await rollout()).toMatchObject({ state: "completed", counters: { complete: 3, relapsed: 5 } });
+  });
+
+  it("halts when nodes fall silent after they had it, lists them, and shows what they are compared with", async () => {
+    const stages = [{ percent: 30, bake: "1d" }, { percent: 100 }];
+    await server.setPolicy({ strategy: { seed: "always the same", stages, health: {} } });
+    await askAll(FLEET);
+    await server.release("4230.2.1");
+    const first = await askAll(FLEET);
+    const others = FLEET.filter((id) => !first.includes(id));
+    const [silent, heard] = [first.slice(0, -1), first.slice(-1)];
+    await update(first, "4230.2.1");
+    await pass(0);
+    expect(first.length).toBeGreaterThan(6);
+    for (let round = 0; round < 3; round += 1) {
+      await pass(0.75);
+      await askAll(others);
+      await update(heard, "4230.2.1");
+    }
+    await pass(0);
+    const halted = await rollout();
+    expect(halted).toMatchObject({
+      state: "halted",
+      counters: { complete: first.length },
+      health: {
+        silent: silent.length,
+        silence: {
+          nodes: first.length,
+          silent: silent.length,
+          against: "others",
+          other_nodes: others.length,
+          other_silent: 0,
+          looked_ts: new Date(server.clock.now()).toISOString(),
+        },
+      },
+    });
+    expect(halted.history.at(-1)?.reason).toMatch(
+      /nodes that had completed have fallen silent, and 0 of \d+ of the others/,
+    );
+    const failures = () =>
+      server.api<{ total: number; instances: { id: string }[] }>(
+        "GET",
+        `${GROUP}/rollouts/${halted.id}/failures?perpage=4`,
+      );
+    const { total, instances } = await failures();
+    expect([total, instances.length]).toEqual([silent.length, 4]);
+    expect(instances[0]).toMatchObject({ state: "silent", failure: "silent", error_code: null, version: "4230.2.1" });
+    const metrics = await (await fetch(`${server.url}/metrics`)).text();
+    expect(metrics).toMatch(new RegExp(`^turnout_rollout_nodes{[^}]*status="silent"} ${silent.length}$`, "m"));
+    // Heard again, it is among them no more, though nobody has looked since.
+    await update(silent.slice(0, 2), "4230.2.1");
+    await server.turnout.housekeeping.flushSeen();
+    expect(await failures()).toMatchObject({ total: silent.length - 2 });
+    expect(await server.api("GET", `${GROUP}/instances/${silent[2]}/explain`)).toMatchObject({ state: "complete" });
   });
 
   it("closes one OEM, and goes on elsewhere", async () => {

@@ -2,7 +2,7 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { simulate } from "../../src/forecast/simulation.ts";
 import { readFreeze, readWindow } from "../../src/rollout/windows.ts";
-import { type Asked, DAY, forecast, HOUR, START, scenario } from "./builders.ts";
+import { type Asked, DAY, forecast, HOUR, STAGES, START, scenario } from "./builders.ts";
 
 describe("a good release", () => {
   it("opens stage after stage as each has finished and baked", () => {
@@ -157,13 +157,38 @@ describe("a bad release", () => {
     expect(reached).toBeLessThanOrEqual(100);
   });
 
+  it("that comes up and dies an hour later is halted while the first stage bakes", () => {
+    const { end, reached, silent, brokenAtHalt, history, stages } = forecast({ die_later: ["100%"] });
+    expect(end).toBe("halted");
+    expect(history.at(-1)?.reason).toMatch(
+      /nodes that had completed have fallen silent, and 0 of 99\d\d of the others/,
+    );
+    expect(reached).toBeLessThanOrEqual(100);
+    expect([silent, brokenAtHalt]).toEqual([reached, reached]);
+    expect(stages[1]).toMatchObject({ openedAt: null });
+    // One that takes longer than the stage bakes gets further.
+    expect(forecast({ die_later: ["100%"], later: "6h" }).reached).toBeGreaterThan(500);
+    const off = { ...STAGES, health: { silence: "off" as const } };
+    expect(forecast({ die_later: ["100%"], strategy: off, nodes: 500 })).toMatchObject({
+      end: "completed",
+      silent: 500,
+    });
+  });
+
+  it("that comes up and falls back an hour later is halted while the first stage bakes", () => {
+    const { end, reached, history } = forecast({ fall_back_later: ["100%"] });
+    expect(end).toBe("halted");
+    expect(history.at(-1)?.reason).toMatch(/finished nodes failed/);
+    expect(reached).toBeLessThanOrEqual(100);
+  });
+
   it("on one OEM alone is held back there, and goes out to the others", () => {
-    for (const kind of ["die", "fall_back"] as const) {
-      const { end, broken, complete, history } = forecast({ [kind]: ["100%,oem=vmware"] });
+    for (const kind of ["die", "fall_back", "die_later"] as const) {
+      const { end, broken, silent, complete, history } = forecast({ [kind]: ["100%,oem=vmware"] });
       expect(end).toBe("completed");
       expect(history.map(({ reason }) => reason).join("\n")).toContain("oem=vmware");
-      expect(broken).toBeLessThanOrEqual(100);
-      expect(complete).toBe(7_500);
+      expect(broken + silent).toBeLessThanOrEqual(100);
+      expect(complete - silent).toBe(7_500);
     }
   });
 
@@ -194,6 +219,9 @@ describe("a forecast", () => {
     fail: share.map((text) => [`${text}:9`]),
     die: share.map((text) => [text]),
     fall_back: share.map((text) => [text]),
+    die_later: share.map((text) => [text]),
+    fall_back_later: share.map((text) => [text]),
+    later: duration("30m", "5h"),
     for: fc.constant("2d"),
     seed: fc.string({ maxLength: 5 }),
     mostDownloads: fc.constantFrom(null, null, null, 1, 10),

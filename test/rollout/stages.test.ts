@@ -242,7 +242,11 @@ describe("a strategy", () => {
       maxLost: 2,
       onBreach: "halt",
       slices: ["oem", "arch"],
+      silence: { maxPercent: 5 },
     });
+    expect(readStrategy({ health: { silence: { max_percent: 12 } } }).health?.silence).toEqual({ maxPercent: 12 });
+    expect(readStrategy({ health: { silence: "off" } }).health?.silence).toBeNull();
+    expect(readStrategy({}).watchAfterMs).toBe(7 * 24 * HOUR);
   });
 
   it("careful takes six days", () => {

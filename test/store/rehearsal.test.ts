@@ -27,6 +27,7 @@ const NOT_COPIED = [
   "upstream_releases",
   "mirror_imports",
   "mirroring_servers",
+  "silent_nodes",
   "sites",
 ];
 

@@ -24,4 +24,6 @@ export interface Fleet {
   /** Numbers of packages that nodes fetch from this server, and of their rollouts. */
   readonly hostedPackages: ReadonlySet<number>;
   readonly hostedRollouts: ReadonlySet<number>;
+  /** By group: its rollouts under way whose nodes are missed when they fall silent. */
+  readonly watchedForSilence: ReadonlyMap<number, readonly number[]>;
 }

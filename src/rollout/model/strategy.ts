@@ -41,6 +41,8 @@ export interface Health {
   readonly maxLost: number | null;
   readonly onBreach: OnBreach;
   readonly slices: readonly SliceBy[];
+  /** What is borne of nodes that fall silent after they have completed; null: nobody looks. */
+  readonly silence: { readonly maxPercent: number } | null;
 }
 
 /**

@@ -85,12 +85,19 @@ export function prepareCheckIns(db: Database.Database) {
       INSERT INTO status_slots (group_no, slot, status, version, entries)
       VALUES (?, ?, ?, ?, ?)
       ON CONFLICT (group_no, slot, status, version) DO UPDATE SET entries = entries + excluded.entries`),
-    updateSeen: db.prepare<[number, number]>("UPDATE seen SET at = ? WHERE node_no = ?"),
+    seen: db
+      .prepare<[number], [at: number, dueAt: number | null, away: string | null]>(`
+      SELECT at, due_at, away FROM seen
+      WHERE node_no = ?`)
+      .raw(),
+    updateSeen: db.prepare<[number, number | null, number]>("UPDATE seen SET at = ?, due_at = ? WHERE node_no = ?"),
+    rememberAway: db.prepare<[string, number, number]>("UPDATE seen SET away = ?, away_until = ? WHERE node_no = ?"),
     // A mark may have waited while somebody deleted its node.
-    insertSeen: db.prepare<[number, number]>(`
-      INSERT INTO seen (node_no, at)
-      SELECT no, ? FROM nodes
+    insertSeen: db.prepare<[number, number | null, number]>(`
+      INSERT INTO seen (node_no, at, due_at)
+      SELECT no, ?, ? FROM nodes
       WHERE no = ?`),
+    lastSeenAt: db.prepare<[], number | null>("SELECT max(at) FROM seen").pluck(),
     writeMirror: db.prepare<unknown[]>(`
       INSERT INTO mirroring_servers (
         address, group_id, arch, application, track, version, multi_manifest, reason, left_out, first_at, last_at, asked
@@ -181,6 +188,7 @@ export function prepareCheckIns(db: Database.Database) {
       "DELETE FROM seen WHERE node_no = ?",
       "DELETE FROM events WHERE node_no = ?",
       "DELETE FROM status_history WHERE node_no = ?",
+      "DELETE FROM silent_nodes WHERE node_no = ?",
       // They stay counted in their rollouts; the number may be another node's one day.
       "UPDATE past_grants SET node_no = 0 WHERE node_no = ?",
     ].map((statement) => db.prepare<[number]>(statement)),

@@ -4,6 +4,7 @@ import type Database from "better-sqlite3";
 import type { Kysely } from "kysely";
 import { hasRelapsed, TALLY_KEYS } from "../../rollout/counters.ts";
 import { noDownloads } from "../../rollout/downloads.ts";
+import { withAbsence } from "../../rollout/habits.ts";
 import type { Activity } from "../../rollout/model/activity.ts";
 import type { Counters, GroupCounters, RolloutCounters } from "../../rollout/model/counters.ts";
 import type { Fleet } from "../../rollout/model/fleet.ts";
@@ -14,6 +15,7 @@ import { countersAsTexts, toGroupCounters, toRolloutCounters } from "../counters
 import { loadFleet } from "../fleet.ts";
 import { keptFold } from "../folded.ts";
 import { MIRRORS_KEPT } from "../mirroring.ts";
+import { awayOf } from "../missed.ts";
 import { recordChange, SYSTEM } from "../rollouts.ts";
 import type { CheckInStore, DueNode, Durability, NodeKey, NodeWrite } from "../store.ts";
 import type { Tables } from "../tables.ts";
@@ -206,12 +208,24 @@ export function sqliteCheckIns(db: Database.Database, kysely: Kysely<Tables>): C
       });
     },
 
-    async writeSeen(seen) {
+    async writeSeen(seen, { afterMs, heardSince }) {
       translatingFaults(() => {
-        for (const [no, at] of seen) {
-          if (sql.updateSeen.run(at, no).changes === 0) sql.insertSeen.run(at, no);
+        for (const [no, at, dueAt] of seen) {
+          const before = sql.seen.get(no);
+          if (before === undefined) {
+            sql.insertSeen.run(at, dueAt, no);
+            continue;
+          }
+          sql.updateSeen.run(at, dueAt, no);
+          const [seenAt, wasDueAt, away] = before;
+          const due = Math.max(seenAt, wasDueAt ?? 0);
+          if (at - due <= afterMs || seenAt < heardSince) continue;
+          sql.rememberAway.run(JSON.stringify(withAbsence(awayOf(away), due, at)), at, no);
         }
       });
+    },
+    async lastSeenAt() {
+      return translatingFaults(() => sql.lastSeenAt.get() ?? null);
     },
 
     async writeMirrors(all) {
