@@ -4,6 +4,7 @@ import { makeUp } from "../src/forecast/nodes.ts";
 import type { Forecast } from "../src/forecast/scenario.ts";
 import { simulate } from "../src/forecast/simulation.ts";
 import { gateFigure } from "../test/rollout/gate-figures.ts";
+import { type SilenceScenario, silenceFigure } from "../test/rollout/silence-figures.ts";
 import type { Figure } from "./scenarios.ts";
 
 const RUNS = 400;
@@ -45,6 +46,43 @@ export async function gate(): Promise<Figure[]> {
 }
 
 const STAGES = [{ percent: 1, bake: "2h" }, { percent: 10, bake: "2h" }, { percent: 50, bake: "2h" }, { percent: 100 }];
+
+const SILENCE_RUNS = 250;
+
+/** What the gate makes of nodes that fall silent: those that are switched off each night, and those that a release has killed. */
+export async function silence(): Promise<Figure[]> {
+  const good: SilenceScenario = {
+    nodes: 1_000,
+    switchedOff: 0,
+    knownDays: 30,
+    strategy: { stages: [{ percent: 10, bake: "1d" }, { percent: 50, bake: "1d" }, { percent: 100 }], health: {} },
+    die: 0,
+  };
+  const quiet = [0, 0.05, 0.1, 0.2].flatMap((switchedOff) =>
+    [false, true].map((labFirst) => {
+      const figure = silenceFigure({ ...good, switchedOff, labFirst }, SILENCE_RUNS);
+      const first = labFirst ? ", these first" : "";
+      return {
+        name: `good releases halted for silence, ${switchedOff * 100} % of the nodes off each night${first}`,
+        target: "≤ 0.8 %",
+        value: `${figure.halted * 100} % of ${SILENCE_RUNS}`,
+        met: figure.halted <= 0.008,
+        samples: figure,
+      };
+    }),
+  );
+  const deadly = [1, 0.3].map((die) => {
+    const figure = silenceFigure({ ...good, switchedOff: 0.1, die }, 50);
+    return {
+      name: `releases that kill ${die * 100} % of their nodes an hour after they came up, halted`,
+      target: "100 %",
+      value: `${figure.halted * 100} % (median ${figure.medianLost} of 1,000 lost, ${figure.mostLost} at most, after ${figure.medianHours.toFixed(1)} h)`,
+      met: figure.halted === 1,
+      samples: figure,
+    };
+  });
+  return [...quiet, ...deadly];
+}
 
 /** A quarter of an hour for each update, reboot and all. */
 const SLOW = { download: "10m", install: "3m", reboot: "2m" } as const;

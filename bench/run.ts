@@ -9,7 +9,7 @@ import { parseArgs } from "node:util";
 import { payloads } from "./payloads.ts";
 import { canPin } from "./processes.ts";
 import { adminReads } from "./reads.ts";
-import { forecasts, gate } from "./rollouts.ts";
+import { forecasts, gate, silence } from "./rollouts.ts";
 import {
   againstExpress,
   type Figure,
@@ -32,7 +32,14 @@ const WITH_NODES: Readonly<Record<string, Scenario>> = {
   reading: whileReading,
   admin: adminReads,
 };
-const SCENARIOS: Readonly<Record<string, Scenario>> = { ...WITH_NODES, disk: slowDisk, payloads, gate, forecasts };
+const SCENARIOS: Readonly<Record<string, Scenario>> = {
+  ...WITH_NODES,
+  disk: slowDisk,
+  payloads,
+  gate,
+  silence,
+  forecasts,
+};
 
 const { values, positionals } = parseArgs({
   options: { quick: { type: "boolean", default: false }, only: { type: "string" } },
