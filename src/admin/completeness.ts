@@ -9,7 +9,7 @@ import type { Db } from "./context.ts";
 import type { ChannelRow, PackageRow } from "./lookups.ts";
 import { invalid } from "./problem.ts";
 
-export async function missingFrom(db: Db, row: PackageRow): Promise<readonly MissingField[]> {
+async function missingFrom(db: Db, row: PackageRow): Promise<readonly MissingField[]> {
   const action = await db
     .selectFrom("flatcar_actions")
     .select("sha256")

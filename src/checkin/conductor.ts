@@ -9,7 +9,7 @@ import type { RolloutCounters } from "../rollout/model/counters.ts";
 import type { Fleet } from "../rollout/model/fleet.ts";
 import type { Rollout } from "../rollout/model/rollout.ts";
 import { awaitedIn, due, hasMembers, isLast, type Members, stageFinished } from "../rollout/run.ts";
-import { isConcerned, isForAll, isMember, isWaitedFor, stageOf } from "../rollout/stages.ts";
+import { isConcerned, isForAll, isMember, isToGo, isWaitedFor, stageOf } from "../rollout/stages.ts";
 import { compareVersions } from "../rollout/version.ts";
 import { loadCounters } from "../store/counters.ts";
 import { loadFleet } from "../store/fleet.ts";
@@ -18,7 +18,6 @@ import type { Store } from "../store/store.ts";
 import type { Tables } from "../store/tables.ts";
 import { type Absence, seenBut } from "./absence.ts";
 import {
-  concerns,
   type GroupNode,
   heldCounts,
   nodesOf,
@@ -261,7 +260,7 @@ async function eligibleNodes(db: Db, rollout: Rollout): Promise<number[]> {
   const { cells } = counters.rollouts.get(no) ?? emptyRolloutCounters();
   for (const [cell, { complete }] of cells) add(readCell(cell).stage, complete);
   if (isForAll(strategy)) {
-    const toGo = (counts: readonly VersionCount[]) => sumOf(counts.filter(({ version }) => concerns(version, rollout)));
+    const toGo = (counts: readonly VersionCount[]) => sumOf(counts.filter(({ version }) => isToGo(rollout, version)));
     add(0, toGo(await versionCounts(db, groupNo)) - toGo(await heldCounts(db, groupNo)));
   } else {
     await visitNodesToGo(db, rollout, (node) => {

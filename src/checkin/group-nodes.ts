@@ -3,8 +3,7 @@ import { type Kysely, sql } from "kysely";
 import type { Arch } from "../rollout/model/arch.ts";
 import type { NodeStatus } from "../rollout/model/node.ts";
 import type { Rollout } from "../rollout/model/rollout.ts";
-import type { Straggler } from "../rollout/stages.ts";
-import { compareVersions } from "../rollout/version.ts";
+import { isToGo, type Straggler } from "../rollout/stages.ts";
 import { holdOf, labelsOf, sharedOf } from "../store/care.ts";
 import type { Tables } from "../store/tables.ts";
 
@@ -24,13 +23,13 @@ export interface GroupNode extends Straggler {
  */
 export async function visitNodesToGo(db: Db, rollout: Rollout, visitor: (node: GroupNode) => boolean): Promise<void> {
   const counts = await versionCounts(db, rollout.groupNo);
-  await visit(db, rollout.groupNo, counts.filter((one) => concerns(one.version, rollout)), visitor); // biome-ignore format: one line
+  await visit(db, rollout.groupNo, counts.filter((one) => isToGo(rollout, one.version)), visitor); // biome-ignore format: one line
 }
 
 /** The same for all nodes of its group, those that have still to go first. */
 export async function visitNodes(db: Db, rollout: Rollout, visitor: (node: GroupNode) => boolean): Promise<void> {
   const counts = await versionCounts(db, rollout.groupNo);
-  const rank = ({ version }: VersionCount) => (concerns(version, rollout) ? 0 : 1);
+  const rank = ({ version }: VersionCount) => (isToGo(rollout, version) ? 0 : 1);
   await visit(db, rollout.groupNo, counts.toSorted((a, b) => rank(a) - rank(b)), visitor); // biome-ignore format: one line
 }
 
@@ -91,11 +90,6 @@ export async function heldCounts(db: Db, groupNo: number): Promise<VersionCount[
     .groupBy("version")
     .execute();
   return rows.map(({ version, nodes }) => ({ version, nodes: Number(nodes) }));
-}
-
-/** Whether a node of this version has still to get what is rolled out. */
-export function concerns(version: string, { undoes, package: wanted }: Rollout): boolean {
-  return undoes === null ? compareVersions(version, wanted.version, wanted.versionOrder) < 0 : version === undoes;
 }
 
 function rowsOf(db: Db) {

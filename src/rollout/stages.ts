@@ -107,15 +107,18 @@ export interface Straggler extends Member {
  * that a person holds, or that is two machines, would keep everybody waiting for a person.
  */
 export function isWaitedFor(rollout: Rollout, node: Straggler, now: number): boolean {
-  const { undoes, package: wanted } = rollout;
+  const { no, undoes } = rollout;
   if (node.held !== null || isShared(node.shared, now)) return false;
-  if (node.rolloutNo === rollout.no && !isInFlight(node.status)) return false;
-  const concerned =
-    undoes === null
-      ? compareVersions(node.version, wanted.version, wanted.versionOrder) < 0
-      : node.version === undoes && (node.grantVersion === undoes || node.rolloutNo === rollout.no);
-  if (!concerned || !isConcerned(rollout, node, now)) return false;
+  if (node.rolloutNo === no && !isInFlight(node.status)) return false;
+  if (!isToGo(rollout, node.version) || !isConcerned(rollout, node, now)) return false;
+  // A way back is for those that got the version from us.
+  if (undoes !== null && node.grantVersion !== undoes && node.rolloutNo !== no) return false;
   return closedSlice(rollout.closed, node) === null && isMember(rollout, node);
+}
+
+/** Whether a node of this version has still to get what is rolled out. */
+export function isToGo({ undoes, package: wanted }: Rollout, version: string): boolean {
+  return undoes === null ? compareVersions(version, wanted.version, wanted.versionOrder) < 0 : version === undoes;
 }
 
 /** A node as a stage that may be empty looks at it. */

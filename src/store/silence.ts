@@ -5,7 +5,7 @@ import type { Arch } from "../rollout/model/arch.ts";
 import type { Rollout } from "../rollout/model/rollout.ts";
 import { sharedAfter } from "../rollout/shared-id.ts";
 import type { Heard, SilenceCell } from "../rollout/silence.ts";
-import { compareVersions } from "../rollout/version.ts";
+import { isToGo } from "../rollout/stages.ts";
 import { SLOT_MS } from "./census.ts";
 import { awayOf, isSteady, steadyMissedFrom } from "./missed.ts";
 import type { Tables } from "./tables.ts";
@@ -214,16 +214,14 @@ function isFree({ has }: Part, now: number) {
 }
 
 /** Versions that the rollout leads away from. */
-async function statusesOfOthers(db: Db, { groupNo, undoes, package: wanted }: Rollout) {
+async function statusesOfOthers(db: Db, rollout: Rollout) {
   const counts = await db
     .selectFrom("node_counts")
     .select(["version", "status"])
-    .where("group_no", "=", groupNo)
+    .where("group_no", "=", rollout.groupNo)
     .orderBy("count", "desc")
     .execute();
-  const concerns = (version: string) =>
-    undoes === null ? compareVersions(version, wanted.version, wanted.versionOrder) < 0 : version === undoes;
-  return counts.filter(({ version }) => concerns(version)).slice(0, MAX_ROWS_OF_OTHERS);
+  return counts.filter(({ version }) => isToGo(rollout, version)).slice(0, MAX_ROWS_OF_OTHERS);
 }
 
 /**

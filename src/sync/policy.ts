@@ -37,7 +37,7 @@ export interface Choice {
 }
 
 /** Why the pins are against a version; null: they aren't. */
-export function pinnedAgainst(version: string, { versions, upTo }: Policy, order: VersionOrder): string | null {
+function pinnedAgainst(version: string, { versions, upTo }: Policy, order: VersionOrder): string | null {
   if (versions.length > 0 && !versions.includes(version)) {
     return `${version} is none of the pinned versions (${versions.join(", ")})`;
   }
